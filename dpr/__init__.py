@@ -1,0 +1,1 @@
+"""Dense passage retrieval: collections, encoders, training, indexes, runs and measures."""

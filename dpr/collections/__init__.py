@@ -1,0 +1,1 @@
+"""Collections to search and to train on, all written in the BEIR layout."""

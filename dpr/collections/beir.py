@@ -1,0 +1,123 @@
+"""The BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; training pairs in pairs.jsonl.
+
+Any BEIR tool reads the first three. `pairs.jsonl` has {"query_id", "passage_id"} lines.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dpr.collections.records import Judgment, Pair, Passage, Query
+from dpr.errors import InputError
+from dpr.files import new_file
+
+QRELS_HEADER = "query-id\tcorpus-id\tscore"
+
+
+def write_corpus(folder: Path, passages: Iterable[Passage]) -> None:
+    _write_jsonl(
+        folder / "corpus.jsonl", ({"_id": p.id, "title": p.title, "text": p.text} for p in passages)
+    )
+
+
+def write_queries(folder: Path, queries: Iterable[Query]) -> None:
+    _write_jsonl(folder / "queries.jsonl", ({"_id": q.id, "text": q.text} for q in queries))
+
+
+def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
+    _write_jsonl(folder / "pairs.jsonl", (pair._asdict() for pair in pairs))
+
+
+def write_qrels(folder: Path, split: str, judgments: Iterable[Judgment]) -> None:
+    with new_file(folder / "qrels" / f"{split}.tsv") as file:
+        file.write(QRELS_HEADER + "\n")
+        file.writelines(f"{j.query_id}\t{j.passage_id}\t{j.grade}\n" for j in judgments)
+
+
+def read_corpus(folder: str | Path) -> Iterator[Passage]:
+    """Passages one by one, in the order of the file."""
+    for where, row in _read_jsonl(Path(folder) / "corpus.jsonl"):
+        text, title = _text(where, row, "text"), _text(where, row, "title", default="")
+        yield Passage(_id(where, row, "_id"), title, text)
+
+
+def read_queries(folder: str | Path) -> dict[str, Query]:
+    """Queries by id."""
+    rows = _read_jsonl(Path(folder) / "queries.jsonl")
+    queries = (Query(_id(where, row, "_id"), _text(where, row, "text")) for where, row in rows)
+    return {query.id: query for query in queries}
+
+
+def read_pairs(folder: str | Path) -> list[Pair]:
+    rows = _read_jsonl(Path(folder) / "pairs.jsonl")
+    return [Pair(_id(where, row, "query_id"), _id(where, row, "passage_id")) for where, row in rows]
+
+
+def read_qrels(folder: str | Path, split: str) -> dict[str, dict[str, int]]:
+    """Judgments as {query id: {passage id: grade}}.
+
+    Raises:
+        InputError: naming file and line where it is not `query TAB passage TAB integer`.
+    """
+    path = Path(folder) / "qrels" / f"{split}.tsv"
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in _lines(path):
+        if number == 1:
+            if line != QRELS_HEADER:
+                raise InputError(f"{path}:1: the header must be {QRELS_HEADER!r}, not {line!r}")
+            continue
+        try:
+            query_id, passage_id, grade = line.split("\t")
+            qrels.setdefault(query_id, {})[passage_id] = int(grade)
+        except ValueError:
+            raise InputError(
+                f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
+            ) from None
+    if not qrels:
+        raise InputError(f"{path}: no judgments; a split needs at least one")
+    return qrels
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with new_file(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines without their line end."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a BEIR folder needs it") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}); convert it first") from None
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in _lines(path):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: not a line of JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: not a JSON object but {line[:40]!r}")
+        yield where, row
+
+
+def _text(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = row.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key!r} must be text, not {value!r}")
+    return value
+
+
+def _id(where: str, row: dict[str, Any], key: str) -> str:
+    value = _text(where, row, key)
+    if not value or value.split() != [value]:
+        # A TREC run separates its columns by white space.
+        raise InputError(f"{where}: {key!r} must be an id without white space, not {value!r}")
+    return value

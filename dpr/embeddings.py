@@ -1,0 +1,55 @@
+"""The embeddings artifact: `vectors.npy`, `ids.txt` (one id a row) and `manifest.json`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpr.errors import InputError
+from dpr.files import new_file, read_json
+
+VECTORS, IDS, MANIFEST = "vectors.npy", "ids.txt", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Passage vectors, row by row in the order of the corpus.
+
+    `vectors` is a memory map, (N, D) float32 or float16. `manifest` holds similarity, dimension,
+    count, dtype, the encoder's spec and fingerprint, and the sha256 of the vectors.
+    """
+
+    vectors: np.ndarray
+    ids: list[str]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Embeddings":
+        """Raises InputError where the files are missing, cut short or do not fit each other."""
+        folder = Path(folder)
+        manifest = read_json(folder / MANIFEST)
+        try:
+            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder / VECTORS}: cannot be read ({error}); encode again"
+            ) from None
+        ids = read_ids(folder / IDS)
+        shape = (manifest["count"], manifest["dimension"])
+        if vectors.shape != shape or len(ids) != manifest["count"]:
+            raise InputError(
+                f"{folder}: the manifest says {shape}, the vectors are {vectors.shape} and "
+                f"there are {len(ids)} ids; encode again"
+            )
+        return cls(vectors, ids, manifest)
+
+
+def write_ids(path: Path, ids: Iterable[str]) -> None:
+    with new_file(path) as file:
+        file.writelines(passage_id + "\n" for passage_id in ids)
+
+
+def read_ids(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,136 @@
+"""The dual encoder: texts to tokens to vectors."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from dpr import runtime
+from dpr.pooling import pool
+from dpr.similarity import SIMILARITIES, Similarity
+
+Role = Literal["query", "passage"]
+Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """All that decides a vector besides the weights; it travels with every artifact."""
+
+    similarity: str
+    pooling: str
+    tied: bool
+    query_max_length: int
+    passage_max_length: int
+
+    def max_length(self, role: Role) -> int:
+        return self.query_max_length if role == "query" else self.passage_max_length
+
+    as_dict = asdict
+
+
+class TextEncoder(nn.Module):
+    """A transformer, its pooling, and the normalisation that the similarity asks for."""
+
+    def __init__(self, backbone: nn.Module, pooling: str, similarity: Similarity):
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.similarity = similarity
+
+    def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, T) token ids and mask -> (B, D) float32 vectors."""
+        output = self.backbone(input_ids=input_ids, attention_mask=mask)
+        if self.pooling == "pooler":  # a trained tanh layer over [CLS]
+            pooled = output.pooler_output.float()
+        else:
+            pooled = pool(output.last_hidden_state.float(), mask, self.pooling)
+        return self.similarity.vectors(pooled)
+
+
+class DualEncoder(nn.Module):
+    """A query encoder and a passage encoder: one and the same where `spec.tied`."""
+
+    def __init__(
+        self,
+        query_backbone: nn.Module,
+        passage_backbone: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        spec: EncoderSpec,
+    ):
+        super().__init__()
+        similarity = SIMILARITIES[spec.similarity]
+        self.passage = TextEncoder(passage_backbone, spec.pooling, similarity)
+        self.query = (
+            self.passage if spec.tied else TextEncoder(query_backbone, spec.pooling, similarity)
+        )
+        self.tokenizer = tokenizer
+        self.spec = spec
+        self.similarity = similarity
+
+    @property
+    def dimension(self) -> int:
+        return self.passage.backbone.config.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
+        """Token ids of each text, cut at the role's length (or at a shorter `max_length`)."""
+        limit = min(max_length or self.spec.max_length(role), self.spec.max_length(role))
+        encoded = self.tokenizer(
+            texts, truncation=True, max_length=limit, return_attention_mask=False
+        )
+        return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+
+    def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
+        """A batch of B tokenized texts -> (B, D) float32 vectors."""
+        longest = max(map(len, tokens))
+        input_ids = np.full((len(tokens), longest), self.tokenizer.pad_token_id or 0)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(tokens):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        encoder = self.query if role == "query" else self.passage
+        return encoder(
+            torch.from_numpy(input_ids).to(self.device), torch.from_numpy(mask).to(self.device)
+        )
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        tokens: list[Tokens],
+        role: Role,
+        batch_tokens: int,
+        precision: str,
+        progress: Callable[[int], object] = lambda count: None,
+    ) -> np.ndarray:
+        """Tokenized texts -> (N, D) float32 vectors, in the order given; no gradients.
+
+        Args:
+            batch_tokens: tokens in a batch, padding included.
+            progress: called with the number of texts of each batch done.
+        """
+        vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
+        with runtime.autocast(precision, self.device):
+            for batch in token_batches(tokens, batch_tokens):
+                vectors[batch] = self([tokens[i] for i in batch], role).float().cpu().numpy()
+                progress(len(batch))
+        return vectors
+
+
+def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions of texts in batches of similar length, longest first.
+
+    A batch holds at most `batch_tokens` tokens, padding included, and at least one text.
+    """
+    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    while order:
+        size = max(1, batch_tokens // len(tokens[order[0]]))
+        yield order[:size]
+        order = order[size:]

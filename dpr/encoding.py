@@ -1,0 +1,132 @@
+"""Encoding a corpus: memory bounded by a window of passages, resumable window by window."""
+
+import hashlib
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dpr import encoder as encoder_module
+from dpr import pooling, runtime, similarity
+from dpr.collections import beir
+from dpr.embeddings import IDS, MANIFEST, VECTORS, write_ids
+from dpr.encoder import DualEncoder
+from dpr.errors import InputError
+from dpr.files import read_json, sha256, write_json
+
+
+class Options(Protocol):
+    """The `encode` group of the settings."""
+
+    window: int
+    batch_tokens: int
+    precision: str
+    dtype: str
+
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+def encode_corpus(
+    encoder: DualEncoder,
+    encoder_folder: Path,
+    collection: Path,
+    separator: str,
+    options: Options,
+    folder: Path,
+    scratch: Path,
+) -> None:
+    """Encode the corpus of a BEIR folder into the embeddings artifact `folder`.
+
+    A run that is killed leaves its finished windows in `scratch`, under a name made of everything
+    that decides the vectors; the next run of the same inputs goes on from there and ends with the
+    same bytes.
+
+    Raises:
+        InputError: for an empty corpus, or a vector that is not finite.
+    """
+    count = sum(1 for _ in beir.read_corpus(collection))
+    if count == 0:
+        raise InputError(f"{collection}/corpus.jsonl: no passages; there is nothing to encode")
+    encoder_hash = _fingerprint(sorted(encoder_folder.rglob("*.*")))
+    inputs = {
+        "encoder": encoder_hash,
+        "corpus": sha256(collection / "corpus.jsonl"),
+        "code": _fingerprint([Path(m.__file__) for m in (encoder_module, pooling, similarity)]),
+        "separator": separator,
+        "options": options.model_dump(),
+        "bf16": runtime.fast_bf16(encoder.device),
+        "torch": torch.__version__,
+    }
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    work = scratch / key
+    _encode_windows(encoder, collection, separator, options, count, work)
+    write_ids(work / IDS, (passage.id for passage in beir.read_corpus(collection)))
+    manifest = {
+        "count": count,
+        "dimension": encoder.dimension,
+        "dtype": options.dtype,
+        "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
+        "sha256": sha256(work / VECTORS),
+        "similarity": encoder.spec.similarity,
+    }
+    write_json(work / MANIFEST, manifest)
+    (work / "progress.json").unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(work, folder)
+
+
+def _encode_windows(
+    encoder: DualEncoder,
+    collection: Path,
+    separator: str,
+    options: Options,
+    count: int,
+    work: Path,
+) -> None:
+    """Fill `work/vectors.npy`, noting the rows done after each window."""
+    progress_file = work / "progress.json"
+    done = read_json(progress_file)["rows"] if progress_file.exists() else 0
+    work.mkdir(parents=True, exist_ok=True)
+    vectors = np.lib.format.open_memmap(
+        work / VECTORS,
+        mode="r+" if done else "w+",
+        dtype=options.dtype,
+        shape=(count, encoder.dimension),
+    )
+    passages = itertools.islice(beir.read_corpus(collection), done, None)
+    with tqdm(total=count, initial=done, unit=" passages", disable=None) as bar:
+        while window := list(itertools.islice(passages, options.window)):
+            texts = [passage.contents(separator) for passage in window]
+            rows = encoder.embed(
+                encoder.tokenize(texts, "passage"),
+                "passage",
+                options.batch_tokens,
+                options.precision,
+                bar.update,
+            )
+            finite = np.isfinite(rows).all(axis=1)
+            if not finite.all():
+                bad = window[int(finite.argmin())].id
+                raise InputError(
+                    f"{collection}/corpus.jsonl: passage {bad!r} has a vector with NaN or infinity;"
+                    " the encoder is broken (a diverged training?) or encode.precision too low"
+                )
+            vectors[done : done + len(rows)] = rows
+            vectors.flush()
+            done += len(rows)
+            write_json(progress_file, {"rows": done})
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    """One hash over the bytes of several files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            digest.update(f"{path.name} {sha256(path)}\n".encode())
+    return digest.hexdigest()

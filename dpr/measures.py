@@ -1,0 +1,42 @@
+"""The measures of record: trec_eval's own code, through ir_measures, over every judged topic."""
+
+from statistics import fmean
+
+import ir_measures
+from ir_measures.measures import Measure
+
+Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
+Run = dict[str, dict[str, float]]  # {query id: {passage id: score}}
+ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
+
+
+def parse_measure(name: str) -> Measure:
+    """`nDCG@10`, `RR@10`, `AP` ... as ir_measures names them, and `recall@k`, its `R@k`.
+
+    Raises:
+        ValueError: for a name that is no measure.
+    """
+    try:
+        return ir_measures.parse_measure(name.replace("recall@", "R@"))
+    except (NameError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"{name!r} is no measure of ir_measures, such as nDCG@10: {error}"
+        ) from None
+
+
+def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
+    """Each measure for every judged topic; a topic that the run lacks counts as 0.
+
+    (trec_eval's option -c; without it a system gains by leaving hard topics out.)
+    """
+    names = {parse_measure(name): name for name in measures}
+    values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
+    for metric in ir_measures.iter_calc(list(names), qrels, run):
+        if metric.query_id in qrels:
+            values[names[metric.measure]][metric.query_id] = metric.value
+    return values
+
+
+def means(values: ByTopic) -> dict[str, float]:
+    """The mean of each measure over the topics."""
+    return {name: fmean(by_query.values()) for name, by_query in values.items()}

@@ -1,0 +1,158 @@
+"""params.yaml as typed settings: the one place that says which keys exist and what they allow.
+
+Every key is required, so params.yaml alone decides a run, and no value hides in the code.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from dpr.errors import InputError
+from dpr.measures import parse_measure
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Precision = Literal["fp32", "bf16", "auto"]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class MedlineSettings(Group):
+    seed: Seed
+    min_relevant: Count
+    max_relevant: Count
+    min_major: Count
+    valid_share: Share
+    test_share: Share
+    valid_topics: Annotated[int, Field(ge=2, multiple_of=2)]
+    test_topics: Annotated[int, Field(ge=2, multiple_of=2)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MedlineSettings":
+        if self.min_relevant > self.max_relevant:
+            raise ValueError("min_relevant is above max_relevant")
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError("valid_share + test_share leave nothing to train on")
+        return self
+
+
+class DataSettings(Group):
+    collection: Literal["medline"]
+    separator: str
+    medline: MedlineSettings
+
+
+class ModelSettings(Group):
+    name: Annotated[str, Field(min_length=1)]
+    pooling: Literal["cls", "mean", "max", "pooler"]
+    tied: bool
+    query_max_length: Annotated[int, Field(ge=3)]
+    passage_max_length: Annotated[int, Field(ge=3)]
+
+
+class TrainSettings(Group):
+    max_steps: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    passage_max_length: Annotated[int, Field(ge=3)] | None
+    lr: Annotated[float, Field(gt=0)]
+    warmup_steps: Annotated[int, Field(ge=0)] | None
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)]
+    min_lr_ratio: Annotated[float, Field(gt=0, le=1)]
+    temperature: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    eval_every: Count
+    valid_passages: Count
+    patience: Count | None
+    precision: Precision
+
+
+class EncodeSettings(Group):
+    window: Count
+    batch_tokens: Count
+    precision: Precision
+    dtype: Literal["float32", "float16"]
+
+
+class IndexSettings(Group):
+    kind: Literal["flat"]
+
+
+class SearchSettings(Group):
+    top_k: Count
+
+
+class EvalSettings(Group):
+    measures: Annotated[list[str], Field(min_length=1)]
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            parse_measure(name)
+        if len({parse_measure(name) for name in names}) < len(names):
+            raise ValueError("a measure is listed twice")
+        return names
+
+
+class Settings(Group):
+    seed: Seed
+    threads: Count
+    similarity: Literal["cosine", "dot", "l2"]
+    data: DataSettings
+    model: ModelSettings
+    train: TrainSettings
+    encode: EncodeSettings
+    index: IndexSettings
+    search: SearchSettings
+    eval: EvalSettings
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Read a params file.
+
+    YAML 1.2 rules hold: `3e-05`, which `dvc exp run -S train.lr=3e-5` writes, is a number there
+    (PyYAML reads it as text).
+
+    Raises:
+        InputError: naming each key that is missing, unknown, of a wrong type or out of range.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the root of the repository") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = [f"  {_describe(problem)}" for problem in error.errors()]
+        raise InputError("\n".join([f"{path}:", *problems])) from None
+
+
+def _describe(problem: Any) -> str:
+    """One line for one of pydantic's error records."""
+    # pydantic adds the branch of a union ("int") to the location: a key has no such part.
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("int", "float"))
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_group_at(problem["loc"][:-1]).model_fields)
+        return f"{key}: unknown key (known here: {known})"
+    if problem["type"] == "missing":
+        return f"{key}: missing; every key has to be given"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    shown = "" if isinstance(given, dict) else f" (got {given!r})"
+    return f"{key or 'the file'}: {message}{shown}"
+
+
+def _group_at(location: tuple) -> type[BaseModel]:
+    group: type[BaseModel] = Settings
+    for part in location:
+        group = group.model_fields[part].annotation  # type: ignore[assignment]
+    return group

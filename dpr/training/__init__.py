@@ -1,0 +1,1 @@
+"""Training a dual encoder with in-batch negatives."""

@@ -1,0 +1,138 @@
+"""Validation while training: the loss and nDCG@10 over a pool of passages.
+
+Ranking the whole collection would take longer than the training. The pool holds judged passages
+of every validation topic, filled up with passages drawn by seed; nDCG@10 over it is higher than
+over the collection, and good for comparing steps and experiments.
+"""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dpr import measures
+from dpr.collections import beir
+from dpr.collections.records import Pair
+from dpr.encoder import DualEncoder
+from dpr.errors import InputError
+from dpr.measures import Qrels
+from dpr.training.loss import in_batch_loss
+from dpr.training.pairs import not_negative
+
+BATCH_TOKENS = 8192
+
+
+class Validation(NamedTuple):
+    step: int
+    loss: float
+    ndcg: float
+
+
+class Validator:
+    """Holds the tokenized validation topics and their pool; `validate` scores an encoder.
+
+    Args:
+        collection: BEIR folder with qrels/valid.tsv.
+        pool_size: passages in the pool.
+        batch_size, temperature: as in training, so that the two losses compare.
+    Raises:
+        InputError: when the pool cannot hold one relevant passage of each topic.
+    """
+
+    def __init__(
+        self,
+        collection: Path,
+        encoder: DualEncoder,
+        separator: str,
+        pool_size: int,
+        batch_size: int,
+        temperature: float,
+        precision: str,
+        seed: int,
+    ):
+        qrels = beir.read_qrels(collection, "valid")
+        queries = beir.read_queries(collection)
+        passage_ids = [p.id for p in beir.read_corpus(collection)]
+        pool = draw_pool(qrels, passage_ids, pool_size, seed)
+        inside = set(pool)
+        self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
+        self.query_ids, self.passage_ids = list(qrels), pool
+        self.queries = encoder.tokenize([queries[q].text for q in qrels], "query")
+        texts = {
+            p.id: p.contents(separator) for p in beir.read_corpus(collection) if p.id in inside
+        }
+        self.passages = encoder.tokenize([texts[p] for p in pool], "passage")
+        self.pairs = _best_pairs(self.qrels, seed)
+        self.batch_size = min(batch_size, len(self.pairs))
+        self.temperature = temperature
+        self.precision = precision
+
+    def validate(self, encoder: DualEncoder, step: int) -> Validation:
+        """The in-batch loss over validation pairs and nDCG@10 over the pool."""
+        encoder.eval()
+        queries = encoder.embed(self.queries, "query", BATCH_TOKENS, self.precision)
+        passages = encoder.embed(self.passages, "passage", BATCH_TOKENS, self.precision)
+        query_row = {query_id: row for row, query_id in enumerate(self.query_ids)}
+        passage_row = {passage_id: row for row, passage_id in enumerate(self.passage_ids)}
+        losses = [
+            in_batch_loss(
+                torch.from_numpy(queries[[query_row[pair.query_id] for pair in pairs]]),
+                torch.from_numpy(passages[[passage_row[pair.passage_id] for pair in pairs]]),
+                not_negative(pairs, self.qrels),
+                encoder.similarity,
+                self.temperature,
+            ).item()
+            for pairs in _full_batches(self.pairs, self.batch_size)
+        ]
+        scores = encoder.similarity.scores(torch.from_numpy(queries), torch.from_numpy(passages))
+        run = {
+            query_id: dict(zip(self.passage_ids, row, strict=True))
+            for query_id, row in zip(self.query_ids, scores.tolist(), strict=True)
+        }
+        ndcg = measures.means(measures.by_topic(self.qrels, run, ["nDCG@10"]))["nDCG@10"]
+        return Validation(step, float(np.mean(losses)), ndcg)
+
+
+def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int) -> list[str]:
+    """Passages to rank: relevant ones of each topic in turn, for up to half, then any, by seed.
+
+    Returns: ids in the order of the collection, all of them where it has no more than `size`.
+    """
+    rng = random.Random(seed)
+    remaining = []
+    for grades in qrels.values():
+        relevant = [p for p, grade in grades.items() if grade > 0]
+        rng.shuffle(relevant)
+        remaining.append(sorted(relevant, key=lambda p, g=grades: g[p]))  # best last, for pop()
+    chosen: set[str] = set()
+    first_round = True
+    while any(remaining) and (first_round or len(chosen) < size // 2):
+        chosen.update(topic.pop() for topic in remaining if topic)
+        first_round = False
+    if len(chosen) > size:
+        raise InputError(
+            f"params.yaml: train.valid_passages is {size}, but one relevant passage of each "
+            f"validation topic makes {len(chosen)}; raise it"
+        )
+    others = [p for p in passage_ids if p not in chosen]
+    chosen.update(rng.sample(others, min(size - len(chosen), len(others))))
+    return [p for p in passage_ids if p in chosen]
+
+
+def _best_pairs(qrels: Qrels, seed: int) -> list[Pair]:
+    """Each topic with its passages of the best grade in the pool, in an order drawn by seed."""
+    pairs = [
+        Pair(query_id, passage_id)
+        for query_id, grades in qrels.items()
+        for passage_id, grade in grades.items()
+        if grade > 0 and grade == max(grades.values())
+    ]
+    random.Random(seed).shuffle(pairs)
+    return pairs
+
+
+def _full_batches(pairs: list[Pair], size: int) -> Iterable[list[Pair]]:
+    return (pairs[start : start + size] for start in range(0, len(pairs) - size + 1, size))

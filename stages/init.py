@@ -1,0 +1,29 @@
+"""init: the encoder before training, which is also the zero-shot system.
+
+In a stage of its own, it is encoded and evaluated once, whatever training parameters change.
+"""
+
+from dpr import checkpoint, runtime
+from dpr.encoder import EncoderSpec
+from dpr.settings import load_settings
+from stages import run
+
+
+def main() -> None:
+    settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads, settings.seed)
+    spec = EncoderSpec(
+        similarity=settings.similarity,
+        pooling=settings.model.pooling,
+        tied=settings.model.tied,
+        query_max_length=settings.model.query_max_length,
+        passage_max_length=settings.model.passage_max_length,
+    )
+    encoder = checkpoint.pretrained(settings.model.name, spec)
+    checkpoint.save(encoder, "data/encoders/zero_shot")
+    parameters = sum(p.numel() for p in encoder.parameters())
+    print(f"{settings.model.name}: {parameters:,} parameters, {encoder.dimension} dimensions")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,35 @@
+"""search SYSTEM: a TREC run of that system over every test topic."""
+
+import sys
+
+from dpr import checkpoint, runtime, similarity
+from dpr.collections import beir
+from dpr.index import Index
+from dpr.search import search
+from dpr.settings import load_settings
+from dpr.trec import write_run
+from stages import run
+
+
+def main(system: str) -> None:
+    settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads)
+    encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
+    index = Index.open(f"data/indexes/{system}")
+    for made in (encoder.spec.similarity, index.manifest["similarity"]):
+        similarity.require(made, settings.similarity, f"data/indexes/{system}")
+
+    queries = beir.read_queries("data/collection")
+    topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", "test")]
+    vectors = encoder.embed(
+        encoder.tokenize([topic.text for topic in topics], "query"),
+        "query",
+        settings.encode.batch_tokens,
+        settings.encode.precision,
+    )
+    found = search(index, [topic.id for topic in topics], vectors, settings.search.top_k)
+    write_run(f"data/runs/{system}.txt", found, tag=system)
+
+
+if __name__ == "__main__":
+    run(main, *sys.argv[1:])

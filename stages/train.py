@@ -1,0 +1,50 @@
+"""train: the dual encoder, from its initial weights, with in-batch negatives."""
+
+from pathlib import Path
+
+from dpr import checkpoint, runtime, similarity
+from dpr.files import write_json
+from dpr.settings import load_settings
+from dpr.tables import write_csv
+from dpr.training.pairs import PairSet
+from dpr.training.trainer import train
+from dpr.training.validation import Validator
+from stages import run
+
+COLLECTION = Path("data/collection")
+
+
+def main() -> None:
+    settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads, settings.seed)
+    encoder = checkpoint.load("data/encoders/zero_shot").to(runtime.device())
+    similarity.require(encoder.spec.similarity, settings.similarity, "data/encoders/zero_shot")
+
+    pairs = PairSet.read(
+        COLLECTION, encoder, settings.data.separator, settings.train.passage_max_length
+    )
+    validator = Validator(
+        COLLECTION,
+        encoder,
+        settings.data.separator,
+        pool_size=settings.train.valid_passages,
+        batch_size=settings.train.batch_size,
+        temperature=settings.train.temperature,
+        precision=settings.train.precision,
+        seed=settings.seed,
+    )
+    batches = pairs.batches(settings.train.batch_size, settings.seed)
+    history = train(encoder, batches, validator.validate, settings.train)
+
+    checkpoint.save(encoder, "data/encoders/dense")
+    write_csv("plots/train.csv", ["step", "loss", "lr", "gradient_norm"], history.steps)
+    write_csv("plots/valid.csv", ["step", "loss", "nDCG@10"], history.validations)
+    best = {"step": history.best.step, "loss": history.best.loss, "nDCG@10": history.best.ndcg}
+    first = {"loss": history.validations[0].loss, "nDCG@10": history.validations[0].ndcg}
+    write_json(
+        "metrics/train.json", {"best": best, "untrained": first, "steps": len(history.steps)}
+    )
+
+
+if __name__ == "__main__":
+    run(main)

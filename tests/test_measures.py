@@ -1,0 +1,42 @@
+import math
+
+import pytest
+
+from dpr.measures import by_topic, means, parse_measure
+
+QRELS = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"a": 1}, "3": {"z": 1}}
+RUN = {
+    "1": {"c": 3.0, "b": 2.0, "a": 1.0},
+    "2": {"x": 2.0, "y": 1.5, "a": 1.0},
+    "unjudged": {"a": 1.0},
+}
+
+
+def test_by_hand():
+    values = by_topic(QRELS, RUN, ["nDCG@10", "AP", "RR@10", "recall@100", "P@10"])
+    dcg = 1 / math.log2(3) + 2 / math.log2(4)
+    ideal = 2 / math.log2(2) + 1 / math.log2(3)
+    assert values["nDCG@10"] == pytest.approx({"1": dcg / ideal, "2": 0.5, "3": 0})
+    assert values["AP"] == pytest.approx({"1": (1 / 2 + 2 / 3) / 2, "2": 1 / 3, "3": 0})
+    assert values["RR@10"] == pytest.approx({"1": 1 / 2, "2": 1 / 3, "3": 0})
+    assert values["recall@100"] == {"1": 1, "2": 1, "3": 0}
+    assert values["P@10"] == pytest.approx({"1": 0.2, "2": 0.1, "3": 0})
+
+
+def test_the_mean_is_over_every_judged_topic_and_no_other():
+    assert means(by_topic(QRELS, RUN, ["RR@10"]))["RR@10"] == pytest.approx((1 / 2 + 1 / 3) / 3)
+
+
+def test_cutoffs():
+    run = {"2": {f"x{i:02}": 20.0 - i for i in range(10)} | {"a": 1.0}}
+    values = by_topic({"2": {"a": 1}}, run, ["RR@10", "RR", "recall@10", "recall@11"])
+    assert values["RR@10"]["2"] == 0
+    assert values["RR"]["2"] == pytest.approx(1 / 11)
+    assert (values["recall@10"]["2"], values["recall@11"]["2"]) == (0, 1)
+
+
+def test_names():
+    assert str(parse_measure("recall@100")) == "R@100"
+    assert str(parse_measure("nDCG@10")) == "nDCG@10"
+    with pytest.raises(ValueError, match="no measure"):
+        parse_measure("accuracy@one")

@@ -1,0 +1,90 @@
+"""The whole graph through real DVC, with a tiny encoder, in a temporary clone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The files of this checkout, committed or not, as a fresh git repository."""
+    folder = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    sh(folder, "git init -q")
+    sh(folder, "git add -A")
+    sh(folder, "git -c user.name=t -c user.email=t@example.org commit -qm start")
+    return folder
+
+
+def sh(folder, command):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Compiled files must not matter to DVC: let Python write them.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        command.split(" "), cwd=folder, capture_output=True, text=True, env=env | {"PATH": path}
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_an_experiment_from_end_to_end(clone, tiny_model):
+    changes = {
+        "model.name": tiny_model,
+        "model.passage_max_length": 16,
+        "train.passage_max_length": "null",
+        "train.max_steps": 4,
+        "train.eval_every": 2,
+        "train.valid_passages": 200,
+    }
+    overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
+    sh(clone, f"dvc exp run -q --name tiny {overrides}")
+
+    metrics = json.loads((clone / "metrics/eval.json").read_text())
+    assert metrics.keys() == {"dense", "zero_shot"}
+    for values in metrics.values():
+        assert values.keys() == {"nDCG@10", "recall@100", "recall@1000", "RR@10", "AP"}
+        assert all(0 <= value <= 1 for value in values.values())
+    run = (clone / "data/runs/dense.txt").read_text().splitlines()
+    assert len(run) == 200 * 1000
+    topics = (clone / "plots/topics.csv").read_text().splitlines()
+    assert len(topics) == 1 + 200
+
+    assert "up to date" in sh(clone, "dvc status")
+    assert "up to date" in sh(clone, "dvc repro")
+    assert "tiny" in sh(clone, "dvc exp show --csv")
+    assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
+    shown = json.loads(sh(clone, "dvc plots show --json"))
+    assert not shown.get("errors")
+    assert len(shown["data"]) == 4
+
+    # Only search and eval depend on the depth of the run.
+    lock = (clone / "dvc.lock").read_text()
+    printed = sh(clone, "dvc repro --dry -S search.top_k=10".replace(" -S search.top_k=10", ""))
+    assert "Running stage" not in printed
+    params = (clone / "params.yaml").read_text()
+    (clone / "params.yaml").write_text(params.replace("top_k: 1000", "top_k: 10"))
+    printed = sh(clone, "dvc repro --dry")
+    assert "search@dense" in printed
+    assert not any(f"'{stage}" in printed for stage in ("train", "encode", "index"))
+    (clone / "params.yaml").write_text(params)
+
+    # What is made again is the same, byte for byte.
+    sh(clone, "dvc repro -q -f --no-run-cache -s train encode@dense index@dense search@dense eval")
+    assert (clone / "dvc.lock").read_text() == lock

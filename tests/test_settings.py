@@ -1,0 +1,88 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dpr.errors import InputError
+from dpr.settings import load_settings
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """changed("lr: 5e-5", "lr: 1") -> a params file with that text replaced."""
+
+    def change(old, new):
+        text = PARAMS.read_text()
+        assert len(re.findall(re.escape(old), text)) == 1
+        path = tmp_path / "params.yaml"
+        path.write_text(text.replace(old, new))
+        return path
+
+    return change
+
+
+def test_params_yaml_is_valid():
+    settings = load_settings(PARAMS)
+    assert settings.similarity == "cosine"
+    assert settings.train.batch_size == 64
+
+
+def test_a_rate_as_dvc_writes_it_is_a_number(changed):
+    # `dvc exp run -S train.lr=3e-5` writes 3e-05, which YAML 1.1 (PyYAML) reads as text.
+    path = changed("lr: 5e-5", "lr: 3e-05")
+    assert yaml.safe_load(path.read_text())["train"]["lr"] == "3e-05"
+    assert load_settings(path).train.lr == 3e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lr: 5e-5", "lr: fast", r"train\.lr: .*number \(got 'fast'\)"),
+        ("lr: 5e-5", "lr: -1", r"train\.lr: .*greater than 0 \(got -1\)"),
+        ("lr: 5e-5", "lr: .nan", r"train\.lr: .*finite"),
+        ("lr: 5e-5", "lr: true", r"train\.lr: .*number \(got True\)"),
+        ("lr: 5e-5", "lr:", r"train\.lr: .*number \(got None\)"),
+        ("lr: 5e-5", "learning_rate: 1", r"train\.learning_rate: unknown key \(known.* lr,"),
+        ("lr: 5e-5", "learning_rate: 1", r"train\.lr: missing"),
+        ("batch_size: 64", "batch_size: 1e1", r"train\.batch_size: .*integer \(got 10\.0\)"),
+        ("batch_size: 64", "batch_size: 1", r"train\.batch_size: .*greater than or equal to 2"),
+        ("patience: 4", "patience: never", r"train\.patience: .*integer"),
+        ("pooling: mean", "pooling: sum", r"model\.pooling: .*'cls', 'mean', 'max' or 'pooler'"),
+        ("tied: true", "tied: yes", r"model\.tied: .*boolean \(got 'yes'\)"),
+        ("similarity: cosine", "similarity: cos", r"similarity: .*'cosine', 'dot' or 'l2'"),
+        ("min_lr_ratio: 0.05", "min_lr_ratio: 0", r"train\.min_lr_ratio: .*greater than 0"),
+        ("min_relevant: 10", "min_relevant: 300", r"data\.medline: min_relevant is above"),
+        ("test_share: 0.2", "test_share: 0.95", r"data\.medline: .*nothing to train on"),
+        ("test_topics: 200", "test_topics: 7", r"data\.medline\.test_topics: .*multiple of 2"),
+        ("nDCG@10, ", "nDCG@ten, ", r"eval\.measures: 'nDCG@ten' is no measure"),
+        ("RR@10, ", "RR@10, RR@10, ", r"eval\.measures: a measure is listed twice"),
+        ("seed: 42   ", "sead: 42   ", r"sead: unknown key \(known here: seed, threads"),
+        ("kind: flat", "kind: [flat", r"not valid YAML"),
+        ("threads: 2", "threads: 2\nthreads: 3", r"not valid YAML"),
+    ],
+)
+def test_a_bad_value_is_named(changed, old, new, message):
+    if old == "seed: 42   ":
+        old = "seed: 42                # of w"
+        new = "sead: 42                # of w"
+    with pytest.raises(InputError, match=message) as caught:
+        load_settings(changed(old, new))
+    assert "params.yaml" in str(caught.value)
+
+
+def test_several_problems_are_told_at_once(changed):
+    with pytest.raises(InputError) as caught:
+        load_settings(changed("lr: 5e-5", "lr: no\n  extra: 1"))
+    assert "train.lr" in str(caught.value)
+    assert "train.extra" in str(caught.value)
+
+
+def test_missing_or_empty_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_settings(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(InputError, match="the file"):
+        load_settings(tmp_path / "params.yaml")

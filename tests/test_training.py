@@ -1,0 +1,315 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+
+from dpr import checkpoint
+from dpr.collections import beir
+from dpr.collections.records import Pair
+from dpr.errors import InputError
+from dpr.settings import load_settings
+from dpr.similarity import SIMILARITIES
+from dpr.training import schedule, trainer
+from dpr.training.loss import in_batch_loss
+from dpr.training.pairs import PairSet
+from dpr.training.validation import Validation, Validator, draw_pool
+
+SETTINGS = load_settings("params.yaml").train
+
+
+def settings(**changes):
+    small = {"batch_size": 6, "max_steps": 12, "eval_every": 4, "precision": "fp32", "lr": 1e-3}
+    return SETTINGS.model_copy(update=small | changes)
+
+
+@pytest.fixture
+def pairs(make_encoder, collection):
+    return PairSet.read(collection, make_encoder(), ". ", None)
+
+
+# --- loss
+
+
+def brute_force_loss(queries, passages, not_negative, name, temperature):
+    """Each query's softmax written out, in float64."""
+    total = 0.0
+    for i, query in enumerate(queries):
+        terms = {}
+        for j, passage in enumerate(passages):
+            if i == j or not not_negative[i, j]:
+                score = -np.sum((query - passage) ** 2) if name == "l2" else query @ passage
+                terms[j] = np.exp(score / temperature)
+        total -= np.log(terms[i] / sum(terms.values()))
+    return total / len(queries)
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_loss_equals_the_softmax_written_out(name):
+    rng = np.random.default_rng(0)
+    queries, passages = rng.normal(size=(6, 8)) / 3, rng.normal(size=(6, 8)) / 3
+    not_negative = rng.random((6, 6)) < 0.3
+    loss = in_batch_loss(
+        torch.tensor(queries),
+        torch.tensor(passages),
+        torch.tensor(not_negative),
+        SIMILARITIES[name],
+        0.5,
+    )
+    expected = brute_force_loss(queries, passages, not_negative, name, 0.5)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_large_scores_do_not_overflow():
+    vectors = torch.eye(3) * 1e3
+    loss = in_batch_loss(
+        vectors, vectors, torch.zeros(3, 3, dtype=torch.bool), SIMILARITIES["dot"], 1.0
+    )
+    assert loss.item() == 0
+
+
+def test_loss_equals_that_of_sentence_transformers(make_encoder, tmp_path):
+    queries = ["heart", "lung", "eye", "ear"]
+    passages = ["a study of the heart", "the lung", "the eye and more", "hearing"]
+    encoder = make_encoder()
+    checkpoint.save(encoder, tmp_path / "encoder")
+    theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").eval()
+    reference = losses.MultipleNegativesRankingLoss(theirs, scale=20.0)
+    expected = reference([theirs.tokenize(queries), theirs.tokenize(passages)], None)
+    loss = in_batch_loss(
+        encoder(encoder.tokenize(queries, "query"), "query"),
+        encoder(encoder.tokenize(passages, "passage"), "passage"),
+        torch.eye(4, dtype=torch.bool),
+        encoder.similarity,
+        temperature=1 / 20,
+    )
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+# --- schedule
+
+
+def test_schedule_by_hand():
+    rates = [schedule.linear(step, 4, 14, 0.1) for step in range(14)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[9] == pytest.approx(1 - 0.9 * 5 / 9)
+    assert rates[13] == pytest.approx(0.1)
+    assert all(a > b for a, b in itertools.pairwise(rates[4:]))
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 5), (5, 5), (9, 5), (1, 2)])
+def test_the_rate_is_never_zero(warmup, steps):
+    rates = [schedule.linear(step, warmup, steps, 0.05) for step in range(steps)]
+    assert all(0.05 <= rate <= 1 for rate in rates)
+
+
+def test_warmup_in_steps_or_as_a_ratio():
+    assert schedule.warmup_steps(7, 0.5, 100) == 7
+    assert schedule.warmup_steps(0, 0.5, 100) == 0
+    assert schedule.warmup_steps(None, 0.1, 160) == 16
+
+
+# --- pairs
+
+
+def test_passages_relevant_to_the_same_topic_are_no_negatives(pairs):
+    # q0 has d00, d12, d24 (and d36, d48 with grade 1); q1 has d01, d13, d25.
+    batch = pairs.batch([Pair("q0", "d00"), Pair("q0", "d12"), Pair("q1", "d01")])
+    expected = [[True, True, False], [True, True, False], [False, False, True]]
+    assert batch.not_negative.tolist() == expected
+
+
+def test_a_batch_holds_what_it_says(pairs, make_encoder, collection):
+    encoder = make_encoder()
+    contents = {p.id: p.contents(". ") for p in beir.read_corpus(collection)}
+    batch = pairs.batch([Pair("q1", "d13")])
+    np.testing.assert_array_equal(
+        batch.passages[0], encoder.tokenize([contents["d13"]], "passage")[0]
+    )
+    np.testing.assert_array_equal(batch.queries[0], encoder.tokenize(["lung"], "query")[0])
+
+
+def test_an_epoch_has_each_pair_once_and_full_batches_only(pairs):
+    assert len(pairs.pairs) == 18
+    stream = pairs.batches(4, seed=1)
+    seen = [tuple(p.tolist()) for _ in range(4) for p in next(stream).passages]
+    assert len(seen) == 16
+    by_passage = {tuple(tokens.tolist()) for tokens in pairs.passages.values()}
+    assert len(set(seen)) == min(16, len(by_passage))
+    first = [q.tolist() for q in next(pairs.batches(4, seed=1)).queries]
+    assert first == [q.tolist() for q in next(pairs.batches(4, seed=1)).queries]
+    assert first != [q.tolist() for q in next(pairs.batches(4, seed=2)).queries]
+
+
+def test_bad_pairs(pairs, collection, make_encoder):
+    with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
+        next(pairs.batches(64, seed=0))
+    beir.write_pairs(collection, [Pair("q0", "d00"), Pair("q0", "d99")])
+    with pytest.raises(InputError, match=r"pairs\.jsonl:2: query 'q0' or passage 'd99' is not in"):
+        PairSet.read(collection, make_encoder(), ". ", None)
+
+
+# --- validation
+
+
+def test_the_pool_holds_relevant_passages_of_each_topic():
+    qrels = {"1": {"a": 1, "b": 2, "c": 1}, "2": {"d": 1, "e": 0}}
+    ids = [*"abcdefghijklmnop"]
+    pool = draw_pool(qrels, ids, 8, seed=0)
+    assert pool == sorted(set(pool))
+    assert len(pool) == 8
+    assert {"b", "d"} <= set(pool)  # the best grade of each topic comes first
+    assert draw_pool(qrels, ids, 8, seed=0) == pool
+    assert draw_pool(qrels, ids, 100, seed=0) == ids
+    with pytest.raises(InputError, match=r"train\.valid_passages is 1.* makes 2"):
+        draw_pool(qrels, ids, 1, seed=0)
+
+
+def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
+    encoder = make_encoder()
+    validator = Validator(collection, encoder, ". ", 60, 64, 0.05, "fp32", seed=0)
+    result = validator.validate(encoder, step=7)
+    passages = list(beir.read_corpus(collection))
+    vectors = encoder.embed(
+        encoder.tokenize([p.contents(". ") for p in passages], "passage"), "passage", 999, "fp32"
+    )
+    queries, qrels = beir.read_queries(collection), beir.read_qrels(collection, "valid")
+    gains = []
+    for query_id, grades in qrels.items():
+        query = encoder.embed(
+            encoder.tokenize([queries[query_id].text], "query"), "query", 99, "fp32"
+        )
+        ranked = np.argsort(-(vectors @ query[0]))[:10]
+        discounts = 1 / np.log2(np.arange(2, 12))
+        gain = [grades.get(passages[i].id, 0) for i in ranked]
+        ideal = sorted(grades.values(), reverse=True)[:10]
+        gains.append(np.dot(gain, discounts) / np.dot(ideal, discounts[: len(ideal)]))
+    assert result.ndcg == pytest.approx(np.mean(gains), abs=1e-6)
+    assert result.step == 7
+
+
+# --- trainer
+
+
+def run_training(make_encoder, pairs, validate=None, **changes):
+    encoder, chosen = make_encoder(), settings(**changes)
+    validate = validate or (lambda encoder, step: Validation(step, 0.0, float(step)))
+    history = trainer.train(encoder, pairs.batches(chosen.batch_size, 0), validate, chosen)
+    return encoder, history
+
+
+def test_the_loss_falls(make_encoder, pairs):
+    _, history = run_training(make_encoder, pairs, max_steps=40)
+    losses_ = [step.loss for step in history.steps]
+    assert np.mean(losses_[-5:]) < 0.5 * np.mean(losses_[:5])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bytes(make_encoder, pairs, precision):
+    def weights():
+        torch.manual_seed(3)
+        encoder, _ = run_training(make_encoder, pairs, precision=precision, dropout=0.1)
+        return encoder.state_dict()
+
+    first, second = weights(), weights()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_step_equals_plain_pytorch(make_encoder, pairs):
+    """AdamW's first update, by its formula, of one weight matrix and one bias."""
+    chosen = settings(max_steps=1, warmup_steps=0, dropout=None, max_grad_norm=0.5)
+    encoder = make_encoder()
+    before = {name: p.detach().clone() for name, p in encoder.named_parameters()}
+    batch = pairs.batch(pairs.pairs[:6])
+    reference = make_encoder()
+    loss = in_batch_loss(
+        reference(batch.queries, "query"),
+        reference(batch.passages, "passage"),
+        batch.not_negative,
+        reference.similarity,
+        chosen.temperature,
+    )
+    loss.backward()
+    gradients = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
+    norm = torch.sqrt(sum((g**2).sum() for g in gradients.values()))
+    optimizer = torch.optim.AdamW(trainer.parameter_groups(encoder, 0.01), lr=chosen.lr)
+    trainer.set_dropout(encoder, 0.0)
+    step_loss, step_norm = trainer.take_step(encoder, batch, optimizer, chosen)
+    assert step_loss == pytest.approx(loss.item(), rel=1e-5)
+    assert step_norm == pytest.approx(norm.item(), rel=1e-4)
+    after = dict(encoder.named_parameters())
+    for end, decay in (("layer.0.output.dense.weight", 0.01), ("layer.0.output.dense.bias", 0.0)):
+        name = next(n for n in before if n.startswith("passage") and n.endswith(end))
+        g = gradients[name] * min(1.0, 0.5 / (norm.item() + 1e-6))
+        update = g / (g.abs() + 1e-8)  # m / sqrt(v) at the first step
+        expected = before[name] * (1 - chosen.lr * decay) - chosen.lr * update
+        torch.testing.assert_close(after[name], expected, atol=2e-5, rtol=1e-4)
+
+
+def test_no_steps_leave_the_encoder_as_it_is(make_encoder, pairs):
+    encoder, history = run_training(make_encoder, pairs, max_steps=0)
+    assert history.steps == []
+    assert [v.step for v in history.validations] == [0]
+    untouched = make_encoder().state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
+
+
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(make_encoder, pairs):
+    scores = {0: 0.1, 4: 0.5, 8: 0.4, 12: 0.5, 16: 0.9}
+    seen = {}
+
+    def validate(encoder, step):
+        seen[step] = {name: v.clone() for name, v in encoder.state_dict().items()}
+        return Validation(step, 0.0, scores[step])
+
+    encoder, history = run_training(make_encoder, pairs, validate, max_steps=20, patience=2)
+    assert [v.step for v in history.validations] == [0, 4, 8, 12]
+    assert history.best.step == 4
+    assert all(torch.equal(v, seen[4][name]) for name, v in encoder.state_dict().items())
+    assert not all(torch.equal(v, seen[8][name]) for name, v in encoder.state_dict().items())
+
+
+def test_a_training_that_only_harms_leaves_the_encoder_as_it_came(make_encoder, pairs):
+    encoder, history = run_training(
+        make_encoder, pairs, lambda encoder, step: Validation(step, 0.0, -float(step))
+    )
+    assert history.best.step == 0
+    untouched = make_encoder().state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, pairs):
+    encoder = make_encoder()
+    with torch.no_grad():
+        encoder.passage.backbone.embeddings.LayerNorm.weight[0] = torch.nan
+    validate = lambda encoder, step: Validation(step, 0.0, 0.0)  # noqa: E731
+    with pytest.raises(InputError, match=r"step 1: the loss is nan"):
+        trainer.train(encoder, pairs.batches(6, 0), validate, settings())
+
+
+def test_separate_encoders_are_both_trained(make_encoder, pairs):
+    encoder = make_encoder(tied=False)
+    before = {name: v.clone() for name, v in encoder.state_dict().items()}
+    trainer.train(
+        encoder,
+        pairs.batches(6, 0),
+        lambda encoder, step: Validation(step, 0.0, float(step)),
+        settings(max_steps=1),
+    )
+    for role in ("query", "passage"):
+        changed = [
+            name
+            for name, value in encoder.state_dict().items()
+            if name.startswith(role) and not torch.equal(value, before[name])
+        ]
+        assert len(changed) > 20
+
+
+def test_dropout_is_set_or_left():
+    layer = torch.nn.Sequential(torch.nn.Dropout(0.3))
+    trainer.set_dropout(layer, None)
+    assert layer[0].p == 0.3
+    trainer.set_dropout(layer, 0.0)
+    assert layer[0].p == 0.0
