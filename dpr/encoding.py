@@ -5,7 +5,6 @@ import itertools
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,17 +17,7 @@ from dpr.embeddings import IDS, MANIFEST, VECTORS, write_ids
 from dpr.encoder import DualEncoder
 from dpr.errors import InputError
 from dpr.files import read_json, sha256, write_json
-
-
-class Options(Protocol):
-    """The `encode` group of the settings."""
-
-    window: int
-    batch_tokens: int
-    precision: str
-    dtype: str
-
-    def model_dump(self) -> dict[str, Any]: ...
+from dpr.settings import EncodeSettings
 
 
 def encode_corpus(
@@ -36,7 +25,7 @@ def encode_corpus(
     encoder_folder: Path,
     collection: Path,
     separator: str,
-    options: Options,
+    options: EncodeSettings,
     folder: Path,
     scratch: Path,
 ) -> None:
@@ -52,7 +41,7 @@ def encode_corpus(
     count = sum(1 for _ in beir.read_corpus(collection))
     if count == 0:
         raise InputError(f"{collection}/corpus.jsonl: no passages; there is nothing to encode")
-    encoder_hash = _fingerprint(sorted(encoder_folder.rglob("*.*")))
+    encoder_hash = _fingerprint(sorted(p for p in encoder_folder.rglob("*") if p.is_file()))
     inputs = {
         "encoder": encoder_hash,
         "corpus": sha256(collection / "corpus.jsonl"),
@@ -85,7 +74,7 @@ def _encode_windows(
     encoder: DualEncoder,
     collection: Path,
     separator: str,
-    options: Options,
+    options: EncodeSettings,
     count: int,
     work: Path,
 ) -> None:
@@ -127,6 +116,5 @@ def _fingerprint(paths: list[Path]) -> str:
     """One hash over the bytes of several files."""
     digest = hashlib.sha256()
     for path in paths:
-        if path.is_file():
-            digest.update(f"{path.name} {sha256(path)}\n".encode())
+        digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ def main() -> None:
     names = list(dict.fromkeys([HEADLINE, *settings.eval.measures]))
     results = {
         path.stem: measures.by_topic(qrels, trec.as_dict(trec.read_run(path)), names)
-        for path in sorted(Path("data/runs").glob("*.txt"))
+        for path in sorted(Path("data/runs/test").glob("*.txt"))
     }
     write_json("metrics/eval.json", {name: measures.means(v) for name, v in results.items()})
     rows = (

@@ -1,4 +1,4 @@
-"""search SYSTEM: a TREC run of that system over every test topic."""
+"""search SYSTEM: a TREC run of that system over every validation and every test topic."""
 
 import sys
 
@@ -15,20 +15,21 @@ def main(system: str) -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
+    similarity.require(encoder.spec.similarity, settings.similarity, f"data/encoders/{system}")
     index = Index.open(f"data/indexes/{system}")
-    for made in (encoder.spec.similarity, index.manifest["similarity"]):
-        similarity.require(made, settings.similarity, f"data/indexes/{system}")
+    similarity.require(index.manifest["similarity"], settings.similarity, f"data/indexes/{system}")
 
     queries = beir.read_queries("data/collection")
-    topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", "test")]
-    vectors = encoder.embed(
-        encoder.tokenize([topic.text for topic in topics], "query"),
-        "query",
-        settings.encode.batch_tokens,
-        settings.encode.precision,
-    )
-    found = search(index, [topic.id for topic in topics], vectors, settings.search.top_k)
-    write_run(f"data/runs/{system}.txt", found, tag=system)
+    for split in ("valid", "test"):
+        topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", split)]
+        vectors = encoder.embed(
+            encoder.tokenize([topic.text for topic in topics], "query"),
+            "query",
+            settings.encode.batch_tokens,
+            settings.encode.precision,
+        )
+        found = search(index, [topic.id for topic in topics], vectors, settings.search.top_k)
+        write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,7 @@ def main() -> None:
         COLLECTION, encoder, settings.data.separator, settings.train.passage_max_length
     )
     validator = Validator(
-        COLLECTION,
-        encoder,
-        settings.data.separator,
-        pool_size=settings.train.valid_passages,
-        batch_size=settings.train.batch_size,
-        temperature=settings.train.temperature,
-        precision=settings.train.precision,
-        seed=settings.seed,
+        COLLECTION, encoder, settings.data.separator, settings.train, settings.seed
     )
     batches = pairs.batches(settings.train.batch_size, settings.seed)
     history = train(encoder, batches, validator.validate, settings.train)

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -9,11 +7,12 @@ from dpr.collections.records import Passage
 from dpr.embeddings import Embeddings
 from dpr.encoding import encode_corpus
 from dpr.errors import InputError
+from dpr.settings import EncodeSettings
 
 
 def options(**changes):
     values = {"window": 16, "batch_tokens": 128, "precision": "fp32", "dtype": "float32"} | changes
-    return SimpleNamespace(**values, model_dump=lambda: values)
+    return EncodeSettings(**values)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     for values in metrics.values():
         assert values.keys() == {"nDCG@10", "recall@100", "recall@1000", "RR@10", "AP"}
         assert all(0 <= value <= 1 for value in values.values())
-    run = (clone / "data/runs/dense.txt").read_text().splitlines()
+    run = (clone / "data/runs/test/dense.txt").read_text().splitlines()
     assert len(run) == 200 * 1000
     topics = (clone / "plots/topics.csv").read_text().splitlines()
     assert len(topics) == 1 + 200

@@ -169,7 +169,7 @@ def test_the_pool_holds_relevant_passages_of_each_topic():
 
 def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
     encoder = make_encoder()
-    validator = Validator(collection, encoder, ". ", 60, 64, 0.05, "fp32", seed=0)
+    validator = Validator(collection, encoder, ". ", settings(valid_passages=60), seed=0)
     result = validator.validate(encoder, step=7)
     passages = list(beir.read_corpus(collection))
     vectors = encoder.embed(

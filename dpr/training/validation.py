@@ -19,6 +19,7 @@ from dpr.collections.records import Pair
 from dpr.encoder import DualEncoder
 from dpr.errors import InputError
 from dpr.measures import Qrels
+from dpr.settings import TrainSettings
 from dpr.training.loss import in_batch_loss
 from dpr.training.pairs import not_negative
 
@@ -36,8 +37,8 @@ class Validator:
 
     Args:
         collection: BEIR folder with qrels/valid.tsv.
-        pool_size: passages in the pool.
-        batch_size, temperature: as in training, so that the two losses compare.
+        settings: `valid_passages` is the size of the pool; batch size and temperature are those
+            of the training, so that the two losses compare.
     Raises:
         InputError: when the pool cannot hold one relevant passage of each topic.
     """
@@ -47,16 +48,13 @@ class Validator:
         collection: Path,
         encoder: DualEncoder,
         separator: str,
-        pool_size: int,
-        batch_size: int,
-        temperature: float,
-        precision: str,
+        settings: TrainSettings,
         seed: int,
     ):
         qrels = beir.read_qrels(collection, "valid")
         queries = beir.read_queries(collection)
         passage_ids = [p.id for p in beir.read_corpus(collection)]
-        pool = draw_pool(qrels, passage_ids, pool_size, seed)
+        pool = draw_pool(qrels, passage_ids, settings.valid_passages, seed)
         inside = set(pool)
         self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
         self.query_ids, self.passage_ids = list(qrels), pool
@@ -66,9 +64,9 @@ class Validator:
         }
         self.passages = encoder.tokenize([texts[p] for p in pool], "passage")
         self.pairs = _best_pairs(self.qrels, seed)
-        self.batch_size = min(batch_size, len(self.pairs))
-        self.temperature = temperature
-        self.precision = precision
+        self.batch_size = min(settings.batch_size, len(self.pairs))
+        self.temperature = settings.temperature
+        self.precision = settings.precision
 
     def validate(self, encoder: DualEncoder, step: int) -> Validation:
         """The in-batch loss over validation pairs and nDCG@10 over the pool."""

@@ -1,0 +1,85 @@
+"""The comparison of systems as Markdown, for a README or a terminal."""
+
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Any
+
+from dpr.significance import Comparison
+
+ALPHA = 0.05
+
+
+def systems_table(compared: dict[str, Any]) -> str:
+    """A row a system, a column a measure, each a mean with its 95 % interval."""
+    systems = compared["systems"]
+    measures = list(next(iter(systems.values())))
+    return _table(
+        ["system", *measures],
+        (
+            [system, *(_interval(by_measure[measure]) for measure in measures)]
+            for system, by_measure in systems.items()
+        ),
+    )
+
+
+def tests_table(compared: dict[str, Any], measure: str) -> str:
+    """A row for each system and reference: the difference in one measure and its tests."""
+    rows = (
+        [
+            f"{system} - {reference}",
+            f"{row[measure]['difference']:+.4f}",
+            f"{row[measure]['wins']} / {row[measure]['ties']} / {row[measure]['losses']}",
+            *(f"{row[measure][key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")),
+        ]
+        for reference, systems in compared["against"].items()
+        for system, row in systems.items()
+    )
+    header = [measure, "difference", "wins / ties / losses", "p randomization", "p t-test"]
+    return _table([*header, "p Holm"], rows)
+
+
+def topics_table(
+    texts: dict[str, str], before: dict[str, float], after: dict[str, float], top: int
+) -> str:
+    """The topics that moved most, in either direction."""
+    moved = sorted(texts, key=lambda query_id: -abs(after[query_id] - before[query_id]))
+    rows = (
+        [
+            texts[query_id],
+            f"{before[query_id]:.4f}",
+            f"{after[query_id]:.4f}",
+            f"{after[query_id] - before[query_id]:+.4f}",
+        ]
+        for query_id in moved[:top]
+    )
+    return _table(["topic", "before", "after", "difference"], rows)
+
+
+def verdict(
+    measure: str, before: dict[str, float], after: dict[str, float], result: Comparison
+) -> str:
+    """Whether the mean moved by more than chance, in words."""
+    significant = result.p_randomization < ALPHA
+    return (
+        f"{measure} over {len(before)} topics: {fmean(before.values()):.4f} -> "
+        f"{fmean(after.values()):.4f} ({result.difference:+.4f}); "
+        f"{result.wins} topics better, {result.ties} equal, {result.losses} worse\n"
+        f"{'significant' if significant else 'not significant'} at {ALPHA}: "
+        f"p = {result.p_randomization:.4f} (paired randomization test), {result.p_t:.4f} (t-test)"
+    )
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table, columns aligned so that it also reads in a terminal."""
+    cells = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

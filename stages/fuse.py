@@ -1,0 +1,37 @@
+"""fuse: BM25 and dense together, by reciprocal rank (rrf) and by weighted scores (hybrid).
+
+The weight is the best on the validation topics; the test topics are never looked at for it.
+"""
+
+from dpr import fusion
+from dpr.collections import beir
+from dpr.files import write_json
+from dpr.settings import load_settings
+from dpr.trec import as_dict, read_run, write_run
+from stages import run
+
+
+def main() -> None:
+    settings = load_settings("params.yaml")
+    depth, steps = settings.search.top_k, settings.fuse.weight_steps
+    runs = {
+        split: [read_run(f"data/runs/{split}/{system}.txt") for system in ("dense", "bm25")]
+        for split in ("valid", "test")
+    }
+    tried = fusion.choose_weight(
+        *runs["valid"],
+        weights=[step / steps for step in range(steps + 1)],
+        qrels=beir.read_qrels("data/collection", "valid"),
+        depth=depth,
+    )
+    best = max(tried, key=tried.__getitem__)
+    for split, (dense, bm25) in runs.items():
+        rrf = fusion.reciprocal_rank(dense, bm25, settings.fuse.rrf_k, depth)
+        hybrid = fusion.weighted(dense, bm25, best, depth)
+        write_run(f"data/runs/{split}/rrf.txt", as_dict(rrf), tag="rrf")
+        write_run(f"data/runs/{split}/hybrid.txt", as_dict(hybrid), tag="hybrid")
+    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {"nDCG@10": tried[best]}})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,74 @@
+"""Against trec_eval's own regression test and a published run, where they lie beside the checkout."""
+
+from pathlib import Path
+
+import pytest
+
+from dpr import measures, trec
+
+ORACLE = Path(__file__).parents[2] / "shared/oracle"
+pytestmark = pytest.mark.skipif(not ORACLE.exists(), reason="the oracle files are not here")
+
+# trec_eval's name of each measure
+NAMES = {
+    "nDCG@10": "ndcg_cut_10",
+    "nDCG@100": "ndcg_cut_100",
+    "AP": "map",
+    "RR": "recip_rank",
+    "P@10": "P_10",
+    "P@30": "P_30",
+    "recall@100": "recall_100",
+    "recall@1000": "recall_1000",
+    "Rprec": "Rprec",
+    "Bpref": "bpref",
+    **{f"IPrec@{i / 10}": f"iprec_at_recall_{i / 10:.2f}" for i in range(11)},
+}
+
+
+def expected(name):
+    """{(measure, topic or "all"): text as printed} of one of trec_eval's outputs."""
+    rows = (line.split() for line in (ORACLE / "trec_eval" / name).read_text().splitlines())
+    return {(row[0], row[1]): row[2] for row in rows if len(row) == 3}
+
+
+def computed(qrels, run, topics=None):
+    qrels = trec.read_qrels(ORACLE / "trec_eval" / qrels)
+    run = trec.as_dict(trec.read_run(ORACLE / "trec_eval" / run))
+    # Without -c, trec_eval averages over the topics that are both judged and in the run.
+    qrels = {query_id: qrels[query_id] for query_id in topics or qrels if query_id in qrels}
+    return measures.by_topic(qrels, run, list(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("qrels", "run", "output"),
+    [
+        ("qrels.test", "results.test", "out.test.aq"),
+        ("qrels.test", "results.trunc", "out.test.aqc"),
+        ("qrels.comment.test", "results.comment.test", "out.comment.test"),
+    ],
+)
+def test_every_measure_to_its_four_digits(qrels, run, output):
+    reference = expected(output)
+    judged = trec.read_qrels(ORACLE / "trec_eval" / qrels)
+    found = trec.as_dict(trec.read_run(ORACLE / "trec_eval" / run))
+    complete = output.endswith("c")
+    topics = list(judged) if complete else [q for q in found if q in judged]
+    values = computed(qrels, run, topics)
+    checked = 0
+    for measure, by_query in values.items():
+        name = NAMES[measure]
+        if (name, "all") in reference:
+            assert f"{measures.means({measure: by_query})[measure]:.4f}" == reference[name, "all"]
+            checked += 1
+        for query_id, value in by_query.items():
+            if (name, query_id) in reference:
+                assert f"{value:.4f}" == reference[name, query_id], (measure, query_id)
+                checked += 1
+    assert checked >= len([n for n in NAMES.values() if (n, "all") in reference]) > 5
+
+
+def test_the_published_bm25_run_on_cacm():
+    qrels = trec.read_qrels(ORACLE / "cacm-bm25/qrels.cacm.txt")
+    run = trec.as_dict(trec.read_run(ORACLE / "cacm-bm25/cacm-bm25.run.txt"))
+    values = measures.by_topic(qrels, run, ["P@30"])
+    assert f"{measures.means(values)['P@30']:.4f}" == "0.1942"
