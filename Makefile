@@ -10,8 +10,8 @@ export PYTHONUNBUFFERED := 1
 .PHONY: repro test test-all lint costs clean
 
 repro: $(VENV)/ready
-	dvc repro
-	dvc metrics show
+	dvc repro --keep-going
+	python -m stages.report
 
 test: $(VENV)/ready
 	pytest -m "not slow"

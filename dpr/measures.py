@@ -11,13 +11,19 @@ ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
 
 
 def parse_measure(name: str) -> Measure:
-    """`nDCG@10`, `RR@10`, `AP` ... as ir_measures names them, and `recall@k`, its `R@k`.
+    """Names of ir_measures (`nDCG@10`, `AP`), and `recall@k` and `judged@k` for two of them.
 
     Raises:
-        ValueError: for a name that is no measure.
+        ValueError: for a name that is no measure, and for IPrec: the trec_eval code in ir_measures
+            counts the documents that a recall level needs otherwise than trec_eval's own reference
+            output does; `dpr.curves` has it.
     """
+    if name.startswith("IPrec"):
+        raise ValueError(f"{name!r} is not offered as a measure; see plots/precision.csv")
     try:
-        return ir_measures.parse_measure(name.replace("recall@", "R@"))
+        return ir_measures.parse_measure(
+            name.replace("recall@", "R@").replace("judged@", "Judged@")
+        )
     except (NameError, ValueError, SyntaxError) as error:
         raise ValueError(
             f"{name!r} is no measure of ir_measures, such as nDCG@10: {error}"

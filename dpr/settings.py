@@ -88,8 +88,20 @@ class SearchSettings(Group):
     top_k: Count
 
 
+class Bm25Settings(Group):
+    k1: Annotated[float, Field(ge=0)]
+    b: Annotated[float, Field(ge=0, le=1)]
+
+
+class FuseSettings(Group):
+    rrf_k: Annotated[int, Field(ge=0)]
+    weight_steps: Count
+
+
 class EvalSettings(Group):
     measures: Annotated[list[str], Field(min_length=1)]
+    references: list[str]
+    drop_query_id: bool
 
     @field_validator("measures")
     @classmethod
@@ -98,6 +110,8 @@ class EvalSettings(Group):
             parse_measure(name)
         if len({parse_measure(name) for name in names}) < len(names):
             raise ValueError("a measure is listed twice")
+        if "nDCG@10" not in names:
+            raise ValueError("nDCG@10, the headline of plots and tables, must be among them")
         return names
 
 
@@ -111,6 +125,8 @@ class Settings(Group):
     encode: EncodeSettings
     index: IndexSettings
     search: SearchSettings
+    bm25: Bm25Settings
+    fuse: FuseSettings
     eval: EvalSettings
 
 

@@ -13,7 +13,7 @@ from trectools import TrecRun
 
 from dpr.errors import InputError
 from dpr.files import new_file
-from dpr.measures import Run
+from dpr.measures import Qrels, Run
 
 COLUMNS = ["query", "q0", "docid", "rank", "score", "system"]
 
@@ -35,7 +35,8 @@ def write_run(path: str | Path, run: Run, tag: str) -> None:
 def read_run(path: str | Path) -> TrecRun:
     """A run as trectools holds it, every id a string.
 
-    trectools' own reader lets pandas guess the types, which turns the id "007" into "7".
+    trectools' own reader lets pandas guess the types, which turns the id "007" into "7". As in
+    trec_eval, the rank column decides nothing, and what follows the score is the tag.
 
     Raises:
         InputError: naming file and line, for an empty file, a wrong column count, a score that is
@@ -44,7 +45,7 @@ def read_run(path: str | Path) -> TrecRun:
     rows, seen = [], set()
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            rows.append(_row(f"{path}:{number}", line.split()))
+            rows.append(_row(f"{path}:{number}", line.split(None, 5)))
             pair = (rows[-1][0], rows[-1][2])
             if pair in seen:
                 raise InputError(
@@ -59,12 +60,40 @@ def read_run(path: str | Path) -> TrecRun:
     return run
 
 
-def as_dict(run: TrecRun) -> Run:
+def as_dict(run: TrecRun, drop_query_id: bool = False) -> Run:
+    """Scores by query and passage.
+
+    Args:
+        drop_query_id: leave out a passage whose id is the query's, where queries are passages of
+            the collection (ArguAna).
+    """
     scores: Run = {}
     rows = run.run_data[["query", "docid", "score"]].itertuples(index=False)
     for query_id, passage_id, score in rows:
-        scores.setdefault(query_id, {})[passage_id] = score
+        if not (drop_query_id and query_id == passage_id):
+            scores.setdefault(query_id, {})[passage_id] = score
     return scores
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """Judgments in TREC's own format, `qid 0 docid grade`; grades may be negative.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    qrels: Qrels = {}
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                query_id, _, passage_id, grade = line.split()
+                qrels.setdefault(query_id, {})[passage_id] = int(grade)
+            except ValueError:
+                raise InputError(
+                    f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"
+                ) from None
+    if not qrels:
+        raise InputError(f"{path}: empty; judgments need at least one line")
+    return qrels
 
 
 def _row(where: str, columns: list[str]) -> tuple[str, str, str, int, float, str]:

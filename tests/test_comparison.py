@@ -64,5 +64,6 @@ def test_curves_by_hand():
     # topic 1: precision 1 up to recall .5, 2/3 up to 1; topic 2 has nothing
     assert precision[0.0] == pytest.approx(0.5)
     assert precision[0.5] == pytest.approx(0.5)
-    assert precision[0.6] == pytest.approx(1 / 3)
+    assert precision[0.7] == pytest.approx(0.5)  # 1.4 of 2 documents: one will do
+    assert precision[0.8] == pytest.approx(1 / 3)
     assert precision[1.0] == pytest.approx(1 / 3)

@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+NOT_OF_TRAINING = {"prepare", "init", "bm25_index", "bm25_search"}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,13 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     metrics = json.loads((clone / "metrics/eval.json").read_text())
     assert metrics.keys() == {"dense", "zero_shot"}
     for values in metrics.values():
-        assert values.keys() == {"nDCG@10", "recall@100", "recall@1000", "RR@10", "AP"}
+        assert values.keys() >= {"nDCG@10", "recall@100", "recall@1000", "RR@10", "AP"}
         assert all(0 <= value <= 1 for value in values.values())
+    compared = json.loads((clone / "metrics/compare.json").read_text())
+    assert compared["systems"].keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
+    for system in ("zero_shot", "dense"):
+        for measure, value in metrics[system].items():
+            assert compared["systems"][system][measure]["mean"] == pytest.approx(value)
     run = (clone / "data/runs/test/dense.txt").read_text().splitlines()
     assert len(run) == 200 * 1000
     topics = (clone / "plots/topics.csv").read_text().splitlines()
@@ -72,19 +81,27 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
-    assert len(shown["data"]) == 4
+    assert len(shown["data"]) == 9
 
-    # Only search and eval depend on the depth of the run.
+    # A change runs again what depends on it, and nothing else.
     lock = (clone / "dvc.lock").read_text()
-    printed = sh(clone, "dvc repro --dry -S search.top_k=10".replace(" -S search.top_k=10", ""))
-    assert "Running stage" not in printed
     params = (clone / "params.yaml").read_text()
-    (clone / "params.yaml").write_text(params.replace("top_k: 1000", "top_k: 10"))
-    printed = sh(clone, "dvc repro --dry")
-    assert "search@dense" in printed
-    assert not any(f"'{stage}" in printed for stage in ("train", "encode", "index"))
+    for old, new, stages in (
+        ("top_k: 1000", "top_k: 10", {"search", "bm25_search", "fuse", "compare", "eval"}),
+        ("k1: 0.9", "k1: 1.2", {"bm25_search", "fuse", "compare"}),
+        ("temperature: 0.05", "temperature: 0.1", set(STAGES) - NOT_OF_TRAINING),
+    ):
+        (clone / "params.yaml").write_text(params.replace(old, new))
+        printed = sh(clone, "dvc repro --dry")
+        again = set(re.findall(r"Running stage '(\w+)", printed))
+        assert again == stages, f"{old} -> {new}"
+        assert ("@zero_shot" in printed) == (old == "top_k: 1000")
     (clone / "params.yaml").write_text(params)
 
     # What is made again is the same, byte for byte.
-    sh(clone, "dvc repro -q -f --no-run-cache -s train encode@dense index@dense search@dense eval")
+    sh(
+        clone,
+        "dvc repro -q -f --no-run-cache -s train encode@dense index@dense search@dense eval "
+        "bm25_index bm25_search fuse compare",
+    )
     assert (clone / "dvc.lock").read_text() == lock

@@ -9,7 +9,7 @@ import torch
 
 from dpr.collections import beir
 from dpr.collections.records import Pair
-from dpr.encoder import DualEncoder, Tokens
+from dpr.encoder import DualEncoder, Role, Tokens
 from dpr.errors import InputError
 from dpr.measures import Qrels
 
@@ -42,14 +42,17 @@ class PairSet:
             InputError: for a pair of an unknown query or passage.
         """
         pairs = beir.read_pairs(collection)
-        wanted = {pair.passage_id for pair in pairs}
-        passages = {
-            p.id: p.contents(separator) for p in beir.read_corpus(collection) if p.id in wanted
-        }
+        query_ids = {pair.query_id for pair in pairs}
+        passage_ids = {pair.passage_id for pair in pairs}
         queries = {
             query.id: query.text
             for query in beir.read_queries(collection).values()
-            if query.id in {pair.query_id for pair in pairs}
+            if query.id in query_ids
+        }
+        passages = {
+            passage.id: passage.contents(separator)
+            for passage in beir.read_corpus(collection)
+            if passage.id in passage_ids
         }
         for number, pair in enumerate(pairs, start=1):
             if pair.query_id not in queries or pair.passage_id not in passages:
@@ -107,7 +110,7 @@ def not_negative(pairs: list[Pair], qrels: Qrels) -> torch.Tensor:
 
 
 def _tokenize(
-    encoder: DualEncoder, texts: dict[str, str], role, max_length: int | None
+    encoder: DualEncoder, texts: dict[str, str], role: Role, max_length: int | None
 ) -> dict[str, Tokens]:
     tokens = encoder.tokenize(list(texts.values()), role, max_length)
     return dict(zip(texts, tokens, strict=True))

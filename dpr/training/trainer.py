@@ -1,6 +1,7 @@
 """The training loop: AdamW, warm-up and decay, the best checkpoint kept."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * share
             loss, norm = take_step(encoder, next(batches), optimizer, settings)
-            if not torch.isfinite(torch.tensor([loss, norm])).all():
+            if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise InputError(
                     f"step {step}: the loss is {loss} and the gradient norm {norm}; lower train.lr,"
                     " lengthen the warm-up, raise train.temperature or use train.precision fp32"
