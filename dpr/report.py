@@ -9,10 +9,9 @@ from dpr.significance import Comparison
 ALPHA = 0.05
 
 
-def systems_table(compared: dict[str, Any]) -> str:
+def systems_table(compared: dict[str, Any], measures: list[str]) -> str:
     """A row a system, a column a measure, each a mean with its 95 % interval."""
     systems = compared["systems"]
-    measures = list(next(iter(systems.values())))
     return _table(
         ["system", *measures],
         (

@@ -15,14 +15,16 @@ from dpr.errors import InputError
 COSTS = Path(".scratch/costs.jsonl")  # untracked: a time in an output would dirty dvc.lock
 
 
-def run(main: Callable[..., None], *arguments: str) -> None:
-    """Call a stage's `main` with its command line arguments and note time and peak memory."""
+def run(main: Callable[..., None], *arguments: str, record: bool = True) -> None:
+    """Call a stage's `main` with its command line arguments and `record` time and peak memory."""
     name = " ".join([Path(sys.argv[0]).stem, *arguments])
     started = time.monotonic()
     try:
         main(*arguments)
     except InputError as error:
         sys.exit(f"{name}: {error}")
+    if not record:
+        return
     unit = 2**20 if sys.platform == "linux" else 2**30  # of ru_maxrss: KiB, on macOS bytes
     cost = {
         "stage": name,

@@ -79,4 +79,4 @@ def measure_name(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, record=False)
