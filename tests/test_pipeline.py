@@ -53,6 +53,8 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
         "train.max_steps": 4,
         "train.eval_every": 2,
         "train.valid_passages": 200,
+        "search.top_k": 100,
+        "fuse.weight_steps": 2,
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
     sh(clone, f"dvc exp run -q --name tiny {overrides}")
@@ -68,7 +70,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
         for measure, value in metrics[system].items():
             assert compared["systems"][system][measure]["mean"] == pytest.approx(value)
     run = (clone / "data/runs/test/dense.txt").read_text().splitlines()
-    assert len(run) == 200 * 1000
+    assert len(run) == 200 * 100
     topics = (clone / "plots/topics.csv").read_text().splitlines()
     assert len(topics) == 1 + 200
 
@@ -87,7 +89,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     lock = (clone / "dvc.lock").read_text()
     params = (clone / "params.yaml").read_text()
     for old, new, stages in (
-        ("top_k: 1000", "top_k: 10", ["bm25_search", "compare", "fuse", *both("search")]),
+        ("top_k: 100", "top_k: 10", ["bm25_search", "compare", "fuse", *both("search")]),
         ("k1: 0.9", "k1: 1.2", ["bm25_search"]),
         ("temperature: 0.05", "temperature: 0.1", ["train"]),
         ("window: 8192", "window: 99", both("encode")),
