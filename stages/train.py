@@ -11,7 +11,7 @@ from dpr.training.trainer import train
 from dpr.training.validation import Validator
 from stages import run
 
-COLLECTION = Path("data/collection")
+TRAINING = Path("data/training")
 
 
 def main() -> None:
@@ -20,12 +20,8 @@ def main() -> None:
     encoder = checkpoint.load("data/encoders/zero_shot").to(runtime.device())
     similarity.require(encoder.spec.similarity, settings.similarity, "data/encoders/zero_shot")
 
-    pairs = PairSet.read(
-        COLLECTION, encoder, settings.data.separator, settings.train.passage_max_length
-    )
-    validator = Validator(
-        COLLECTION, encoder, settings.data.separator, settings.train, settings.seed
-    )
+    pairs = PairSet.read(TRAINING, encoder, settings.data.separator, settings.train)
+    validator = Validator(TRAINING, encoder, settings.data.separator, settings.train, settings.seed)
     batches = pairs.batches(settings.train.batch_size, settings.seed)
     history = train(encoder, batches, validator.validate, settings.train)
 

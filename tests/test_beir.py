@@ -9,11 +9,11 @@ def test_what_is_written_is_read(tmp_path):
     passages = [Passage("1", "", "caf\u00e9"), Passage("x-2", "title", "")]
     beir.write_corpus(tmp_path, passages)
     beir.write_queries(tmp_path, [Query("007", "who?")])
-    beir.write_pairs(tmp_path, [Pair("007", "1")])
+    beir.write_pairs(tmp_path, [Pair("007", "1", ("x-2",))])
     beir.write_qrels(tmp_path, "test", [Judgment("007", "1", 2), Judgment("007", "x-2", 0)])
     assert list(beir.read_corpus(tmp_path)) == passages
     assert beir.read_queries(tmp_path) == {"007": Query("007", "who?")}
-    assert beir.read_pairs(tmp_path) == [Pair("007", "1")]
+    assert beir.read_pairs(tmp_path) == [Pair("007", "1", ("x-2",))]
     assert beir.read_qrels(tmp_path, "test") == {"007": {"1": 2, "x-2": 0}}
 
 
@@ -48,8 +48,8 @@ def test_a_bad_passage_names_file_and_line(tmp_path, line, message):
         ("q\td\t1\n", r"test\.tsv:1: the header must be"),
         (beir.QRELS_HEADER + "\nq\td\n", r"test\.tsv:2: .*not `query TAB"),
         (beir.QRELS_HEADER + "\nq\td\t1.5\n", r"test\.tsv:2: .*integer grade"),
-        (beir.QRELS_HEADER + "\n", r"test\.tsv: no judgments"),
-        ("", r"test\.tsv: no judgments"),
+        (beir.QRELS_HEADER + "\nq\td\t1\nq\td\t2\n", r"test\.tsv:3: 'q' judges 'd' twice"),
+        ("", r"test\.tsv: empty"),
     ],
 )
 def test_bad_judgments_name_file_and_line(tmp_path, text, message):
@@ -63,7 +63,7 @@ def test_missing_and_undecodable_files(tmp_path):
     with pytest.raises(InputError, match=r"corpus\.jsonl: no such file"):
         list(beir.read_corpus(tmp_path))
     (tmp_path / "corpus.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"corpus\.jsonl: not UTF-8"):
+    with pytest.raises(InputError, match=r"corpus\.jsonl:1: not UTF-8"):
         list(beir.read_corpus(tmp_path))
 
 

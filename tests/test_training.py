@@ -15,7 +15,7 @@ from dpr.similarity import SIMILARITIES
 from dpr.training import schedule, trainer
 from dpr.training.loss import in_batch_loss
 from dpr.training.pairs import PairSet
-from dpr.training.validation import Validation, Validator, draw_pool
+from dpr.training.validation import Validation, Validator, draw_pool, sample_topics
 
 SETTINGS = load_settings("params.yaml").train
 
@@ -27,7 +27,7 @@ def settings(**changes):
 
 @pytest.fixture
 def pairs(make_encoder, collection):
-    return PairSet.read(collection, make_encoder(), ". ", None)
+    return PairSet.read(collection, make_encoder(), ". ", settings(passage_max_length=None))
 
 
 # --- loss
@@ -59,6 +59,22 @@ def test_loss_equals_the_softmax_written_out(name):
         0.5,
     )
     expected = brute_force_loss(queries, passages, not_negative, name, 0.5)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_hard_negatives_are_negatives_of_every_query():
+    rng = np.random.default_rng(0)
+    queries, passages = rng.normal(size=(3, 8)), rng.normal(size=(5, 8))
+    not_negative = np.zeros((3, 5), dtype=bool)
+    not_negative[1, 4] = True
+    loss = in_batch_loss(
+        torch.tensor(queries),
+        torch.tensor(passages),
+        torch.tensor(not_negative),
+        SIMILARITIES["dot"],
+        1.0,
+    )
+    expected = brute_force_loss(queries, passages, not_negative, "dot", 1.0)
     assert loss.item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -143,12 +159,35 @@ def test_an_epoch_has_each_pair_once_and_full_batches_only(pairs):
     assert first != [q.tolist() for q in next(pairs.batches(4, seed=2)).queries]
 
 
+def test_hard_negatives_stand_behind_the_positives(collection, make_encoder):
+    beir.write_pairs(
+        collection, [Pair("q0", "d00", ("d01", "d12")), Pair("q1", "d01"), Pair("q2", "d02")]
+    )
+    read = {
+        wanted: PairSet.read(collection, make_encoder(), ". ", settings(hard_negatives=wanted))
+        for wanted in (True, False)
+    }
+    batch = read[True].batch(read[True].pairs)
+    assert len(batch.queries) == 3
+    ids = ["d00", "d01", "d02", "d01", "d12"]
+    for tokens, passage_id in zip(batch.passages, ids, strict=True):
+        np.testing.assert_array_equal(tokens, read[True].passages[passage_id])
+    assert batch.not_negative.tolist() == [
+        [True, False, False, False, True],  # d12 is judged relevant to q0, whatever the triple says
+        [False, True, False, True, False],
+        [False, False, True, False, False],
+    ]
+    assert len(read[False].batch(read[False].pairs).passages) == 3
+
+
 def test_bad_pairs(pairs, collection, make_encoder):
     with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
         next(pairs.batches(64, seed=0))
     beir.write_pairs(collection, [Pair("q0", "d00"), Pair("q0", "d99")])
-    with pytest.raises(InputError, match=r"pairs\.jsonl:2: query 'q0' or passage 'd99' is not in"):
-        PairSet.read(collection, make_encoder(), ". ", None)
+    with pytest.raises(
+        InputError, match=r"pairs\.jsonl:2: query 'q0' or one of the passages \['d99'\]"
+    ):
+        PairSet.read(collection, make_encoder(), ". ", settings(passage_max_length=None))
 
 
 # --- validation
@@ -163,8 +202,15 @@ def test_the_pool_holds_relevant_passages_of_each_topic():
     assert {"b", "d"} <= set(pool)  # the best grade of each topic comes first
     assert draw_pool(qrels, ids, 8, seed=0) == pool
     assert draw_pool(qrels, ids, 100, seed=0) == ids
-    with pytest.raises(InputError, match=r"train\.valid_passages is 1.* makes 2"):
-        draw_pool(qrels, ids, 1, seed=0)
+
+
+def test_no_more_topics_than_half_the_pool_holds():
+    qrels = {str(i): {f"d{i}": i % 4} for i in range(40)}  # every fourth has nothing relevant
+    drawn = sample_topics(qrels, 10, seed=0)
+    assert len(drawn) == 10
+    assert drawn == sample_topics(qrels, 10, seed=0) != sample_topics(qrels, 10, seed=1)
+    assert all(int(query_id) % 4 for query_id in drawn)
+    assert len(sample_topics(qrels, 100, seed=0)) == 30
 
 
 def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):

@@ -1,6 +1,7 @@
 """The BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; training pairs in pairs.jsonl.
 
-Any BEIR tool reads the first three. `pairs.jsonl` has {"query_id", "passage_id"} lines.
+Any BEIR tool reads the first three. `pairs.jsonl` has {"query_id", "passage_id", "negative_ids"}
+lines. Where a file is not there, the same name with `.gz` is read.
 """
 
 import json
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dpr.collections.lines import read_lines
 from dpr.collections.records import Judgment, Pair, Passage, Query
 from dpr.errors import InputError
 from dpr.files import new_file
@@ -37,45 +39,66 @@ def write_qrels(folder: Path, split: str, judgments: Iterable[Judgment]) -> None
 
 def read_corpus(folder: str | Path) -> Iterator[Passage]:
     """Passages one by one, in the order of the file."""
-    for where, row in _read_jsonl(Path(folder) / "corpus.jsonl"):
-        text, title = _text(where, row, "text"), _text(where, row, "title", default="")
-        yield Passage(_id(where, row, "_id"), title, text)
+    for where, row in read_jsonl(Path(folder) / "corpus.jsonl"):
+        title = _text(where, row, "title", default="")
+        yield Passage(_id(where, row, "_id"), title, _text(where, row, "text"))
 
 
 def read_queries(folder: str | Path) -> dict[str, Query]:
-    """Queries by id."""
-    rows = _read_jsonl(Path(folder) / "queries.jsonl")
-    queries = (Query(_id(where, row, "_id"), _text(where, row, "text")) for where, row in rows)
-    return {query.id: query for query in queries}
+    """Queries by id.
+
+    Raises:
+        InputError: naming file and line, also for an id that comes twice.
+    """
+    queries: dict[str, Query] = {}
+    for where, row in read_jsonl(Path(folder) / "queries.jsonl"):
+        query = Query(_id(where, row, "_id"), _text(where, row, "text"))
+        if query.id in queries:
+            raise InputError(f"{where}: the id {query.id!r} comes twice; ids must be unique")
+        if not query.text.strip():
+            raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
+        queries[query.id] = query
+    return queries
 
 
 def read_pairs(folder: str | Path) -> list[Pair]:
-    rows = _read_jsonl(Path(folder) / "pairs.jsonl")
-    return [Pair(_id(where, row, "query_id"), _id(where, row, "passage_id")) for where, row in rows]
+    return [
+        Pair(
+            _id(where, row, "query_id"),
+            _id(where, row, "passage_id"),
+            tuple(row.get("negative_ids", ())),
+        )
+        for where, row in read_jsonl(Path(folder) / "pairs.jsonl")
+    ]
 
 
 def read_qrels(folder: str | Path, split: str) -> dict[str, dict[str, int]]:
-    """Judgments as {query id: {passage id: grade}}.
+    """Judgments as {query id: {passage id: grade}}; none where the file has its header alone.
 
     Raises:
-        InputError: naming file and line where it is not `query TAB passage TAB integer`.
+        InputError: naming file and line where it is not `query TAB passage TAB integer`, and for a
+            passage that a query judges twice.
     """
     path = Path(folder) / "qrels" / f"{split}.tsv"
+    if not path.exists():
+        splits = sorted(p.stem for p in path.parent.glob("*.tsv"))
+        raise InputError(f"{path}: no such file; there are the splits: {', '.join(splits) or '-'}")
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if number == 1:
             if line != QRELS_HEADER:
                 raise InputError(f"{path}:1: the header must be {QRELS_HEADER!r}, not {line!r}")
             continue
         try:
             query_id, passage_id, grade = line.split("\t")
-            qrels.setdefault(query_id, {})[passage_id] = int(grade)
+            value = int(grade)
         except ValueError:
             raise InputError(
                 f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
             ) from None
-    if not qrels:
-        raise InputError(f"{path}: no judgments; a split needs at least one")
+        if passage_id in qrels.setdefault(query_id, {}):
+            raise InputError(f"{path}:{number}: {query_id!r} judges {passage_id!r} twice")
+        qrels[query_id][passage_id] = value
     return qrels
 
 
@@ -84,20 +107,11 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their line end."""
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                yield number, line.rstrip("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a BEIR folder needs it") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error}); convert it first") from None
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in _lines(path):
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE:LINE", object) of each line."""
+    if not path.exists() and path.with_name(path.name + ".gz").exists():
+        path = path.with_name(path.name + ".gz")
+    for number, line in read_lines(path):
         where = f"{path}:{number}"
         try:
             row = json.loads(line)

@@ -16,13 +16,15 @@ def in_batch_loss(
     """Cross-entropy of each query's own passage against the other passages of the batch.
 
     Args:
-        queries, passages: (B, D) vectors; passage i is the positive of query i.
-        not_negative: (B, B) bool, True where passage j is relevant to query i and so no negative
+        queries: (B, D) vectors.
+        passages: (P, D) vectors, P >= B; passage i is the positive of query i, and those from B on
+            are hard negatives, which every query of the batch has as negatives.
+        not_negative: (B, P) bool, True where passage j is relevant to query i and so no negative
             of it. The diagonal, the positives, is not looked at.
         temperature: scores are divided by it.
     Returns: the mean loss over the queries, a scalar.
     """
     scores = similarity.scores(queries, passages) / temperature
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    own = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(not_negative & ~own, -torch.inf)
     return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))

@@ -12,15 +12,19 @@ from dpr.collections.records import Pair
 from dpr.encoder import DualEncoder, Role, Tokens
 from dpr.errors import InputError
 from dpr.measures import Qrels
+from dpr.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B queries and their B positives. `not_negative[i, j]`: passage j is relevant to query i."""
+    """B queries; their B positives, then hard negatives: P passages in all.
+
+    `not_negative[i, j]`: passage j is relevant to query i.
+    """
 
     queries: list[Tokens]
     passages: list[Tokens]
-    not_negative: torch.Tensor  # (B, B) bool
+    not_negative: torch.Tensor  # (B, P) bool
 
 
 @dataclass(frozen=True)
@@ -34,37 +38,40 @@ class PairSet:
 
     @classmethod
     def read(
-        cls, collection: Path, encoder: DualEncoder, separator: str, passage_max_length: int | None
+        cls, folder: Path, encoder: DualEncoder, separator: str, settings: TrainSettings
     ) -> "PairSet":
-        """The training pairs of a BEIR folder.
+        """The training pairs of a folder, with their negatives where `hard_negatives` asks for it.
 
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
-        pairs = beir.read_pairs(collection)
+        pairs = beir.read_pairs(folder)
+        if not settings.hard_negatives:
+            pairs = [pair._replace(negative_ids=()) for pair in pairs]
         query_ids = {pair.query_id for pair in pairs}
-        passage_ids = {pair.passage_id for pair in pairs}
+        passage_ids = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
         queries = {
             query.id: query.text
-            for query in beir.read_queries(collection).values()
+            for query in beir.read_queries(folder).values()
             if query.id in query_ids
         }
         passages = {
             passage.id: passage.contents(separator)
-            for passage in beir.read_corpus(collection)
+            for passage in beir.read_corpus(folder)
             if passage.id in passage_ids
         }
         for number, pair in enumerate(pairs, start=1):
-            if pair.query_id not in queries or pair.passage_id not in passages:
+            named = {pair.passage_id, *pair.negative_ids}
+            if pair.query_id not in queries or not named <= passages.keys():
                 raise InputError(
-                    f"{collection}/pairs.jsonl:{number}: query {pair.query_id!r} or passage "
-                    f"{pair.passage_id!r} is not in the collection"
+                    f"{folder}/pairs.jsonl:{number}: query {pair.query_id!r} or one of the "
+                    f"passages {sorted(named)} is not in the folder; run prepare again"
                 )
         return cls(
             pairs,
             _tokenize(encoder, queries, "query", None),
-            _tokenize(encoder, passages, "passage", passage_max_length),
-            beir.read_qrels(collection, "train"),
+            _tokenize(encoder, passages, "passage", settings.passage_max_length),
+            beir.read_qrels(folder, "train"),
         )
 
     def batches(self, batch_size: int, seed: int) -> Iterator[Batch]:
@@ -88,23 +95,25 @@ class PairSet:
                 yield self.batch([self.pairs[i] for i in order[start : start + batch_size]])
 
     def batch(self, pairs: list[Pair]) -> Batch:
+        query_ids = [pair.query_id for pair in pairs]
+        passage_ids = [pair.passage_id for pair in pairs]
+        passage_ids += [negative for pair in pairs for negative in pair.negative_ids]
         return Batch(
-            [self.queries[pair.query_id] for pair in pairs],
-            [self.passages[pair.passage_id] for pair in pairs],
-            not_negative(pairs, self.qrels),
+            [self.queries[query_id] for query_id in query_ids],
+            [self.passages[passage_id] for passage_id in passage_ids],
+            not_negative(query_ids, passage_ids, self.qrels),
         )
 
 
-def not_negative(pairs: list[Pair], qrels: Qrels) -> torch.Tensor:
-    """(B, B) bool: whether passage j is judged relevant to query i, or is its own positive."""
+def not_negative(query_ids: list[str], passage_ids: list[str], qrels: Qrels) -> torch.Tensor:
+    """(B, P) bool: whether passage j is judged relevant to query i, or is its own positive."""
     return torch.tensor(
         [
             [
-                other.passage_id == pair.passage_id
-                or qrels.get(pair.query_id, {}).get(other.passage_id, 0) > 0
-                for other in pairs
+                passage_id == own or qrels.get(query_id, {}).get(passage_id, 0) > 0
+                for passage_id in passage_ids
             ]
-            for pair in pairs
+            for query_id, own in zip(query_ids, passage_ids, strict=False)
         ]
     )
 

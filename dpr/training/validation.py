@@ -36,32 +36,33 @@ class Validator:
     """Holds the tokenized validation topics and their pool; `validate` scores an encoder.
 
     Args:
-        collection: BEIR folder with qrels/valid.tsv.
+        folder: in BEIR layout, with qrels/valid.tsv.
         settings: `valid_passages` is the size of the pool; batch size and temperature are those
             of the training, so that the two losses compare.
     Raises:
-        InputError: when the pool cannot hold one relevant passage of each topic.
+        InputError: when there is no topic with a relevant passage.
     """
 
     def __init__(
         self,
-        collection: Path,
+        folder: Path,
         encoder: DualEncoder,
         separator: str,
         settings: TrainSettings,
         seed: int,
     ):
-        qrels = beir.read_qrels(collection, "valid")
-        queries = beir.read_queries(collection)
-        passage_ids = [p.id for p in beir.read_corpus(collection)]
+        judged = beir.read_qrels(folder, "valid")
+        qrels = sample_topics(judged, settings.valid_passages // 2, seed)
+        if not qrels:
+            raise InputError(f"{folder}/qrels/valid.tsv: no relevant passage; nothing to validate")
+        queries = beir.read_queries(folder)
+        passage_ids = [p.id for p in beir.read_corpus(folder)]
         pool = draw_pool(qrels, passage_ids, settings.valid_passages, seed)
         inside = set(pool)
         self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
         self.query_ids, self.passage_ids = list(qrels), pool
         self.queries = encoder.tokenize([queries[q].text for q in qrels], "query")
-        texts = {
-            p.id: p.contents(separator) for p in beir.read_corpus(collection) if p.id in inside
-        }
+        texts = {p.id: p.contents(separator) for p in beir.read_corpus(folder) if p.id in inside}
         self.passages = encoder.tokenize([texts[p] for p in pool], "passage")
         self.pairs = _best_pairs(self.qrels, seed)
         self.batch_size = min(settings.batch_size, len(self.pairs))
@@ -79,7 +80,11 @@ class Validator:
             in_batch_loss(
                 torch.from_numpy(queries[[query_row[pair.query_id] for pair in pairs]]),
                 torch.from_numpy(passages[[passage_row[pair.passage_id] for pair in pairs]]),
-                not_negative(pairs, self.qrels),
+                not_negative(
+                    [pair.query_id for pair in pairs],
+                    [pair.passage_id for pair in pairs],
+                    self.qrels,
+                ),
                 encoder.similarity,
                 self.temperature,
             ).item()
@@ -92,6 +97,14 @@ class Validator:
         }
         ndcg = measures.means(measures.by_topic(self.qrels, run, ["nDCG@10"]))["nDCG@10"]
         return Validation(step, float(np.mean(losses)), ndcg)
+
+
+def sample_topics(qrels: Qrels, count: int, seed: int) -> Qrels:
+    """At most `count` topics with a relevant passage, drawn by seed: half the pool has room."""
+    useful = [query_id for query_id, grades in qrels.items() if max(grades.values()) > 0]
+    if len(useful) > count:
+        useful = sorted(random.Random(seed).sample(useful, count))
+    return {query_id: qrels[query_id] for query_id in useful}
 
 
 def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int) -> list[str]:
@@ -110,11 +123,6 @@ def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int) -> lis
     while any(remaining) and (first_round or len(chosen) < size // 2):
         chosen.update(topic.pop() for topic in remaining if topic)
         first_round = False
-    if len(chosen) > size:
-        raise InputError(
-            f"params.yaml: train.valid_passages is {size}, but one relevant passage of each "
-            f"validation topic makes {len(chosen)}; raise it"
-        )
     others = [p for p in passage_ids if p not in chosen]
     chosen.update(rng.sample(others, min(size - len(chosen), len(others))))
     return [p for p in passage_ids if p in chosen]

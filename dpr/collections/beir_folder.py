@@ -1,0 +1,73 @@
+"""`beir:FOLDER`: BEIR layout on disk, as a collection and as training data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dpr.collections import beir
+from dpr.collections.records import Collection, Judgment, Pair, Training
+from dpr.collections.triples import hold_out, take
+from dpr.errors import InputError
+
+VALIDATION_SPLITS = ("valid", "dev")  # names in use, in this order
+
+
+def collection(folder: Path, split: str) -> Collection:
+    """The passages, and the judged queries of a split; queries without judgments are left out."""
+    _check(folder)
+    qrels = {"test": beir.read_qrels(folder, split)}
+    validation = _validation_split(folder)
+    if validation not in (None, split):
+        qrels["valid"] = beir.read_qrels(folder, validation)
+    judged = {query_id for part in qrels.values() for query_id in part}
+    queries = beir.read_queries(folder)
+    unjudged = len(queries.keys() - judged)
+    return Collection(
+        passages=beir.read_corpus(folder),
+        queries=[query for query in queries.values() if query.id in judged],
+        qrels={name: _judgments(part) for name, part in qrels.items()},
+        source=_source(folder) | {"split": split, "queries_without_judgments": unjudged},
+    )
+
+
+def training(folder: Path, limit: int | None, held_out: int, seed: int) -> Training:
+    """The relevant passages of qrels/train.tsv; validation by valid.tsv or dev.tsv, or held out."""
+    _check(folder)
+    train = beir.read_qrels(folder, "train")
+    examples = [(q, p) for q, grades in train.items() for p, grade in grades.items() if grade > 0]
+    examples = list(take(examples, limit))
+    validation = _validation_split(folder)
+    if validation:
+        valid = beir.read_qrels(folder, validation)
+    else:
+        chosen = hold_out([query_id for query_id, _ in examples], held_out, seed)
+        valid = {query_id: train.pop(query_id) for query_id in sorted(chosen)}
+    pairs = [Pair(q, p) for q, p in examples if q in train]
+    used = train.keys() | valid.keys()
+    return Training(
+        passages=beir.read_corpus(folder),
+        queries=[query for query in beir.read_queries(folder).values() if query.id in used],
+        qrels={"train": _judgments(train), "valid": _judgments(valid)},
+        pairs=pairs,
+        source=_source(folder) | {"validation": validation or f"{held_out} held out, seed {seed}"},
+    )
+
+
+def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give beir:FOLDER with corpus.jsonl in it")
+    if not any((folder / "qrels").glob("*.tsv")):
+        raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
+
+
+def _validation_split(folder: Path) -> str | None:
+    present = (name for name in VALIDATION_SPLITS if (folder / "qrels" / f"{name}.tsv").exists())
+    return next(present, None)
+
+
+def _judgments(qrels: dict[str, dict[str, int]]) -> Iterator[Judgment]:
+    return (Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items())
+
+
+def _source(folder: Path) -> dict[str, Any]:
+    return {"folder": folder.name}

@@ -1,0 +1,63 @@
+"""The one door: names of `data.collection` and `data.train` to the records they stand for."""
+
+from pathlib import Path
+
+from dpr.collections import beir_folder, irds, medline, medline_2021, triples
+from dpr.collections.records import Collection, Training
+from dpr.errors import InputError
+from dpr.settings import DataSettings
+
+COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "irds:ID"]
+TRAINING = [
+    *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
+    *["triples:FILE", "pairs:FILE"],
+]
+
+
+def open_collection(data: DataSettings) -> Collection:
+    """What `data.collection` names.
+
+    Raises:
+        InputError: for a name that is none of `COLLECTIONS`.
+    """
+    match data.collection.partition(":"):
+        case ("medline", "", ""):
+            return medline.collection(data.medline)
+        case ("medline-2021", "", ""):
+            return medline_2021.collection()
+        case ("trec-covid", "", ""):
+            return irds.trec_covid(data.topic_field)
+        case ("beir", ":", folder) if folder:
+            return beir_folder.collection(Path(folder), data.split)
+        case ("irds", ":", identifier) if identifier:
+            return irds.collection(identifier)
+    raise _unknown("data.collection", data.collection, COLLECTIONS)
+
+
+def open_training(data: DataSettings) -> Training:
+    """What `data.train` names.
+
+    Raises:
+        InputError: for a name that is none of `TRAINING`.
+    """
+    limits = (data.train_limit, data.held_out, data.held_out_seed)
+    match data.train.partition(":"):
+        case ("medline", "", ""):
+            return medline.training(data.medline)
+        case ("medline-2021", "", ""):
+            return medline_2021.training(*limits[1:])
+        case ("msmarco-tiny", "", ""):
+            return irds.msmarco_tiny(*limits)
+        case ("beir", ":", folder) if folder:
+            return beir_folder.training(Path(folder), *limits)
+        case ("irds", ":", identifier) if identifier:
+            return irds.training(identifier, *limits)
+        case ("triples", ":", file) if file:
+            return triples.from_file(Path(file), triples.read_triples(Path(file)), *limits)
+        case ("pairs", ":", file) if file:
+            return triples.from_file(Path(file), triples.read_pairs(Path(file)), *limits)
+    raise _unknown("data.train", data.train, TRAINING)
+
+
+def _unknown(key: str, name: str, known: list[str]) -> InputError:
+    return InputError(f"params.yaml: {key}: {name!r} is none of: {', '.join(known)}")
