@@ -25,8 +25,7 @@ lint: $(VENV)/ready
 
 # Runs every stage again, the same bytes come out, and prints what each cost.
 costs: $(VENV)/ready
-	rm -f .scratch/costs.jsonl
-	dvc repro -f --no-run-cache
+	dvc repro --force --no-run-cache
 	python -m stages
 
 $(VENV)/ready: requirements.txt constraints.txt

@@ -1,10 +1,10 @@
-"""Print what each stage cost in its last run, from .scratch/costs.jsonl."""
+"""Print what each stage cost when it last ran here: `python -m stages`."""
 
 import json
 
 from stages import COSTS
 
-print(f"{'stage':<18} {'seconds':>8} {'peak GiB':>9}")
-for line in COSTS.read_text(encoding="utf-8").splitlines():
-    cost = json.loads(line)
-    print(f"{cost['stage']:<18} {cost['seconds']:>8} {cost['peak_gib']:>9}")
+costs = map(json.loads, COSTS.read_text(encoding="utf-8").splitlines())
+print("| stage | seconds | peak GiB |\n|---|---|---|")
+for cost in {cost["stage"]: cost for cost in costs}.values():
+    print(f"| {cost['stage']} | {cost['seconds']:.0f} | {cost['peak_gib']:.1f} |")
