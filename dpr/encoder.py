@@ -13,6 +13,7 @@ from dpr import runtime
 from dpr.pooling import pool
 from dpr.similarity import SIMILARITIES, Similarity
 
+TOKENIZED_AT_ONCE = 1_000
 Role = Literal["query", "passage"]
 Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
 
@@ -91,11 +92,16 @@ class DualEncoder(nn.Module):
         They are cut at the role's length, or at a shorter `max_length`.
         """
         limit = min(max_length or self.spec.max_length(role), self.spec.max_length(role))
-        prefixed = [self.spec.prefix(role) + text for text in texts]
-        encoded = self.tokenizer(
-            prefixed, truncation=True, max_length=limit, return_attention_mask=False
-        )
-        return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        prefix, tokens = self.spec.prefix(role), []
+        for start in range(0, len(texts), TOKENIZED_AT_ONCE):  # the tokenizer's own output is large
+            encoded = self.tokenizer(
+                [prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]],
+                truncation=True,
+                max_length=limit,
+                return_attention_mask=False,
+            )
+            tokens += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        return tokens
 
     def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
         """A batch of B tokenized texts -> (B, D) float32 vectors."""

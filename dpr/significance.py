@@ -52,8 +52,8 @@ def compare(system: list[float], reference: list[float], seed: int) -> Compariso
     differences = np.subtract(system, reference)
     wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
     ties = len(differences) - wins - losses
-    if wins + losses == 0:
-        return Comparison(0.0, 1.0, 1.0, wins, ties, losses)
+    if wins + losses == 0 or len(differences) < 2:  # nothing to resample
+        return Comparison(float(differences.mean()), 1.0, 1.0, wins, ties, losses)
     randomization = stats.permutation_test(
         (differences,),
         np.mean,

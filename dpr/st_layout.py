@@ -1,6 +1,7 @@
 """The folder layout of sentence-transformers, written without that library.
 
-`SentenceTransformer(folder)` loads it and gives the same vectors. Tied: the transformer lies in
+`SentenceTransformer(folder)` loads it and gives the same vectors; a tied encoder has one length
+there, the passages'. Tied: the transformer lies in
 the folder itself. Separate: in `query/` and `passage/`, behind a Router, which `encode_query` and
 `encode_document` follow.
 """
@@ -30,6 +31,7 @@ class Modules(NamedTuple):
 
     pooling: str
     normalize: bool
+    similarity: str | None
 
 
 def read_modules(source: str) -> Modules | None:
@@ -53,7 +55,14 @@ def read_modules(source: str) -> Modules | None:
         if pooling != "cls" or not _is_pooler(source, modules[kinds.index("Dense")]["path"]):
             raise ValueError("it has a Dense module; set model.respect_modules to false")
         pooling = "pooler"
-    return Modules(pooling, "Normalize" in kinds)
+    return Modules(pooling, "Normalize" in kinds, _similarity(source))
+
+
+def _similarity(source: str) -> str | None:
+    path = _file(source, "config_sentence_transformers.json")
+    name = path and json.loads(Path(path).read_text(encoding="utf-8")).get("similarity_fn_name")
+    ours = {theirs: ours for ours, theirs in SIMILARITY_NAMES.items()}
+    return ours.get(name, name) or None
 
 
 def _file(source: str, name: str) -> str | None:
@@ -74,8 +83,10 @@ def _pooling_of_flags(settings: dict[str, Any]) -> str:
 
 def _is_pooler(source: str, path: str) -> bool:
     """Whether a Dense module is the transformer's own pooler, as `write` saves it."""
-    dense = load_file(_file(source, f"{path}/model.safetensors"))
-    own = load_file(_file(source, "model.safetensors"))
+    files = [_file(source, f"{path}/model.safetensors"), _file(source, "model.safetensors")]
+    if None in files:
+        return False
+    dense, own = map(load_file, files)
     weight = own.get("pooler.dense.weight")
     return weight is not None and torch.equal(weight, dense["linear.weight"])
 

@@ -60,19 +60,24 @@ def read_run(path: str | Path) -> TrecRun:
     return run
 
 
-def as_dict(run: TrecRun, drop_query_id: bool = False) -> Run:
-    """Scores by query and passage.
-
-    Args:
-        drop_query_id: leave out a passage whose id is the query's, where queries are passages of
-            the collection (ArguAna).
-    """
+def as_dict(run: TrecRun) -> Run:
+    """Scores by query and passage."""
     scores: Run = {}
     rows = run.run_data[["query", "docid", "score"]].itertuples(index=False)
     for query_id, passage_id, score in rows:
-        if not (drop_query_id and query_id == passage_id):
-            scores.setdefault(query_id, {})[passage_id] = score
+        scores.setdefault(query_id, {})[passage_id] = score
     return scores
+
+
+def drop_query_ids(run: Run, depth: int) -> Run:
+    """Without the passage whose id is the query's, where queries are passages of the collection.
+
+    (In ArguAna the query finds itself first.) `depth` passages of each query stay.
+    """
+    return {
+        query_id: dict([pair for pair in ranking(scores) if pair[0] != query_id][:depth])
+        for query_id, scores in run.items()
+    }
 
 
 def read_qrels(path: str | Path) -> Qrels:

@@ -24,15 +24,22 @@ def main() -> None:
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
     before, after = (
-        measures.by_topic(qrels, read(side, arguments.system), [arguments.measure])[
-            arguments.measure
-        ]
+        by_topic(qrels, side, arguments.system, arguments.measure)
         for side in (arguments.before, arguments.after)
     )
     texts = {query_id: queries[query_id].text for query_id in qrels}
     print(report.topics_table(texts, before, after, arguments.top), end="\n\n")
     result = significance.compare(list(after.values()), list(before.values()), settings.seed)
     print(report.verdict(arguments.measure, before, after, result))
+
+
+def by_topic(qrels: measures.Qrels, side: str, system: str, measure: str) -> dict[str, float]:
+    found = read(side, system)
+    if not found.keys() & qrels.keys():
+        raise InputError(
+            f"{side}: no topic of its run is judged in data/collection; was it another collection?"
+        )
+    return measures.by_topic(qrels, found, [measure])[measure]
 
 
 def read(side: str, system: str) -> measures.Run:

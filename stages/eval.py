@@ -20,8 +20,7 @@ def main() -> None:
     queries = beir.read_queries("data/collection")
     results = {}
     for system in SYSTEMS:
-        found = trec.read_run(f"data/runs/test/{system}.txt")
-        scores = trec.as_dict(found, settings.eval.drop_query_id)
+        scores = trec.as_dict(trec.read_run(f"data/runs/test/{system}.txt"))
         results[system] = measures.by_topic(qrels, scores, settings.eval.measures)
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (

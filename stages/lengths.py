@@ -2,7 +2,7 @@
 
 import json
 
-from dpr import checkpoint
+from dpr import checkpoint, runtime
 from dpr.collections import beir
 from dpr.files import read_json, write_json
 from dpr.lengths import spaced, statistics, token_lengths
@@ -12,6 +12,7 @@ from stages import run
 
 def main() -> None:
     settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads)
     encoder = checkpoint.load("data/encoders/zero_shot")
     spec = encoder.spec
     manifest = read_json("data/manifest.json")

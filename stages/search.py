@@ -7,7 +7,7 @@ from dpr.collections import beir
 from dpr.index import Index
 from dpr.search import search
 from dpr.settings import load_settings
-from dpr.trec import write_run
+from dpr.trec import drop_query_ids, write_run
 from stages import run
 
 
@@ -20,6 +20,7 @@ def main(system: str) -> None:
     similarity.require(index.manifest["similarity"], settings.similarity, f"data/indexes/{system}")
 
     queries = beir.read_queries("data/collection")
+    depth = settings.search.top_k
     for split in ("valid", "test"):
         topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", split)]
         vectors = encoder.embed(
@@ -28,7 +29,10 @@ def main(system: str) -> None:
             settings.encode.batch_tokens,
             settings.encode.precision,
         )
-        found = search(index, [topic.id for topic in topics], vectors, settings.search.top_k)
+        query_ids = [topic.id for topic in topics]
+        found = search(index, query_ids, vectors, depth + settings.search.drop_query_id)
+        if settings.search.drop_query_id:
+            found = drop_query_ids(found, depth)
         write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
 
 

@@ -7,7 +7,7 @@ from dpr.files import write_json
 from dpr.settings import load_settings
 from dpr.tables import write_csv
 from dpr.training.pairs import PairSet
-from dpr.training.trainer import train
+from dpr.training.trainer import Step, train
 from dpr.training.validation import Validator
 from stages import run
 
@@ -26,7 +26,9 @@ def main() -> None:
     history = train(encoder, batches, validator.validate, settings.train)
 
     checkpoint.save(encoder, "data/encoders/dense")
-    write_csv("plots/train.csv", ["step", "loss", "lr", "gradient_norm"], history.steps)
+    # A plot needs a row: an encoder that took no step has the validation loss it came with.
+    steps = history.steps or [Step(0, history.best.loss, 0.0, 0.0)]
+    write_csv("plots/train.csv", ["step", "loss", "lr", "gradient_norm"], steps)
     write_csv("plots/valid.csv", ["step", "loss", "nDCG@10"], history.validations)
     best = {"step": history.best.step, "loss": history.best.loss, "nDCG@10": history.best.ndcg}
     first = {"loss": history.validations[0].loss, "nDCG@10": history.validations[0].ndcg}

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers import models as modules
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
 
 from dpr import checkpoint, st_layout
 from dpr.encoder import EncoderSpec
@@ -116,8 +117,8 @@ def test_a_sentence_transformers_folder_gives_its_own_vectors(tiny_model, tmp_pa
     ("pooling", "normalize", "changes", "message"),
     [
         ("max", False, {}, r"model\.pooling: .* records 'max', not 'mean'"),
-        ("mean", True, {"similarity": "dot"}, r"similarity: .* normalises .* cosine, not 'dot'"),
-        ("mean", True, {"similarity": "l2"}, r"similarity: .* normalises .* cosine, not 'l2'"),
+        ("mean", True, {"similarity": "dot"}, r"similarity: .* records 'cosine', not 'dot'"),
+        ("mean", True, {"similarity": "l2"}, r"similarity: .* records 'cosine', not 'l2'"),
     ],
 )
 def test_a_conflict_with_its_modules_is_an_error(
@@ -135,7 +136,11 @@ def test_a_conflict_with_its_modules_is_an_error(
 def test_an_encoder_of_ours_is_read_back_as_a_model(make_encoder, tmp_path, pooling, similarity):
     encoder = make_encoder(pooling=pooling, similarity=similarity)
     checkpoint.save(encoder, tmp_path / "ours")
-    assert st_layout.read_modules(str(tmp_path / "ours")) == (pooling, similarity == "cosine")
+    assert st_layout.read_modules(str(tmp_path / "ours")) == (
+        pooling,
+        similarity == "cosine",
+        similarity,
+    )
     checkpoint.pretrained(str(tmp_path / "ours"), encoder.spec)
 
 
@@ -211,3 +216,48 @@ def test_a_hub_out_of_reach_says_which_file_and_what_to_do(monkeypatch):
         checkpoint.pretrained("microsoft/MiniLM-L12-H384-uncased", SPEC)
     assert "config.json" in str(caught.value)
     assert "Give a local folder" in str(caught.value)
+
+
+def test_a_model_that_records_another_similarity_is_refused(make_encoder, tmp_path):
+    checkpoint.save(make_encoder(similarity="dot"), tmp_path / "dot")
+    with pytest.raises(InputError, match=r"similarity: .* records 'dot', not 'cosine'"):
+        checkpoint.pretrained(str(tmp_path / "dot"), SPEC)
+
+
+def test_a_normalising_model_that_records_no_similarity(tiny_model, tmp_path):
+    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", normalize=True)
+    (tmp_path / "st/config_sentence_transformers.json").write_text("{}")
+    with pytest.raises(InputError, match=r"similarity: .* normalises its vectors.*not 'dot'"):
+        checkpoint.pretrained(folder, replace(SPEC, similarity="dot"))
+
+
+@pytest.mark.parametrize("missing", ["encoder.layer.1.", "pooler."])
+def test_missing_weights_are_never_drawn_at_random(make_encoder, tmp_path, missing):
+    pooling = "pooler" if missing == "pooler." else "mean"
+    checkpoint.save(make_encoder(pooling=pooling), tmp_path / "encoder")
+    path = tmp_path / "encoder/model.safetensors"
+    weights = {k: v for k, v in load_file(path).items() if not k.startswith(missing)}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"weights are missing"):
+        checkpoint.load(tmp_path / "encoder")
+    with pytest.raises(InputError, match=r"weights are missing"):
+        checkpoint.pretrained(
+            str(tmp_path / "encoder"), replace(SPEC, pooling=pooling), respect_modules=False
+        )
+
+
+def test_positions_are_tried_not_believed(tmp_path, tiny_model):
+    """RoBERTa has two positions more than it can take tokens."""
+    config = RobertaConfig(
+        vocab_size=30522,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=66,
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    checkpoint.pretrained(str(tmp_path), replace(SPEC, passage_max_length=64))
+    with pytest.raises(InputError, match=r"cannot take 66 tokens \(it has 66 positions\)"):
+        checkpoint.pretrained(str(tmp_path), replace(SPEC, passage_max_length=66))

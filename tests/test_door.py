@@ -271,10 +271,51 @@ def test_judgments_of_unknown_passages_and_negative_grades_are_kept_and_counted(
         "relevant": 2,
         "negative_grade": 1,
         "unknown_passages": 1,
+        "repeated": 0,
         "queries": 1,
     }
     assert "1 judgments of passages that are not in the collection" in capsys.readouterr().err
     assert beir.read_qrels(tmp_path / "out", "test")["q0"] == {"d0": 1, "gone": 1, "d1": -1}
+
+
+def test_the_judged_split_neither_trains_nor_validates(folder, tmp_path):
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t1\n")
+    train(f"beir:{folder}", tmp_path / "a")
+    assert beir.read_qrels(tmp_path / "a", "valid").keys() == {"q0"}
+    train(f"beir:{folder}", tmp_path / "b", split="dev")
+    assert beir.read_qrels(tmp_path / "b", "valid").keys() < {"q1", "q2"}
+    with pytest.raises(InputError, match=r"data\.split: 'train' is trained on"):
+        train(f"beir:{folder}", tmp_path / "c", split="train")
+
+
+def test_a_validation_split_of_nothing_relevant_is_passed_over(folder, tmp_path):
+    (folder / "qrels/valid.tsv").write_bytes(HEADER)
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t0\n")
+    train(f"beir:{folder}", tmp_path / "out")
+    assert len(beir.read_qrels(tmp_path / "out", "valid")) == 1
+
+
+def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp_path):
+    (folder / "qrels/train.tsv").write_bytes(
+        HEADER + b"q0\td0\t1\nq1\tgone\t1\nq1\td1\t1\nq2\td2\t1\n"
+    )
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t1\n")
+    manifest = train(f"beir:{folder}", tmp_path / "out")
+    assert manifest["pairs"] == {"count": 3, "with_negatives": 0, "of_unknown_passages": 1}
+    assert {p.passage_id for p in beir.read_pairs(tmp_path / "out")} == {"d0", "d1", "d2"}
+
+
+def test_gzipped_judgments(folder, tmp_path):
+    path = folder / "qrels/test.tsv"
+    (folder / "qrels/test.tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert collect(f"beir:{folder}", tmp_path / "out")["judgments"]["test"]["judgments"] == 2
+
+
+def test_texts_are_equal_after_cleaning(tmp_path):
+    (tmp_path / "f.tsv").write_text("a  heart\tone\na heart\ttwo\nother\tthree\n")
+    manifest = train(f"pairs:{tmp_path / 'f.tsv'}", tmp_path / "out")
+    assert manifest["queries"]["count"] == 2
 
 
 # --- a set of ids in eight bytes each

@@ -84,3 +84,9 @@ def test_batches_keep_the_budget_and_hold_each_text_once():
 
 def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
     assert list(token_batches([np.zeros(50), np.zeros(3)], 10)) == [[0], [1]]
+
+
+def test_no_text_is_no_vector(make_encoder):
+    encoder = make_encoder()
+    assert encoder.tokenize([], "query") == []
+    assert encoder.embed([], "query", 64, "fp32").shape == (0, 32)

@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path, mon
     assert len(calls) == 3 + 2  # 60 passages are 4 windows: two were kept
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
-    assert not any((tmp_path / "scratch").iterdir())
+    assert not any(path.is_dir() for path in (tmp_path / "scratch").iterdir())
 
 
 def test_nan_names_the_passage(encode, make_encoder):
@@ -112,3 +112,19 @@ def test_damaged_embeddings_are_refused(encode, tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"vectors\.npy: cannot be read"):
         Embeddings.open(tmp_path / "out")
+
+
+def test_a_float16_overflow_names_the_passage(encode, make_encoder):
+    large = make_encoder()
+    large.embed = lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)
+    with pytest.raises(InputError, match=r"passage 'd00'.*encode\.dtype too narrow"):
+        encode(encoder=large, dtype="float16")
+
+
+def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
+    expected = encode("first").vectors
+    made = list((tmp_path / "scratch").glob("*.lock"))
+    work = tmp_path / "scratch" / made[0].stem
+    work.mkdir()
+    (work / "progress.json").write_text('{"rows": 16}')
+    np.testing.assert_array_equal(encode("second").vectors, expected)

@@ -6,6 +6,9 @@ from pathlib import Path
 import ir_datasets
 import pytest
 from ir_datasets.datasets.base import Dataset
+from ir_datasets.datasets.beir import BeirTitleDoc
+from ir_datasets.datasets.cord19 import Cord19Doc
+from ir_datasets.datasets.msmarco_document import MsMarcoDocument
 from ir_datasets.formats import TrecQrels, TsvDocPairs, TsvDocs, TsvQueries
 from ir_datasets.util import LocalDownload
 
@@ -34,6 +37,10 @@ def registered(tmp_path_factory):
     ir_datasets.registry.register("dpr-test/judged", Dataset(docs, queries, qrels))
     ir_datasets.registry.register("dpr-test/triples", Dataset(docs, queries, pairs))
     ir_datasets.registry.register("dpr-test/docs", Dataset(docs))
+    twice = TrecQrels(file("twice", "7 0 1 1\n7 0 1 1\n8 0 3 1\n"), {1: "yes"})
+    ir_datasets.registry.register("dpr-test/twice", Dataset(docs, queries, twice))
+    both = TrecQrels(file("both", "7 0 1 1\n7 0 1 2\n"), {1: "yes"})
+    ir_datasets.registry.register("dpr-test/both", Dataset(docs, queries, both))
 
 
 def collect(name, out):
@@ -58,6 +65,26 @@ def test_a_collection(tmp_path):
     }
 
 
+def test_all_that_a_dataset_calls_its_text_is_encoded():
+    documents = [
+        Cord19Doc("c1", "A title", "10.1/x", "2020", "An abstract."),  # no field `text`
+        BeirTitleDoc("c2", "A text", "A title"),
+        MsMarcoDocument("c3", "url", "A title", "A body"),
+    ]
+    found = list(irds._passages(documents, "test"))
+    assert [p.contents(" ").split() for p in found] == [
+        document.default_text().split() for document in documents
+    ]
+    assert found[1] == ("c2", "A title", "A text")
+
+
+def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(tmp_path):
+    counts = collect("irds:dpr-test/twice", tmp_path)["judgments"]["test"]
+    assert (counts["judgments"], counts["repeated"]) == (2, 1)
+    with pytest.raises(InputError, match=r"query '7' judges '1' twice, with two grades"):
+        collect("irds:dpr-test/both", tmp_path)
+
+
 def test_triples_to_train_on(tmp_path):
     manifest = train("irds:dpr-test/triples", tmp_path, train_limit=3)
     assert manifest["source"]["examples"] == 3
@@ -77,7 +104,7 @@ def test_triples_to_train_on(tmp_path):
 
 def test_judgments_to_train_on(tmp_path):
     manifest = train("irds:dpr-test/judged", tmp_path)
-    assert manifest["pairs"] == {"count": 2, "with_negatives": 0}
+    assert manifest["pairs"]["count"] == 2
     assert manifest["judgments"]["valid"]["queries"] == 1
 
 

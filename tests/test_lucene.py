@@ -55,6 +55,12 @@ def test_ids_stay_text_and_no_match_is_no_hit(index):
     assert found["8"] == {}
 
 
+def test_a_query_of_more_than_1024_words(index):
+    long = " ".join(f"word{i}" for i in range(1500)) + " bone"
+    found = lucene.search(index, [Query("a", long), Query("b", "bone")], 0.9, 0.4, 10, 2)
+    assert list(found["a"]) == list(found["b"]) == ["04"]
+
+
 def test_the_same_passages_are_the_same_bytes(tmp_path):
     """Built in two processes, as two runs of the stage are."""
     program = (

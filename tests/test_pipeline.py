@@ -93,7 +93,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
         ("k1: 0.9", "k1: 1.2", ["bm25_search"]),
         ("temperature: 0.05", "temperature: 0.1", ["train"]),
         ("window: 8192", "window: 99", both("encode")),
-        ("drop_query_id: false", "drop_query_id: true", ["compare", "eval"]),
+        ("drop_query_id: false", "drop_query_id: true", ["bm25_search", *both("search")]),
     ):
         (clone / "params.yaml").write_text(params.replace(old, new))
         printed = sh(clone, "dvc repro --dry")

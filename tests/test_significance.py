@@ -71,3 +71,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 
 def test_the_interval_of_a_constant_is_a_point():
     assert interval([0.5, 0.5, 0.5], seed=0) == (0.5, 0.5, 0.5)
+
+
+def test_one_topic_proves_nothing():
+    assert compare([0.5], [0.1], seed=0) == (pytest.approx(0.4), 1.0, 1.0, 1, 0, 0)

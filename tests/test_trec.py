@@ -54,3 +54,8 @@ def test_a_bad_run_names_file_and_line(tmp_path, text, message):
     (tmp_path / "run.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         trec.read_run(tmp_path / "run.txt")
+
+
+def test_a_passage_that_is_the_query_itself_is_dropped():
+    run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
+    assert trec.drop_query_ids(run, 2) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dpr.collections.lines import read_lines
+from dpr.collections.lines import existing, read_lines
 from dpr.collections.records import Judgment, Pair, Passage, Query
 from dpr.errors import InputError
 from dpr.files import new_file
@@ -80,8 +80,8 @@ def read_qrels(folder: str | Path, split: str) -> dict[str, dict[str, int]]:
             passage that a query judges twice.
     """
     path = Path(folder) / "qrels" / f"{split}.tsv"
-    if not path.exists():
-        splits = sorted(p.stem for p in path.parent.glob("*.tsv"))
+    if not existing(path).exists():
+        splits = sorted({p.name.split(".")[0] for p in path.parent.glob("*.tsv*")})
         raise InputError(f"{path}: no such file; there are the splits: {', '.join(splits) or '-'}")
     qrels: dict[str, dict[str, int]] = {}
     for number, line in read_lines(path):
@@ -109,8 +109,6 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """("FILE:LINE", object) of each line."""
-    if not path.exists() and path.with_name(path.name + ".gz").exists():
-        path = path.with_name(path.name + ".gz")
     for number, line in read_lines(path):
         where = f"{path}:{number}"
         try:

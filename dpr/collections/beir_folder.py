@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dpr.collections import beir
+from dpr.collections.lines import existing
 from dpr.collections.records import Collection, Judgment, Pair, Training
 from dpr.collections.triples import hold_out, take
 from dpr.errors import InputError
@@ -16,9 +17,9 @@ def collection(folder: Path, split: str) -> Collection:
     """The passages, and the judged queries of a split; queries without judgments are left out."""
     _check(folder)
     qrels = {"test": beir.read_qrels(folder, split)}
-    validation = _validation_split(folder)
-    if validation not in (None, split):
-        qrels["valid"] = beir.read_qrels(folder, validation)
+    _, valid = _validation(folder, split)
+    if valid:
+        qrels["valid"] = valid
     judged = {query_id for part in qrels.values() for query_id in part}
     queries = beir.read_queries(folder)
     unjudged = len(queries.keys() - judged)
@@ -30,16 +31,19 @@ def collection(folder: Path, split: str) -> Collection:
     )
 
 
-def training(folder: Path, limit: int | None, held_out: int, seed: int) -> Training:
-    """The relevant passages of qrels/train.tsv; validation by valid.tsv or dev.tsv, or held out."""
+def training(folder: Path, split: str, limit: int | None, held_out: int, seed: int) -> Training:
+    """The relevant passages of qrels/train.tsv; validation by valid.tsv or dev.tsv, or held out.
+
+    `split` is what is judged: it neither trains nor validates.
+    """
     _check(folder)
+    if split == "train":
+        raise InputError("params.yaml: data.split: 'train' is trained on; judge another split")
     train = beir.read_qrels(folder, "train")
     examples = [(q, p) for q, grades in train.items() for p, grade in grades.items() if grade > 0]
     examples = list(take(examples, limit))
-    validation = _validation_split(folder)
-    if validation:
-        valid = beir.read_qrels(folder, validation)
-    else:
+    validation, valid = _validation(folder, split)
+    if not valid:
         chosen = hold_out([query_id for query_id, _ in examples], held_out, seed)
         valid = {query_id: train.pop(query_id) for query_id in sorted(chosen)}
     pairs = [Pair(q, p) for q, p in examples if q in train]
@@ -56,13 +60,18 @@ def training(folder: Path, limit: int | None, held_out: int, seed: int) -> Train
 def _check(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give beir:FOLDER with corpus.jsonl in it")
-    if not any((folder / "qrels").glob("*.tsv")):
+    if not any((folder / "qrels").glob("*.tsv*")):
         raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
 
 
-def _validation_split(folder: Path) -> str | None:
-    present = (name for name in VALIDATION_SPLITS if (folder / "qrels" / f"{name}.tsv").exists())
-    return next(present, None)
+def _validation(folder: Path, judged: str) -> tuple[str | None, dict[str, dict[str, int]]]:
+    """The first validation split with a relevant passage, and never the one that is judged."""
+    for name in VALIDATION_SPLITS:
+        if name != judged and existing(folder / "qrels" / f"{name}.tsv").exists():
+            qrels = beir.read_qrels(folder, name)
+            if any(grade > 0 for grades in qrels.values() for grade in grades.values()):
+                return name, qrels
+    return None, {}
 
 
 def _judgments(qrels: dict[str, dict[str, int]]) -> Iterator[Judgment]:

@@ -49,7 +49,7 @@ def open_training(data: DataSettings) -> Training:
         case ("msmarco-tiny", "", ""):
             return irds.msmarco_tiny(*limits)
         case ("beir", ":", folder) if folder:
-            return beir_folder.training(Path(folder), *limits)
+            return beir_folder.training(Path(folder), data.split, *limits)
         case ("irds", ":", identifier) if identifier:
             return irds.training(identifier, *limits)
         case ("triples", ":", file) if file:

@@ -18,7 +18,7 @@ def collection(identifier: str) -> Collection:
     """Documents, queries and judgments of a dataset."""
     dataset = _load(identifier, "docs", "queries", "qrels")
     return Collection(
-        passages=_passages(dataset.docs_iter()),
+        passages=_passages(dataset.docs_iter(), identifier),
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
         qrels={"test": _judgments(dataset)},
         source={"ir_datasets": identifier},
@@ -37,7 +37,7 @@ def trec_covid(topic_field: str) -> Collection:
     queries = pyserini_topics(expected["topics"], topic_field)
     _promise(expected["topics"], "topics", len(queries), expected["queries"])
     return Collection(
-        passages=_passages(dataset.docs_iter()),
+        passages=_passages(dataset.docs_iter(), identifier),
         queries=queries,
         qrels={"test": _judgments(dataset)},
         source={"ir_datasets": identifier, "topics": expected["topics"], "field": topic_field},
@@ -80,6 +80,9 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
         wanted = {query_id for query_id, _, _ in triples}
         queries = _texts(dataset.queries_iter(), wanted)
         passages = _lookup(dataset, {d for _, *pair in triples for d in pair}, identifier)
+        unknown = next((q for q in sorted(wanted) if q not in queries), None)
+        if unknown is not None:
+            raise InputError(f"irds:{identifier}: a triple names query {unknown!r}, not there")
         examples = [Example(queries[q], passages[a], passages[b]) for q, a, b in triples]
         return from_examples(examples, held_out, seed, {"ir_datasets": identifier})
     if not dataset.has_qrels():
@@ -93,7 +96,7 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     }
     texts = _texts(dataset.queries_iter(), {j.query_id for j in relevant})
     return Training(
-        passages=_passages(dataset.docs_iter()),
+        passages=_passages(dataset.docs_iter(), identifier),
         queries=[Query(query_id, text) for query_id, text in texts.items()],
         qrels=parts,
         pairs=[Pair(j.query_id, j.passage_id) for j in parts["train"]],
@@ -120,11 +123,19 @@ def _load(identifier: str, *needs: str) -> Any:
     return dataset
 
 
-def _passages(documents: Iterable[Any]) -> Iterator[Passage]:
+def _passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:
+    """Title and text apart where a document is these two, else all that it calls its text."""
     for document in documents:
-        title = getattr(document, "title", None)
-        text = getattr(document, "text", None) if title is not None else document.default_text()
-        yield Passage(str(document.doc_id), title or "", text or "")
+        if not hasattr(document, "default_text"):
+            raise InputError(
+                f"irds:{identifier}: a {type(document).__name__} has no text of its own to encode; "
+                "write it as a BEIR folder"
+            )
+        title, text = getattr(document, "title", None), getattr(document, "text", None)
+        whole = document.default_text()
+        if title is None or text is None or f"{title} {text}".split() != whole.split():
+            title, text = "", whole
+        yield Passage(str(document.doc_id), title, text)
 
 
 def _judgments(dataset: Any) -> Iterator[Judgment]:

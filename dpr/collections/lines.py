@@ -17,7 +17,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         InputError: for a file that is missing, empty, truncated (gzip) or not UTF-8, a line of
             more than `LONGEST` bytes, and lines that end in CR alone.
     """
-    number = 0
+    path, number = existing(path), 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while line := file.readline(LONGEST + 1):
@@ -33,6 +33,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from None
     if number == 0:
         raise InputError(f"{path}: empty; it needs at least one line")
+
+
+def existing(path: Path) -> Path:
+    """The path or, where only that is there, the same with `.gz`."""
+    zipped = path.with_name(path.name + ".gz")
+    return zipped if zipped.exists() and not path.exists() else path
 
 
 def _decode(where: str, line: bytes, first: bool) -> str:

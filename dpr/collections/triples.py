@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpr.collections import beir
-from dpr.collections.lines import read_lines
+from dpr.collections.lines import existing, read_lines
 from dpr.collections.records import Judgment, Pair, Passage, Query, Training
+from dpr.collections.text import clean
 from dpr.errors import InputError
 from dpr.files import sha256
 
@@ -35,7 +36,7 @@ def read_triples(path: Path) -> Iterator[Example]:
 
 def read_pairs(path: Path) -> Iterator[Example]:
     """`query TAB passage` lines or, where the name has .jsonl, {"query", "passage"} objects."""
-    if ".jsonl" in path.suffixes:
+    if {".json", ".jsonl"} & set(path.suffixes):
         for where, row in beir.read_jsonl(path):
             texts = (row.get("query"), row.get("passage"))
             if not all(isinstance(text, str) and text.strip() for text in texts):
@@ -52,10 +53,13 @@ def read_pairs(path: Path) -> Iterator[Example]:
         yield Example(*columns, None)
 
 
-def from_file(path: Path, examples: Iterator[Example], limit: int | None, held_out: int, seed: int):
+def from_file(
+    path: Path, examples: Iterator[Example], limit: int | None, held_out: int, seed: int
+) -> Training:
     """Training data from the examples of a file; see `from_examples`."""
     taken = list(take(examples, limit))
-    return from_examples(taken, held_out, seed, {"file": path.name, "sha256": sha256(path)})
+    source = {"file": path.name, "sha256": sha256(existing(path))}
+    return from_examples(taken, held_out, seed, source)
 
 
 def take(examples: Iterable, limit: int | None) -> Iterator:
@@ -87,8 +91,8 @@ def from_examples(
             negatives = () if example.negative is None else (passage_ids[example.negative],)
             pairs.append(Pair(query_id, passage_id, negatives))
     return Training(
-        passages=(Passage(passage_id, "", text) for text, passage_id in passage_ids.items()),
-        queries=(Query(query_id, text) for text, query_id in query_ids.items()),
+        passages=(Passage(key, "", text) for key, text in _by_id(passage_ids).items()),
+        queries=(Query(key, text) for key, text in _by_id(query_ids).items()),
         qrels={split: rows.values() for split, rows in judgments.items()},
         pairs=pairs,
         source=source | {"examples": len(examples), "held_out": held_out, "held_out_seed": seed},
@@ -121,8 +125,18 @@ def hold_out(query_ids: list[str], count: int, seed: int) -> set[str]:
 
 
 def _ids(prefix: str, texts: Iterable[str]) -> dict[str, str]:
-    """An id for each text, by its first appearance."""
+    """An id for each text, by first appearance; texts that cleaning makes equal share one."""
     ids: dict[str, str] = {}
+    of_cleaned: dict[str, str] = {}
     for text in texts:
-        ids.setdefault(text, f"{prefix}{len(ids)}")
+        if text not in ids:
+            ids[text] = of_cleaned.setdefault(clean(text), f"{prefix}{len(of_cleaned)}")
     return ids
+
+
+def _by_id(ids: dict[str, str]) -> dict[str, str]:
+    """The first text of each id, in order."""
+    texts: dict[str, str] = {}
+    for text, identifier in ids.items():
+        texts.setdefault(identifier, text)
+    return texts

@@ -47,7 +47,7 @@ def write_training(training: Training, folder: Path, name: str) -> dict[str, Any
         split: _write_qrels(rows, folder, split, query_ids, passage_ids, name)
         for split, rows in training.qrels.items()
     }
-    counts = {"count": 0, "with_negatives": 0}
+    counts = {"count": 0, "with_negatives": 0, "of_unknown_passages": 0}
     beir.write_pairs(folder, _counted_pairs(training.pairs, query_ids, passage_ids, counts, name))
     if not counts["count"]:
         raise InputError(f"{name}: no training pairs; nothing to train on")
@@ -129,8 +129,10 @@ def _write_qrels(
     name: str,
 ) -> dict[str, int]:
     """Judgments of passages that the collection lacks are kept, as trec_eval keeps them."""
-    counts = {"judgments": 0, "relevant": 0, "negative_grade": 0, "unknown_passages": 0}
-    queries = set()
+    counts = dict.fromkeys(
+        ("judgments", "relevant", "negative_grade", "unknown_passages", "repeated"), 0
+    )
+    seen: dict[str, dict[str, int]] = {}
 
     def counted() -> Iterator[Judgment]:
         for judgment in judgments:
@@ -139,7 +141,16 @@ def _write_qrels(
                     f"{name}: qrels {split}: query {judgment.query_id!r} is judged but has no text;"
                     " add it to the queries or remove its judgments"
                 )
-            queries.add(judgment.query_id)
+            grades = seen.setdefault(judgment.query_id, {})
+            if judgment.passage_id in grades:
+                if grades[judgment.passage_id] != judgment.grade:
+                    raise InputError(
+                        f"{name}: qrels {split}: query {judgment.query_id!r} judges "
+                        f"{judgment.passage_id!r} twice, with two grades; keep one"
+                    )
+                counts["repeated"] += 1
+                continue
+            grades[judgment.passage_id] = judgment.grade
             counts["judgments"] += 1
             counts["relevant"] += judgment.grade > 0
             counts["negative_grade"] += judgment.grade < 0
@@ -153,21 +164,23 @@ def _write_qrels(
             "not in the collection; they are kept, and cannot be found",
             file=sys.stderr,
         )
-    return counts | {"queries": len(queries)}
+    return counts | {"queries": len(seen)}
 
 
 def _counted_pairs(
     pairs: Iterable[Pair], query_ids: IdSet, passage_ids: IdSet, counts: dict[str, int], name: str
 ) -> Iterator[Pair]:
     for pair in pairs:
+        if pair.query_id not in query_ids:
+            raise InputError(
+                f"{name}: a training pair names query {pair.query_id!r}, which has no text; add it "
+                "to the queries or remove its judgments"
+            )
+        if not all(p in passage_ids for p in (pair.passage_id, *pair.negative_ids)):
+            counts["of_unknown_passages"] += 1
+            continue
         counts["count"] += 1
         counts["with_negatives"] += bool(pair.negative_ids)
-        known = all(p in passage_ids for p in (pair.passage_id, *pair.negative_ids))
-        if pair.query_id not in query_ids or not known:
-            raise InputError(
-                f"{name}: training pair {counts['count']} ({pair.query_id!r}, {pair.passage_id!r}) "
-                "names a query or passage that is not there"
-            )
         yield pair
 
 

@@ -51,12 +51,16 @@ class Validator:
         settings: TrainSettings,
         seed: int,
     ):
-        judged = beir.read_qrels(folder, "valid")
+        passage_ids = [p.id for p in beir.read_corpus(folder)]
+        there = set(passage_ids)
+        judged = {
+            query_id: {p: grade for p, grade in grades.items() if p in there}
+            for query_id, grades in beir.read_qrels(folder, "valid").items()
+        }
         qrels = sample_topics(judged, settings.valid_passages // 2, seed)
         if not qrels:
             raise InputError(f"{folder}/qrels/valid.tsv: no relevant passage; nothing to validate")
         queries = beir.read_queries(folder)
-        passage_ids = [p.id for p in beir.read_corpus(folder)]
         pool = draw_pool(qrels, passage_ids, settings.valid_passages, seed)
         inside = set(pool)
         self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
@@ -101,7 +105,7 @@ class Validator:
 
 def sample_topics(qrels: Qrels, count: int, seed: int) -> Qrels:
     """At most `count` topics with a relevant passage, drawn by seed: half the pool has room."""
-    useful = [query_id for query_id, grades in qrels.items() if max(grades.values()) > 0]
+    useful = [query_id for query_id, grades in qrels.items() if max(grades.values(), default=0) > 0]
     if len(useful) > count:
         useful = sorted(random.Random(seed).sample(useful, count))
     return {query_id: qrels[query_id] for query_id in useful}
