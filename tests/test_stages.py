@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dpr import checkpoint, index
+from dpr.collections import beir
 from dpr.embeddings import MANIFEST, VECTORS, Embeddings, write_ids
 from dpr.errors import InputError
-from dpr.files import write_json
+from dpr.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +60,33 @@ def test_an_error_of_the_user_is_one_line(workspace):
         run(importlib.import_module("stages.index").main, "dense")
     assert "made with similarity 'dot'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_collection_without_validation_topics_goes_through(workspace, make_encoder):
+    """From the encoders to the measures, as with TREC-COVID, which has test topics alone."""
+    beir.write_qrels(workspace / "data/collection", "valid", [])
+    for system in ("zero_shot", "dense"):
+        checkpoint.save(make_encoder(), workspace / "data/encoders" / system)
+        for stage in ("encode", "index", "search"):
+            importlib.import_module(f"stages.{stage}").main(system)
+    for stage in ("bm25_index", "bm25_search", "fuse", "eval", "compare"):
+        importlib.import_module(f"stages.{stage}").main()
+    assert (workspace / "data/runs/valid/hybrid.txt").read_text() == ""
+    found = read_json(workspace / "metrics/fuse.json")
+    assert found == {"dense_weight": 0.5, "valid": {"nDCG@10": None}}
+    systems = read_json(workspace / "metrics/compare.json")["systems"]
+    assert systems.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
+    assert systems["bm25"]["nDCG@10"]["mean"] > 0.9  # each query is a word of its passages
+
+
+def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
+    params = (workspace / "params.yaml").read_text()
+    changed = params.replace("max_steps: 160", "max_steps: 0").replace(
+        "valid_passages: 1000", "valid_passages: 40"
+    )
+    (workspace / "params.yaml").write_text(changed)
+    checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
+    importlib.import_module("stages.train").main()
+    rows = (workspace / "plots/train.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[1].startswith("0,")
