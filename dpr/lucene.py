@@ -50,7 +50,8 @@ def build_index(passages: Iterable[Passage], separator: str, folder: Path) -> No
 
     passages = iter(passages)
     with new_folder(folder) as partial:
-        indexer = LuceneIndexer(str(partial), threads=1)
+        # Java keeps the working directory that it was started in: give it whole paths.
+        indexer = LuceneIndexer(str(partial.resolve()), threads=1)
         while batch := list(itertools.islice(passages, BATCH)):
             rows = ({"id": p.id, "contents": p.contents(separator)} for p in batch)
             indexer.add_batch_raw([json.dumps(row) for row in rows])
@@ -72,7 +73,7 @@ def search(
 
     # Lucene refuses a query of more terms than this; its default of 1,024 a document exceeds.
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**20)
-    searcher = LuceneSearcher(str(folder))
+    searcher = LuceneSearcher(str(folder.resolve()))
     searcher.set_bm25(k1, b)
     hits = searcher.batch_search(
         [query.text for query in queries],
