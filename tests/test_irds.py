@@ -19,6 +19,9 @@ from dpr.settings import load_settings
 DATA = load_settings(Path(__file__).parents[1] / "params.yaml").data
 TOPICS = Path(__file__).parents[2] / "shared/topics/topics.covid-round5.xml"
 CACHE = Path("~/.cache/pyserini/topics-and-qrels").expanduser()
+needs_topics = pytest.mark.skipif(
+    not (TOPICS.exists() or (CACHE / TOPICS.name).exists()), reason="the topics are not at hand"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,12 +132,11 @@ def topics_in_cache():
     """The real topics, where pyserini looks before it downloads."""
     path = CACHE / TOPICS.name
     if not path.exists():
-        if not TOPICS.exists():
-            pytest.skip("the topics are not here")
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOPICS, path)
 
 
+@needs_topics
 @pytest.mark.parametrize(
     ("field", "text"),
     [
@@ -151,6 +153,7 @@ def test_the_topics_of_trec_covid(topics_in_cache, field, text):
         irds.pyserini_topics("covid-round5", "title")
 
 
+@needs_topics
 def test_counts_that_the_name_promises(topics_in_cache, monkeypatch, tmp_path):
     monkeypatch.setitem(irds.TREC_COVID, "id", "dpr-test/judged")
     with pytest.raises(InputError, match=r"6 documents, where the name promises 171,332"):
