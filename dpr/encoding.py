@@ -1,24 +1,19 @@
 """Encoding a corpus: memory bounded by a window of passages, resumable window by window."""
 
-import hashlib
 import itertools
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
-import transformers
 from filelock import FileLock
 from tqdm import tqdm
 
-from dpr import encoder as encoder_module
-from dpr import pooling, runtime, similarity
 from dpr.collections import beir
 from dpr.embeddings import IDS, MANIFEST, VECTORS, write_ids
 from dpr.encoder import DualEncoder
 from dpr.errors import InputError
 from dpr.files import read_json, sha256, write_json
+from dpr.scratch import fingerprint, key
 from dpr.settings import EncodeSettings
 
 PROGRESS = "progress.json"  # rows done; it lies beside the vectors of an unfinished run
@@ -43,22 +38,16 @@ def encode_corpus(
         InputError: for an empty corpus, or a vector that is not finite.
     """
     count = sum(1 for _ in beir.read_corpus(collection))
-    encoder_hash = _fingerprint(sorted(p for p in encoder_folder.rglob("*") if p.is_file()))
+    encoder_hash = fingerprint([encoder_folder])
     inputs = {
         "encoder": encoder_hash,
         "corpus": sha256(collection / "corpus.jsonl"),
-        "code": _fingerprint([Path(m.__file__) for m in (encoder_module, pooling, similarity)]),
         "separator": separator,
         "options": options.model_dump(),
-        "bf16": runtime.fast_bf16(encoder.device),
-        "device": encoder.device.type,
-        "threads": torch.get_num_threads(),
-        "versions": [torch.__version__, transformers.__version__],
     }
-    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    work = scratch / key(inputs, encoder.device)
     scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(scratch / f"{key}.lock"):  # experiments side by side may want the same vectors
-        work = scratch / key
+    with FileLock(f"{work}.lock"):  # experiments side by side may want the same vectors
         _encode_windows(encoder, collection, separator, options, count, work)
         write_ids(work / IDS, (passage.id for passage in beir.read_corpus(collection)))
         manifest = {
@@ -117,11 +106,3 @@ def _encode_windows(
             vectors.flush()
             done += len(rows)
             write_json(work / PROGRESS, {"rows": done})
-
-
-def _fingerprint(paths: list[Path]) -> str:
-    """One hash over the bytes of several files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
-    return digest.hexdigest()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 
 from dpr.embeddings import Embeddings, read_ids, write_ids
 from dpr.errors import InputError
@@ -41,13 +40,23 @@ class Index:
         return index
 
 
-def build(embeddings: Embeddings) -> faiss.Index:
-    """An exact index over the vectors, compared as the embeddings' own similarity says."""
-    count, dimension = embeddings.vectors.shape
-    metric = SIMILARITIES[embeddings.manifest["similarity"]].metric
-    index = faiss.IndexFlat(dimension, metric)
+def build(embeddings: Embeddings, dimension: int | None = None) -> faiss.Index:
+    """An exact index over the vectors, compared as the embeddings' own similarity says.
+
+    Args:
+        dimension: of the vectors only the first so many components; None: all.
+    Raises:
+        InputError: where the vectors have fewer.
+    """
+    count, whole = embeddings.vectors.shape
+    if dimension is not None and dimension > whole:
+        raise InputError(
+            f"params.yaml: index.dimension: {dimension}, but the vectors have {whole} dimensions"
+        )
+    similarity = SIMILARITIES[embeddings.manifest["similarity"]]
+    index = faiss.IndexFlat(dimension or whole, similarity.metric)
     for start in range(0, count, CHUNK):
-        index.add(np.ascontiguousarray(embeddings.vectors[start : start + CHUNK], np.float32))
+        index.add(similarity.cut(embeddings.vectors[start : start + CHUNK], dimension))
     return index
 
 
@@ -58,6 +67,7 @@ def save(index: faiss.Index, embeddings: Embeddings, kind: str, folder: str | Pa
         manifest = {
             "count": len(embeddings.ids),
             "dimension": index.d,
+            "vector_dimension": embeddings.vectors.shape[1],
             "embeddings": embeddings.manifest["sha256"],
             "encoder": embeddings.manifest["encoder"]["sha256"],
             "kind": kind,

@@ -1,8 +1,9 @@
 """The comparison of systems as Markdown, for a README or a terminal."""
 
+import math
 from collections.abc import Iterable
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from dpr.significance import Comparison
 
@@ -66,6 +67,36 @@ def verdict(
         f"{'significant' if significant else 'not significant'} at {ALPHA}: "
         f"p = {result.p_randomization:.4f} (paired randomization test), {result.p_t:.4f} (t-test)"
     )
+
+
+class Experiment(NamedTuple):
+    """Its parameters, and nDCG@10 of its trained encoder; NaN where it has none (yet)."""
+
+    parameters: dict[str, Any]
+    valid: float
+    test: float
+
+
+def experiments_table(experiments: dict[str, Experiment]) -> str:
+    """A row an experiment, best validation first, a column each parameter in which any differ."""
+    keys = dict.fromkeys(key for e in experiments.values() for key in e.parameters)
+    varied = [
+        key for key in keys if len({str(e.parameters.get(key)) for e in experiments.values()}) > 1
+    ]
+    order = sorted(
+        experiments.items(),
+        key=lambda item: -math.inf if math.isnan(item[1].valid) else item[1].valid,
+        reverse=True,
+    )
+    rows = (
+        [
+            name,
+            *(str(e.parameters.get(key, "-")) for key in varied),
+            *("-" if math.isnan(value) else f"{value:.4f}" for value in (e.valid, e.test)),
+        ]
+        for name, e in order
+    )
+    return _table(["experiment", *varied, "validation nDCG@10", "test nDCG@10"], rows)
 
 
 def _interval(value: dict[str, float]) -> str:

@@ -65,16 +65,57 @@ class ModelSettings(Group):
     passage_max_length: Annotated[int, Field(ge=3)]
 
 
+class MineSource(Group):
+    use: bool
+    first_rank: Count
+    last_rank: Count
+    margin: Annotated[float, Field(ge=0)] | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MineSource":
+        if self.first_rank > self.last_rank:
+            raise ValueError("first_rank is above last_rank")
+        return self
+
+
+class Bm25Settings(Group):
+    k1: Annotated[float, Field(ge=0)]
+    b: Annotated[float, Field(ge=0, le=1)]
+
+
+class MineBm25(MineSource, Bm25Settings):
+    pass
+
+
+class MineSettings(Group):
+    per_pair: Count
+    bm25: MineBm25
+    encoder: MineSource
+
+
 class TrainSettings(Group):
-    max_steps: Annotated[int, Field(ge=0)]
+    max_steps: Annotated[int, Field(ge=0)] | None
+    epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Annotated[int, Field(ge=2)]
+    queries_per_passage: Count | None
+    hard_negatives: Annotated[int, Field(ge=0)]
+    chunk_size: Count | None
+    accumulate: Count
     passage_max_length: Annotated[int, Field(ge=3)] | None
-    hard_negatives: bool
     lr: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "linear", "cosine", "cosine_restarts"]
+    cycles: Count
     warmup_steps: Annotated[int, Field(ge=0)] | None
     warmup_ratio: Annotated[float, Field(ge=0, le=1)]
     min_lr_ratio: Annotated[float, Field(gt=0, le=1)]
     temperature: Annotated[float, Field(gt=0)]
+    temperature_lr: Annotated[float, Field(gt=0)] | None
+    symmetric: bool
+    false_negative_margin: float | None
+    matryoshka: list[Count]
+    freeze_embeddings: bool
+    lora_rank: Annotated[int, Field(ge=0)]
+    lora_alpha: Annotated[float, Field(gt=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)] | None
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
@@ -82,6 +123,16 @@ class TrainSettings(Group):
     valid_passages: Annotated[int, Field(ge=2)]
     patience: Count | None
     precision: Precision
+    save_every: Count
+    overfit_one_batch: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainSettings":
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("give one of max_steps and epochs, and null for the other")
+        if self.overfit_one_batch and self.max_steps == 0:
+            raise ValueError("overfit_one_batch needs max_steps above 0")
+        return self
 
 
 class EncodeSettings(Group):
@@ -93,16 +144,12 @@ class EncodeSettings(Group):
 
 class IndexSettings(Group):
     kind: Literal["flat"]
+    dimension: Count | None
 
 
 class SearchSettings(Group):
     top_k: Count
     drop_query_id: bool
-
-
-class Bm25Settings(Group):
-    k1: Annotated[float, Field(ge=0)]
-    b: Annotated[float, Field(ge=0, le=1)]
 
 
 class FuseSettings(Group):
@@ -134,8 +181,10 @@ class Settings(Group):
     seed: Seed
     threads: Count
     similarity: Literal["cosine", "dot", "l2"]
+    launcher: Annotated[str, Field(min_length=1)]
     data: DataSettings
     model: ModelSettings
+    mine: MineSettings
     train: TrainSettings
     encode: EncodeSettings
     index: IndexSettings

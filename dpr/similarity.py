@@ -27,6 +27,16 @@ class Similarity:
         """(B, D) pooled token states -> (B, D) vectors that this similarity compares."""
         return functional.normalize(pooled, dim=-1) if self.normalize else pooled
 
+    def cut(self, vectors: np.ndarray, dimension: int | None) -> np.ndarray:
+        """The first `dimension` components of (N, D) vectors, as float32 that this compares.
+
+        Of an encoder trained with `train.matryoshka` they stand for the whole. None: all of them.
+        """
+        vectors = np.ascontiguousarray(vectors[:, :dimension], dtype=np.float32)
+        if dimension is None:
+            return vectors
+        return self.vectors(torch.from_numpy(vectors)).numpy()
+
     def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         """(Q, D) and (P, D) vectors -> (Q, P) scores."""
         products = queries @ passages.T

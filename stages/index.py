@@ -15,7 +15,8 @@ def main(system: str) -> None:
     similarity.require(
         embeddings.manifest["similarity"], settings.similarity, f"data/embeddings/{system}"
     )
-    index.save(index.build(embeddings), embeddings, settings.index.kind, f"data/indexes/{system}")
+    made = index.build(embeddings, settings.index.dimension)
+    index.save(made, embeddings, settings.index.kind, f"data/indexes/{system}")
 
 
 if __name__ == "__main__":

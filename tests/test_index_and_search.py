@@ -18,8 +18,8 @@ def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=
     return Embeddings(vectors.astype(dtype), [f"d{i}" for i in range(count)], manifest)
 
 
-def build_and_open(embeddings, folder):
-    index_module.save(index_module.build(embeddings), embeddings, "flat", folder)
+def build_and_open(embeddings, folder, dimension=None):
+    index_module.save(index_module.build(embeddings, dimension), embeddings, "flat", folder)
     return Index.open(folder)
 
 
@@ -36,6 +36,29 @@ def test_flat_search_equals_numpy(tmp_path, monkeypatch, similarity, dtype):
         best = np.argsort(-scores)[:20]
         assert list(found[query_id]) == [f"d{i}" for i in best]
         np.testing.assert_allclose(list(found[query_id].values()), scores[best], rtol=1e-4)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_vectors_can_be_cut(tmp_path, similarity):
+    embeddings = make_embeddings(similarity)
+    queries = make_embeddings(similarity, count=3, seed=1).vectors
+    index = build_and_open(embeddings, tmp_path / "i", dimension=4)
+    assert index.manifest["dimension"] == 4
+    found = search(index, list("abc"), queries, 20)
+    passages, queries = embeddings.vectors[:, :4].astype(np.float64), queries[:, :4]
+    if similarity == "cosine":
+        passages = passages / np.linalg.norm(passages, axis=1, keepdims=True)
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    for query_id, query in zip("abc", queries, strict=True):
+        scores = -((passages - query) ** 2).sum(1) if similarity == "l2" else passages @ query
+        best = np.argsort(-scores)[:20]
+        assert list(found[query_id]) == [f"d{i}" for i in best]
+        np.testing.assert_allclose(list(found[query_id].values()), scores[best], rtol=1e-4)
+
+
+def test_vectors_cannot_be_cut_to_more_than_they_have():
+    with pytest.raises(InputError, match=r"index\.dimension: 17, but the vectors have 16"):
+        index_module.build(make_embeddings("dot"), 17)
 
 
 def test_more_than_there_is_gives_all(tmp_path):
@@ -84,5 +107,5 @@ def test_a_damaged_index_is_refused(tmp_path, damage):
 
 def test_vectors_of_another_dimension_are_refused(tmp_path):
     index = build_and_open(make_embeddings("dot"), tmp_path / "i")
-    with pytest.raises(InputError, match="8 dimensions, but the index holds 16"):
+    with pytest.raises(InputError, match="8 dimensions, but the index was made of vectors of 16"):
         search(index, ["q"], np.zeros((1, 8), np.float32), 3)

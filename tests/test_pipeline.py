@@ -1,48 +1,10 @@
 """The whole graph through real DVC, with a tiny encoder, in a temporary clone."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """The files of this checkout, committed or not, as a fresh git repository."""
-    folder = tmp_path_factory.mktemp("clone")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    sh(folder, "git init -q")
-    sh(folder, "git add -A")
-    sh(folder, "git -c user.name=t -c user.email=t@example.org commit -qm start")
-    return folder
-
-
-def sh(folder, command):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # Compiled files must not matter to DVC: let Python write them.
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(
-        command.split(" "), cwd=folder, capture_output=True, text=True, env=env | {"PATH": path}
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+from helpers import sh
 
 
 def test_an_experiment_from_end_to_end(clone, tiny_model):
@@ -90,9 +52,9 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     params = (clone / "params.yaml").read_text()
     for old, new, stages in (
         ("top_k: 100", "top_k: 10", ["bm25_search", "compare", "fuse", *both("search")]),
-        ("k1: 0.9", "k1: 1.2", ["bm25_search"]),
+        ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", ["bm25_search"]),
         ("temperature: 0.05", "temperature: 0.1", ["train"]),
-        ("window: 8192", "window: 99", both("encode")),
+        ("window: 8192", "window: 99", [*both("encode"), "mine"]),
         ("drop_query_id: false", "drop_query_id: true", ["bm25_search", *both("search")]),
     ):
         (clone / "params.yaml").write_text(params.replace(old, new))
@@ -101,6 +63,6 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     (clone / "params.yaml").write_text(params)
 
     # What is made again is the same, byte for byte.
-    stages = "train encode@dense index@dense search@dense eval bm25_index bm25_search"
+    stages = "mine train encode@dense index@dense search@dense eval bm25_index bm25_search"
     sh(clone, f"dvc repro -q -f --no-run-cache -s {stages}")
     assert (clone / "dvc.lock").read_text() == lock

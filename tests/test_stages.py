@@ -22,6 +22,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     folder = tmp_path / "workspace"
     for name in ("collection", "training"):
         shutil.copytree(collection, folder / "data" / name)
+    beir.write_pairs(folder / "data/negatives", beir.read_pairs(collection))
     shutil.copy(ROOT / "params.yaml", folder)  # says cosine
     for system in ("zero_shot", "dense"):
         checkpoint.save(make_encoder(similarity="dot"), folder / "data/encoders" / system)

@@ -1,62 +1,70 @@
 """The training loop: updates, checkpoints, patience, and the same bytes again."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from helpers import settings
+from torch.nn import functional
 
 from dpr.errors import InputError
-from dpr.training import trainer
-from dpr.training.loss import in_batch_loss
 from dpr.training.validation import Validation
 
 
-def run_training(make_encoder, pairs, validate=None, **changes):
-    encoder, chosen = make_encoder(), settings(**changes)
-    validate = validate or (lambda encoder, step: Validation(step, 0.0, float(step)))
-    history = trainer.train(encoder, pairs.batches(chosen.batch_size, 0), validate, chosen)
-    return encoder, history
+@pytest.fixture
+def run_training(make_trainer):
+    def run(*arguments, **changes):
+        trainer = make_trainer(*arguments, **changes)
+        return trainer.encoder, trainer.run()
+
+    return run
 
 
-def test_the_loss_falls(make_encoder, pairs):
-    _, history = run_training(make_encoder, pairs, max_steps=40)
+def plain_loss(encoder, trainer, batch, temperature):
+    """The loss of a batch in plain PyTorch: a loop over its pairs, everything in one graph."""
+    queries = encoder([trainer.pairs.queries[q] for q in batch.query_ids], "query")
+    passages = encoder([trainer.pairs.passages[p] for p in batch.passage_ids], "passage")
+    terms = []
+    for row, own in batch.pairs.tolist():
+        columns = [own, *np.flatnonzero(~batch.relevant[row].numpy())]
+        scores = passages[columns] @ queries[row] / temperature
+        terms.append(functional.cross_entropy(scores[None], torch.tensor([0])))
+    return torch.stack(terms).mean()
+
+
+def test_the_loss_falls(run_training):
+    _, history = run_training(max_steps=40)
     losses_ = [step.loss for step in history.steps]
     assert np.mean(losses_[-5:]) < 0.5 * np.mean(losses_[:5])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_seed_gives_the_same_bytes(make_encoder, pairs, precision):
+def test_the_same_seed_gives_the_same_bytes(run_training, precision):
     def weights():
-        torch.manual_seed(3)
-        encoder, _ = run_training(make_encoder, pairs, precision=precision, dropout=0.1)
+        encoder, _ = run_training(precision=precision, dropout=0.1)
         return encoder.state_dict()
 
     first, second = weights(), weights()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_one_step_equals_plain_pytorch(make_encoder, pairs):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_step_equals_plain_pytorch(make_encoder, make_trainer, accumulate):
     """AdamW's first update, by its formula, of one weight matrix and one bias."""
-    chosen = settings(max_steps=1, warmup_steps=0, dropout=None, max_grad_norm=0.5)
-    encoder = make_encoder()
+    trainer = make_trainer(max_steps=1, warmup_steps=0, max_grad_norm=0.5, accumulate=accumulate)
+    encoder, chosen = trainer.encoder, trainer.settings
     before = {name: p.detach().clone() for name, p in encoder.named_parameters()}
-    batch = pairs.batch(pairs.pairs[:6])
+    batches = list(itertools.islice(trainer.pairs.batches(seed=3), accumulate))
     reference = make_encoder()
-    loss = in_batch_loss(
-        reference(batch.queries, "query"),
-        reference(batch.passages, "passage"),
-        batch.not_negative,
-        reference.similarity,
-        chosen.temperature,
-    )
+    losses = [plain_loss(reference, trainer, batch, chosen.temperature) for batch in batches]
+    loss = sum(losses) / accumulate
     loss.backward()
     gradients = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
     norm = torch.sqrt(sum((g**2).sum() for g in gradients.values()))
-    optimizer = torch.optim.AdamW(trainer.parameter_groups(encoder, 0.01), lr=chosen.lr)
-    trainer.set_dropout(encoder, 0.0)
-    step_loss, step_norm = trainer.take_step(encoder, batch, optimizer, chosen)
-    assert step_loss == pytest.approx(loss.item(), rel=1e-5)
-    assert step_norm == pytest.approx(norm.item(), rel=1e-4)
+    step = trainer.step(1, batches)
+    assert step.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert step.gradient_norm == pytest.approx(norm.item(), rel=1e-4)
+    assert (step.step, step.lr, step.temperature) == (1, chosen.lr, chosen.temperature)
     after = dict(encoder.named_parameters())
     for end, decay in (("layer.0.output.dense.weight", 0.01), ("layer.0.output.dense.bias", 0.0)):
         name = next(n for n in before if n.startswith("passage") and n.endswith(end))
@@ -66,15 +74,30 @@ def test_one_step_equals_plain_pytorch(make_encoder, pairs):
         torch.testing.assert_close(after[name], expected, atol=2e-5, rtol=1e-4)
 
 
-def test_no_steps_leave_the_encoder_as_it_is(make_encoder, pairs):
-    encoder, history = run_training(make_encoder, pairs, max_steps=0)
+def test_a_learned_temperature_moves_at_its_own_rate(run_training):
+    _, history = run_training(max_steps=3, warmup_steps=0, schedule="constant", temperature_lr=0.1)
+    logs = np.log([step.temperature for step in history.steps])
+    assert abs(logs[1] - logs[0]) == pytest.approx(0.1, rel=1e-3)  # Adam's first step is its rate
+    _, fixed = run_training(max_steps=3)
+    assert {step.temperature for step in fixed.steps} == {0.05}
+
+
+def test_epochs_are_steps_by_the_number_of_pairs(make_trainer):
+    """18 pairs fill 3 batches of 6."""
+    assert make_trainer(max_steps=None, epochs=4.0).max_steps == 12
+    assert make_trainer(max_steps=None, epochs=0.5).max_steps == 2
+    assert make_trainer(max_steps=None, epochs=4.0, accumulate=2).max_steps == 6
+
+
+def test_no_steps_leave_the_encoder_as_it_is(make_encoder, run_training):
+    encoder, history = run_training(max_steps=0)
     assert history.steps == []
     assert [v.step for v in history.validations] == [0]
     untouched = make_encoder().state_dict()
     assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
 
 
-def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(make_encoder, pairs):
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(run_training):
     scores = {0: 0.1, 4: 0.5, 8: 0.4, 12: 0.5, 16: 0.9}
     seen = {}
 
@@ -82,40 +105,33 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(make_encoder
         seen[step] = {name: v.clone() for name, v in encoder.state_dict().items()}
         return Validation(step, 0.0, scores[step])
 
-    encoder, history = run_training(make_encoder, pairs, validate, max_steps=20, patience=2)
+    encoder, history = run_training(validate, max_steps=20, patience=2)
     assert [v.step for v in history.validations] == [0, 4, 8, 12]
     assert history.best.step == 4
     assert all(torch.equal(v, seen[4][name]) for name, v in encoder.state_dict().items())
     assert not all(torch.equal(v, seen[8][name]) for name, v in encoder.state_dict().items())
 
 
-def test_a_training_that_only_harms_leaves_the_encoder_as_it_came(make_encoder, pairs):
-    encoder, history = run_training(
-        make_encoder, pairs, lambda encoder, step: Validation(step, 0.0, -float(step))
-    )
+def test_a_training_that_only_harms_leaves_the_encoder_as_it_came(make_encoder, run_training):
+    encoder, history = run_training(lambda encoder, step: Validation(step, 0.0, -float(step)))
     assert history.best.step == 0
     untouched = make_encoder().state_dict()
     assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
 
 
-def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, pairs):
+def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, make_trainer):
     encoder = make_encoder()
     with torch.no_grad():
         encoder.passage.backbone.embeddings.LayerNorm.weight[0] = torch.nan
-    validate = lambda encoder, step: Validation(step, 0.0, 0.0)  # noqa: E731
+    trainer = make_trainer(lambda encoder, step: Validation(step, 0.0, 0.0), encoder)
     with pytest.raises(InputError, match=r"step 1: the loss is nan"):
-        trainer.train(encoder, pairs.batches(6, 0), validate, settings())
+        trainer.run()
 
 
-def test_separate_encoders_are_both_trained(make_encoder, pairs):
+def test_separate_encoders_are_both_trained(make_encoder, make_trainer):
     encoder = make_encoder(tied=False)
     before = {name: v.clone() for name, v in encoder.state_dict().items()}
-    trainer.train(
-        encoder,
-        pairs.batches(6, 0),
-        lambda encoder, step: Validation(step, 0.0, float(step)),
-        settings(max_steps=1),
-    )
+    make_trainer(encoder=encoder, max_steps=1).run()
     for role in ("query", "passage"):
         changed = [
             name
@@ -125,9 +141,13 @@ def test_separate_encoders_are_both_trained(make_encoder, pairs):
         assert len(changed) > 20
 
 
-def test_dropout_is_set_or_left():
-    layer = torch.nn.Sequential(torch.nn.Dropout(0.3))
-    trainer.set_dropout(layer, None)
-    assert layer[0].p == 0.3
-    trainer.set_dropout(layer, 0.0)
-    assert layer[0].p == 0.0
+def test_one_batch_can_be_learned_by_heart(run_training):
+    _, history = run_training(max_steps=60, lr=3e-3, overfit_one_batch=True, patience=1)
+    assert history.steps[0].loss > 0.5
+    assert history.steps[-1].loss < 0.05
+    assert len(history.steps) == 60
+
+
+def test_an_encoder_that_does_not_learn_one_batch_is_an_error(run_training):
+    with pytest.raises(InputError, match=r"overfit_one_batch: after 5 steps .* does not learn"):
+        run_training(max_steps=5, lr=1e-7, overfit_one_batch=True)

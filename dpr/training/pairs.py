@@ -17,14 +17,31 @@ from dpr.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Batch:
-    """B queries; their B positives, then hard negatives: P passages in all.
+    """What one loss is computed over: each query and each passage of some pairs, once.
 
-    `not_negative[i, j]`: passage j is relevant to query i.
+    `pairs[i]` is the row and the column of pair i among them; the passages that no pair names,
+    hard negatives, come last. `relevant[q, p]`: passage p is relevant to query q.
     """
 
-    queries: list[Tokens]
-    passages: list[Tokens]
-    not_negative: torch.Tensor  # (B, P) bool
+    query_ids: list[str]  # Q
+    passage_ids: list[str]  # P
+    pairs: torch.Tensor  # (B, 2) int64
+    relevant: torch.Tensor  # (Q, P) bool
+
+    @classmethod
+    def of(cls, pairs: list[Pair], qrels: Qrels) -> "Batch":
+        rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
+        positives = dict.fromkeys(pair.passage_id for pair in pairs)
+        negatives = dict.fromkeys(p for pair in pairs for p in pair.negative_ids)
+        columns = {p: i for i, p in enumerate(positives | negatives)}
+        at = [(rows[pair.query_id], columns[pair.passage_id]) for pair in pairs]
+        relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
+        relevant[tuple(zip(*at, strict=True))] = True
+        for query_id, row in rows.items():
+            grades = qrels.get(query_id, {})
+            for passage_id in grades.keys() & columns.keys():
+                relevant[row, columns[passage_id]] |= grades[passage_id] > 0
+        return cls(list(rows), list(columns), torch.tensor(at), relevant)
 
 
 @dataclass(frozen=True)
@@ -35,17 +52,22 @@ class PairSet:
     queries: dict[str, Tokens]
     passages: dict[str, Tokens]
     qrels: Qrels
+    settings: TrainSettings
 
     @classmethod
     def read(
-        cls, folder: Path, encoder: DualEncoder, separator: str, settings: TrainSettings
+        cls,
+        folder: Path,
+        pairs: list[Pair],
+        encoder: DualEncoder,
+        separator: str,
+        settings: TrainSettings,
     ) -> "PairSet":
-        """The training pairs of a folder, with their negatives where `hard_negatives` asks for it.
+        """Some pairs of a training folder, with its texts and judgments.
 
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
-        pairs = beir.read_pairs(folder)
         if not settings.hard_negatives:
             pairs = [pair._replace(negative_ids=()) for pair in pairs]
         query_ids = {pair.query_id for pair in pairs}
@@ -64,7 +86,7 @@ class PairSet:
             named = {pair.passage_id, *pair.negative_ids}
             if pair.query_id not in queries or not named <= passages.keys():
                 raise InputError(
-                    f"{folder}/pairs.jsonl:{number}: query {pair.query_id!r} or one of the "
+                    f"{folder}: training pair {number}: query {pair.query_id!r} or one of the "
                     f"passages {sorted(named)} is not in the folder; run prepare again"
                 )
         return cls(
@@ -72,50 +94,64 @@ class PairSet:
             _tokenize(encoder, queries, "query", None),
             _tokenize(encoder, passages, "passage", settings.passage_max_length),
             beir.read_qrels(folder, "train"),
+            settings,
         )
 
-    def batches(self, batch_size: int, seed: int) -> Iterator[Batch]:
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that an epoch fills.
+
+        Raises:
+            InputError: when it fills none.
+        """
+        count = len(self._groups()) // self.settings.batch_size
+        if not count:
+            raise InputError(
+                f"params.yaml: train.batch_size is {self.settings.batch_size}, but there are only "
+                f"{len(self._groups())} training pairs (or passages, by queries_per_passage)"
+            )
+        return count
+
+    def batches(self, seed: int) -> Iterator[Batch]:
         """Batches without end, each epoch in a new order.
+
+        A batch has `batch_size` pairs or, with `queries_per_passage`, as many passages, each with
+        so many of its queries, drawn anew each time: what a passage costs to encode then trains
+        several queries. `hard_negatives` of each pair's negatives are drawn to go with it.
 
         The short batch at the end of an epoch is dropped: with fewer negatives its loss is of
         another scale.
-
-        Raises:
-            InputError: when there are fewer pairs than fill a batch.
         """
-        if len(self.pairs) < batch_size:
-            raise InputError(
-                f"params.yaml: train.batch_size is {batch_size}, but there are only "
-                f"{len(self.pairs)} training pairs"
-            )
-        rng = np.random.default_rng(seed)
-        while True:
-            order = rng.permutation(len(self.pairs))
-            for start in range(0, len(order) - batch_size + 1, batch_size):
-                yield self.batch([self.pairs[i] for i in order[start : start + batch_size]])
+        groups, size, rng = self._groups(), self.settings.batch_size, np.random.default_rng(seed)
+        while self.steps_per_epoch:
+            order = rng.permutation(len(groups))
+            for start in range(0, len(order) - size + 1, size):
+                chosen = [
+                    self.pairs[i]
+                    for group in order[start : start + size]
+                    for i in _draw(groups[group], self.settings.queries_per_passage, rng)
+                ]
+                yield Batch.of([self._with_negatives(pair, rng) for pair in chosen], self.qrels)
 
-    def batch(self, pairs: list[Pair]) -> Batch:
-        query_ids = [pair.query_id for pair in pairs]
-        passage_ids = [pair.passage_id for pair in pairs]
-        passage_ids += [negative for pair in pairs for negative in pair.negative_ids]
-        return Batch(
-            [self.queries[query_id] for query_id in query_ids],
-            [self.passages[passage_id] for passage_id in passage_ids],
-            not_negative(query_ids, passage_ids, self.qrels),
-        )
+    def _with_negatives(self, pair: Pair, rng: np.random.Generator) -> Pair:
+        drawn = _draw(pair.negative_ids, self.settings.hard_negatives, rng)
+        return pair._replace(negative_ids=tuple(drawn))
+
+    def _groups(self) -> list[list[int]]:
+        """Positions of the pairs that are drawn together."""
+        if self.settings.queries_per_passage is None:
+            return [[i] for i in range(len(self.pairs))]
+        of_passage: dict[str, list[int]] = {}
+        for i, pair in enumerate(self.pairs):
+            of_passage.setdefault(pair.passage_id, []).append(i)
+        return list(of_passage.values())
 
 
-def not_negative(query_ids: list[str], passage_ids: list[str], qrels: Qrels) -> torch.Tensor:
-    """(B, P) bool: whether passage j is judged relevant to query i, or is its own positive."""
-    return torch.tensor(
-        [
-            [
-                passage_id == own or qrels.get(query_id, {}).get(passage_id, 0) > 0
-                for passage_id in passage_ids
-            ]
-            for query_id, own in zip(query_ids, passage_ids, strict=False)
-        ]
-    )
+def _draw(items, count: int | None, rng: np.random.Generator) -> list:
+    """`count` of the items, all where there are no more, in their order."""
+    if count is None or len(items) <= count:
+        return list(items)
+    return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
 
 
 def _tokenize(

@@ -1,4 +1,15 @@
-"""Learning rate by step, as a share of its peak."""
+"""Learning rate by step, as a share of its peak: warm-up, then one of the `SHAPES`."""
+
+import math
+
+SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
+    "constant": lambda progress, cycles: 1.0,
+    "linear": lambda progress, cycles: 1 - progress,
+    "cosine": lambda progress, cycles: (1 + math.cos(math.pi * progress)) / 2,
+    "cosine_restarts": lambda progress, cycles: (
+        0.0 if progress >= 1 else (1 + math.cos(math.pi * (cycles * progress % 1))) / 2
+    ),
+}
 
 
 def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
@@ -6,14 +17,20 @@ def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
     return round(ratio * max_steps) if steps is None else steps
 
 
-def linear(step: int, warmup: int, max_steps: int, floor: float) -> float:
-    """Linear warm-up to 1, then linear decay to `floor`; never zero.
+def share(
+    kind: str, step: int, warmup: int, max_steps: int, floor: float, cycles: int = 1
+) -> float:
+    """Linear warm-up to 1, then the shape `kind` down to `floor`; never zero.
+
+    The shapes are those of transformers' schedules, whose first step, at zero, would be wasted:
+    here step s with w steps of warm-up has what transformers gives step s + 1 with w + 1.
 
     Args:
         step: counted from 0; warm-up gives 1/(warmup+1) at step 0 and 1 at step `warmup`.
         floor: above 0, reached at the last step, `max_steps - 1`.
+        cycles: of cosine_restarts, each from 1 down to `floor`.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    decay_steps = max(1, max_steps - 1 - warmup)
-    return max(floor, 1 - (1 - floor) * (step - warmup) / decay_steps)
+    progress = (step - warmup) / max(1, max_steps - 1 - warmup)
+    return floor + (1 - floor) * SHAPES[kind](progress, cycles)

@@ -21,7 +21,7 @@ from dpr.errors import InputError
 from dpr.measures import Qrels
 from dpr.settings import TrainSettings
 from dpr.training.loss import in_batch_loss
-from dpr.training.pairs import not_negative
+from dpr.training.pairs import Batch
 
 BATCH_TOKENS = 8192
 
@@ -37,8 +37,8 @@ class Validator:
 
     Args:
         folder: in BEIR layout, with qrels/valid.tsv.
-        settings: `valid_passages` is the size of the pool; batch size and temperature are those
-            of the training, so that the two losses compare.
+        settings: `valid_passages` is the size of the pool; batch size and temperature, before it
+            is learned, are those of the training, so that the two losses compare.
     Raises:
         InputError: when there is no topic with a relevant passage.
     """
@@ -68,8 +68,9 @@ class Validator:
         self.queries = encoder.tokenize([queries[q].text for q in qrels], "query")
         texts = {p.id: p.contents(separator) for p in beir.read_corpus(folder) if p.id in inside}
         self.passages = encoder.tokenize([texts[p] for p in pool], "passage")
-        self.pairs = _best_pairs(self.qrels, seed)
-        self.batch_size = min(settings.batch_size, len(self.pairs))
+        pairs = _best_pairs(self.qrels, seed)
+        size = min(settings.batch_size, len(pairs))
+        self.batches = [Batch.of(part, self.qrels) for part in _full_batches(pairs, size)]
         self.temperature = settings.temperature
         self.precision = settings.precision
 
@@ -80,21 +81,18 @@ class Validator:
         passages = encoder.embed(self.passages, "passage", BATCH_TOKENS, self.precision)
         query_row = {query_id: row for row, query_id in enumerate(self.query_ids)}
         passage_row = {passage_id: row for row, passage_id in enumerate(self.passage_ids)}
+        scores = encoder.similarity.scores(torch.from_numpy(queries), torch.from_numpy(passages))
         losses = [
             in_batch_loss(
-                torch.from_numpy(queries[[query_row[pair.query_id] for pair in pairs]]),
-                torch.from_numpy(passages[[passage_row[pair.passage_id] for pair in pairs]]),
-                not_negative(
-                    [pair.query_id for pair in pairs],
-                    [pair.passage_id for pair in pairs],
-                    self.qrels,
-                ),
-                encoder.similarity,
+                scores[[query_row[query_id] for query_id in batch.query_ids]][
+                    :, [passage_row[passage_id] for passage_id in batch.passage_ids]
+                ],
+                batch.pairs,
+                batch.relevant,
                 self.temperature,
             ).item()
-            for pairs in _full_batches(self.pairs, self.batch_size)
+            for batch in self.batches
         ]
-        scores = encoder.similarity.scores(torch.from_numpy(queries), torch.from_numpy(passages))
         run = {
             query_id: dict(zip(self.passage_ids, row, strict=True))
             for query_id, row in zip(self.query_ids, scores.tolist(), strict=True)

@@ -1,0 +1,98 @@
+"""Gradients of one batch: over several processes, and in less memory than the batch would take.
+
+The loss needs the vectors of the whole batch, but the encoder's activations are needed only while
+it goes backward. So the vectors are cut off from the encoder, the loss gives their gradients, and
+these go back through the encoder: at once where the batch is one chunk; else chunk by chunk, each
+encoded a second time with the same dropout (Gao et al. 2021, "Scaling Deep Contrastive Learning
+Batch Size under Memory Limited Setup", https://arxiv.org/abs/2101.06983).
+
+Every process encodes its part of the batch and computes the loss over the vectors of all, so that
+the gradients of the parts add up to that of the whole batch.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from dpr import runtime
+from dpr.encoder import DualEncoder, Role, Tokens
+from dpr.training.world import World
+
+
+class Encoded:
+    """The vectors of some texts, and the way back through the encoder.
+
+    Args:
+        chunk_size: texts in a forward pass; None: all.
+    """
+
+    def __init__(
+        self,
+        encoder: DualEncoder,
+        tokens: list[Tokens],
+        role: Role,
+        precision: str,
+        chunk_size: int | None,
+    ):
+        self.encoder, self.tokens, self.role, self.precision = encoder, tokens, role, precision
+        size = chunk_size or max(1, len(tokens))
+        # Texts of similar length share a chunk, and little of it is padding.
+        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+        self.chunks = [order[at : at + size] for at in range(0, len(order), size)]
+        self.keep_graph = len(self.chunks) == 1
+        self.states: list[dict[str, torch.Tensor]] = []
+        vectors = [self._first_pass(chunk) for chunk in self.chunks]
+        none = torch.zeros(0, encoder.dimension, device=encoder.device)
+        self.vectors = torch.cat([none, *vectors])[torch.tensor(order).argsort()]
+
+    def _first_pass(self, chunk: list[int]) -> torch.Tensor:
+        self.states.append(runtime.random_state(self.encoder.device))
+        with torch.set_grad_enabled(self.keep_graph):
+            return self._forward(chunk)
+
+    def _forward(self, chunk: list[int]) -> torch.Tensor:
+        with runtime.autocast(self.precision, self.encoder.device):
+            return self.encoder([self.tokens[i] for i in chunk], self.role).float()
+
+    def backward(self, gradient: torch.Tensor) -> None:
+        """Add to the parameters' gradients what (N, D) gradients of the vectors make of them."""
+        if self.keep_graph:
+            self.vectors.backward(gradient)
+            return
+        device = self.encoder.device
+        for chunk, state in zip(self.chunks, self.states, strict=True):
+            devices = [device] if device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices):  # what comes later draws as it would have
+                runtime.set_random_state(state, device)
+                vectors = self._forward(chunk)
+            vectors.backward(gradient[chunk])
+
+
+def accumulate(
+    encoder: DualEncoder,
+    queries: list[Tokens],
+    passages: list[Tokens],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    precision: str,
+    chunk_size: int | None,
+    world: World,
+) -> torch.Tensor:
+    """Add the gradients of `loss(query vectors, passage vectors)` to the encoder's parameters.
+
+    The gradients are those of this process' part of the batch: `world.sum_gradients` follows.
+
+    Args:
+        queries, passages: of the whole batch, the same in every process.
+    Returns: the loss, the same in every process.
+    """
+    leaves, parts = [], []
+    for tokens, role in ((queries, "query"), (passages, "passage")):
+        part = world.part(len(tokens))
+        encoded = Encoded(encoder, tokens[part], role, precision, chunk_size)
+        leaves.append(world.gather(encoded.vectors.detach(), len(tokens)).requires_grad_())
+        parts.append((encoded, part))
+    value = loss(*leaves)
+    value.backward()
+    for leaf, (encoded, part) in zip(leaves, parts, strict=True):
+        encoded.backward(leaf.grad[part])
+    return value.detach()

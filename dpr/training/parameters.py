@@ -1,0 +1,67 @@
+"""Which parameters a training changes: all, all but the embeddings, or a low-rank addition."""
+
+from collections.abc import Iterator
+
+import peft
+from torch import nn
+
+from dpr.encoder import DualEncoder, TextEncoder
+from dpr.errors import InputError
+from dpr.settings import TrainSettings
+
+
+def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
+    """Set dropout, freeze what stays as it is, and add LoRA's matrices where they are asked for.
+
+    Raises:
+        InputError: where LoRA finds no layer that it knows in the model.
+    """
+    if settings.dropout is not None:
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = settings.dropout
+    for part in _parts(encoder):
+        if settings.freeze_embeddings:
+            part.backbone.get_input_embeddings().requires_grad_(False)
+        if settings.lora_rank:
+            config = peft.LoraConfig(
+                r=settings.lora_rank,
+                lora_alpha=settings.lora_alpha,
+                lora_dropout=settings.dropout or 0.0,
+            )
+            try:
+                part.backbone = peft.get_peft_model(part.backbone, config)
+            except ValueError as error:
+                raise InputError(
+                    f"params.yaml: train.lora_rank: peft does not know this model: {error}; use 0"
+                ) from None
+
+
+def merge(encoder: DualEncoder) -> None:
+    """Add LoRA's matrices to the weights, so that the encoder is a plain one again."""
+    for part in _parts(encoder):
+        if isinstance(part.backbone, peft.PeftModel):
+            part.backbone = part.backbone.merge_and_unload()
+    encoder.requires_grad_(True)
+
+
+def groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict]:
+    """For the optimizer: biases and LayerNorm weights, of one dimension, are not decayed."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+    ]
+
+
+def count(encoder: nn.Module) -> dict[str, int]:
+    """Parameters in all, and those that the training changes."""
+    parameters = list(encoder.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    return {"all": sum(p.numel() for p in parameters), "trained": trained}
+
+
+def _parts(encoder: DualEncoder) -> Iterator[TextEncoder]:
+    yield encoder.passage
+    if encoder.query is not encoder.passage:
+        yield encoder.query

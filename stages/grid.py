@@ -1,0 +1,53 @@
+"""All experiments in one table, best validation nDCG@10 first. No stage: it makes nothing.
+
+    dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
+    dvc queue start
+    python -m stages.grid
+
+Test figures stand beside it for those experiments that went on to the end: choose by validation.
+"""
+
+import math
+from typing import Any
+
+import dvc.api
+
+from dpr import report
+from dpr.settings import load_settings
+from stages import run
+
+VALID, TEST = "best.nDCG@10", "dense.nDCG@10"
+
+
+def main() -> None:
+    keys = parameters(load_settings("params.yaml").model_dump())
+    rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
+    rows.pop("workspace", None)
+    experiments = {
+        name: report.Experiment(
+            {key: row[key] for key in keys if key in row}, figure(row, VALID), figure(row, TEST)
+        )
+        for name, row in rows.items()
+    }
+    print(report.experiments_table(experiments))
+
+
+def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all parameters."""
+    names: list[str] = []
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        names += parameters(value, f"{path}.") if isinstance(value, dict) else [path]
+    return names
+
+
+def figure(row: dict[str, Any], name: str) -> float:
+    """A metric of an experiment, NaN where it has none; DVC puts a file before a name of two."""
+    for key, value in row.items():
+        if key == name or key.endswith(f":{name}"):
+            return math.nan if value is None else value
+    return math.nan
+
+
+if __name__ == "__main__":
+    run(main, record=False)

@@ -1,0 +1,181 @@
+"""Gradients in chunks and over processes equal those of the plain batch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import settings
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+
+from dpr import checkpoint
+from dpr.training import gradients
+from dpr.training.loss import InBatchLoss
+from dpr.training.world import ALONE, World
+
+QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
+PASSAGES = [
+    *["a study of the heart", "the lung", "the eye and more", "hearing", "bones and muscles"],
+    *["liver and kidney", "a hard negative", "and a much longer one about nothing in particular"],
+]
+
+
+def loss_of(encoder, **changes):
+    loss = InBatchLoss(encoder.similarity, settings(**changes))
+    pairs = torch.stack([torch.arange(6)] * 2, dim=1)
+    relevant = torch.eye(6, 8, dtype=torch.bool)
+    return lambda queries, passages: loss(queries, passages, pairs, relevant)
+
+
+def dropped_out(encoder, probability):
+    encoder.train()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = probability
+    return encoder
+
+
+def gradients_of(encoder):
+    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+def accumulate(encoder, chunk_size, **changes):
+    queries, passages = encoder.tokenize(QUERIES, "query"), encoder.tokenize(PASSAGES, "passage")
+    loss = loss_of(encoder, **changes)
+    torch.manual_seed(1)
+    value = gradients.accumulate(encoder, queries, passages, loss, "fp32", chunk_size, ALONE)
+    return value, gradients_of(encoder)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("chunk_size", [1, 3, 5])
+def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size, tied):
+    """The plain ones: the same chunks, so the same dropout, in one graph."""
+    encoder = dropped_out(make_encoder(tied=tied), 0.2)
+    value, cached = accumulate(encoder, chunk_size)
+
+    reference = dropped_out(make_encoder(tied=tied), 0.2)
+    torch.manual_seed(1)
+    vectors = []
+    for texts, role in ((QUERIES, "query"), (PASSAGES, "passage")):
+        tokens = reference.tokenize(texts, role)
+        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+        parts = [
+            reference([tokens[i] for i in order[at : at + chunk_size]], role)
+            for at in range(0, len(order), chunk_size)
+        ]
+        vectors.append(torch.cat(parts)[torch.tensor(order).argsort()])
+    expected = loss_of(reference)(*vectors)
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    plain = gradients_of(reference)
+    assert plain.keys() == cached.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, atol=1e-5, rtol=1e-5)
+    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
+
+
+def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
+    """Were the states not kept, every chunk would drop the same, and the test above be blind."""
+    encoder = dropped_out(make_encoder(), 0.2)
+    tokens = encoder.tokenize(["heart", "heart", "heart"], "query")
+    vectors = gradients.Encoded(encoder, tokens, "query", "fp32", 1).vectors
+    assert not torch.allclose(vectors[0], vectors[1])
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_cached_gradients_equal_those_of_sentence_transformers(make_encoder, tmp_path, chunk_size):
+    encoder = make_encoder()
+    checkpoint.save(encoder, tmp_path / "encoder")
+    theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").eval()
+    theirs.max_seq_length = 32
+    cached = losses.CachedMultipleNegativesRankingLoss(theirs, scale=20.0, mini_batch_size=2)
+    columns = [QUERIES[:2], PASSAGES[:2], PASSAGES[6:]]  # the third: hard negatives
+    loss = cached([theirs.tokenize(texts) for texts in columns], None)
+    loss.backward()
+
+    in_batch = InBatchLoss(encoder.similarity, settings(temperature=1 / 20))
+    pairs, relevant = torch.tensor([[0, 0], [1, 1]]), torch.eye(2, 4, dtype=torch.bool)
+    value = gradients.accumulate(
+        encoder,
+        encoder.tokenize(QUERIES[:2], "query"),
+        encoder.tokenize(PASSAGES[:2] + PASSAGES[6:], "passage"),
+        lambda queries, passages: in_batch(queries, passages, pairs, relevant),
+        "fp32",
+        chunk_size,
+        ALONE,
+    )
+    assert value.item() == pytest.approx(loss.item(), rel=1e-5)
+    ours = gradients_of(encoder.passage.backbone)
+    expected = gradients_of(theirs[0].auto_model)
+    assert {n for n in expected if "pooler" not in n} == ours.keys()
+    for name, gradient in ours.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+
+
+# --- several processes
+
+
+@pytest.mark.parametrize(("count", "size"), [(6, 2), (7, 2), (8, 3), (1, 3)])
+def test_the_parts_make_up_the_batch(count, size):
+    parts = [World(rank, size).part(count) for rank in range(size)]
+    assert [i for part in parts for i in range(count)[part]] == list(range(count))
+    assert max(p.stop - p.start for p in parts) - min(p.stop - p.start for p in parts) <= 1
+
+
+WORKER = """
+import json, sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import torch
+from dpr import checkpoint, runtime
+from dpr.training import gradients
+from dpr.training.world import World
+from test_gradients import PASSAGES, QUERIES, gradients_of, loss_of
+
+runtime.set_up(threads=1, seed=0)
+world = World.join(runtime.device())
+assert world.size == 2
+encoder = checkpoint.load({encoder!r})
+value = gradients.accumulate(
+    encoder, encoder.tokenize(QUERIES[:{queries}], "query"), encoder.tokenize(PASSAGES, "passage"),
+    loss_of(encoder, **{changes!r}), "fp32", {chunk_size}, world)
+world.sum_gradients(encoder.parameters())
+named = {{n: g.tolist() for n, g in gradients_of(encoder).items() if "word_emb" not in n}}
+shared = world.from_first((value.item(), 0.1), encoder.device)
+with open({out!r} + str(world.rank), "w") as file:
+    json.dump([value.item(), shared, named], file)
+world.leave()
+"""
+
+
+@pytest.mark.parametrize(
+    ("chunk_size", "changes"), [(None, {}), (2, {"symmetric": True, "matryoshka": [8]})]
+)
+def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path, chunk_size, changes):
+    encoder = make_encoder()
+    checkpoint.save(encoder, tmp_path / "encoder")
+    value, alone = accumulate(encoder, None, **changes)
+    script = tmp_path / "worker.py"
+    names = {
+        "tests": str(Path(__file__).parent),
+        "root": str(Path(__file__).parents[1]),
+        "encoder": str(tmp_path / "encoder"),
+        "out": str(tmp_path / "rank"),
+    }
+    text = WORKER.format(**names, queries=6, chunk_size=chunk_size, changes=changes)
+    script.write_text(text)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ranks = [json.loads((tmp_path / f"rank{rank}").read_text()) for rank in (0, 1)]
+    for loss, shared, together in ranks:
+        assert loss == pytest.approx(value.item(), rel=1e-6)
+        assert shared == [loss, 0.1]
+        assert together.keys() == {name for name in alone if "word_emb" not in name}
+        for name, gradient in together.items():
+            torch.testing.assert_close(torch.tensor(gradient), alone[name], atol=1e-5, rtol=1e-4)

@@ -1,0 +1,55 @@
+"""Killing a pipeline at random moments, through real DVC."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from helpers import environment, sh
+
+SETTINGS = {
+    "model.passage_max_length": 16,
+    "train.passage_max_length": "null",
+    "train.max_steps": 600,
+    "train.save_every": 5,
+    "train.eval_every": 100,
+    "train.valid_passages": 200,
+    "train.dropout": 0.1,
+    "encode.window": 1000,
+}
+TARGETS = "train encode@dense"
+KILLS = 10
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_the_result_of_an_undisturbed_run(clone, tiny_model):
+    """SIGKILL to DVC and the stage that it runs; then `dvc repro` again."""
+    overrides = " ".join(f"-S {key}={value}" for key, value in SETTINGS.items())
+    sh(clone, f"dvc exp run -q --name once -S model.name={tiny_model} {overrides} {TARGETS}")
+    lock, curve = (clone / "dvc.lock").read_text(), (clone / "plots/train.csv").read_text()
+    assert len(curve.splitlines()) == 1 + 600
+
+    again = f"dvc repro -f --no-run-cache -s {TARGETS}"
+    rng, kills, taken_up = random.Random(0), 0, 0
+    while kills < KILLS:
+        running = subprocess.Popen(
+            again.split(" "),
+            cwd=clone,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        time.sleep(rng.uniform(8, 25))
+        assert running.poll() is None, running.stdout.read()
+        os.killpg(running.pid, signal.SIGKILL)
+        taken_up += "going on after step" in running.communicate()[0]
+        kills += 1
+    assert taken_up > 0
+    (clone / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    assert "going on after step" in sh(clone, again)
+    assert (clone / "dvc.lock").read_text() == lock
+    assert (clone / "plots/train.csv").read_text() == curve

@@ -1,0 +1,149 @@
+"""The loss against the softmax written out, and against sentence-transformers' losses."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import settings
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+
+from dpr import checkpoint
+from dpr.similarity import SIMILARITIES
+from dpr.training.loss import InBatchLoss, in_batch_loss
+
+QUERIES = ["heart", "lung", "eye", "ear"]
+PASSAGES = ["a study of the heart", "the lung", "the eye and more", "hearing"]
+
+
+def brute_force_loss(queries, passages, pairs, relevant, name, temperature, margin=None):
+    """Each pair's softmax written out, in float64."""
+    total = 0.0
+    for row, own in pairs:
+        scores = [
+            -np.sum((queries[row] - p) ** 2) if name == "l2" else queries[row] @ p for p in passages
+        ]
+        total -= scores[own] / temperature
+        total += np.log(
+            sum(
+                np.exp(score / temperature)
+                for j, score in enumerate(scores)
+                if j == own
+                or not (relevant[row, j] or (margin is not None and score > scores[own] - margin))
+            )
+        )
+    return total / len(pairs)
+
+
+def drawn(seed=0, queries=6, passages=9):
+    """Six queries, some with several passages; the last passages are hard negatives."""
+    rng = np.random.default_rng(seed)
+    q, p = rng.normal(size=(queries, 8)) / 3, rng.normal(size=(passages, 8)) / 3
+    pairs = np.array([(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (0, 6), (1, 0)])
+    return q, p, pairs, rng.random((queries, passages)) < 0.3
+
+
+@pytest.mark.parametrize("margin", [None, 0.0, 0.1, -0.2])
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_loss_equals_the_softmax_written_out(name, margin):
+    q, p, pairs, relevant = drawn()
+    scores = SIMILARITIES[name].scores(torch.tensor(q), torch.tensor(p))
+    loss = in_batch_loss(scores, torch.tensor(pairs), torch.tensor(relevant), 0.5, margin)
+    expected = brute_force_loss(q, p, pairs, relevant, name, 0.5, margin)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_large_scores_do_not_overflow():
+    pairs = torch.stack([torch.arange(3)] * 2, dim=1)
+    loss = in_batch_loss(torch.eye(3) * 1e6, pairs, torch.zeros(3, 3, dtype=torch.bool), 1.0)
+    assert loss.item() == 0
+
+
+def test_symmetric_is_the_mean_of_both_directions():
+    q, p, pairs, relevant = drawn()
+    tensors = [torch.tensor(x) for x in (q, p, pairs, relevant)]
+    loss = InBatchLoss(SIMILARITIES["dot"], settings(symmetric=True, temperature=0.5))(*tensors)
+    there = brute_force_loss(q, p, pairs, relevant, "dot", 0.5)
+    back = brute_force_loss(p, q, pairs[:, ::-1], relevant.T, "dot", 0.5)
+    assert loss.item() == pytest.approx((there + back) / 2, rel=1e-9)
+
+
+def test_matryoshka_is_the_mean_over_dimensions_normalised_anew():
+    q, p, pairs, relevant = drawn()
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    q, p = unit(q), unit(p)
+    expected = [
+        brute_force_loss(unit(q[:, :d]), unit(p[:, :d]), pairs, relevant, "cosine", 0.05)
+        for d in (2, 4, 8)
+    ]
+    loss = InBatchLoss(SIMILARITIES["cosine"], settings(matryoshka=[2, 4, 8], temperature=0.05))
+    tensors = [torch.tensor(x) for x in (q, p, pairs, relevant)]
+    assert loss(*tensors).item() == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_a_learned_temperature_goes_down_its_gradient():
+    """d loss / d log t of the loss written out, by a difference quotient."""
+    q, p, pairs, relevant = drawn()
+    module = InBatchLoss(SIMILARITIES["dot"], settings(temperature=0.5, temperature_lr=0.01))
+    module.double()(*[torch.tensor(x) for x in (q, p, pairs, relevant)]).backward()
+    low, high = (
+        brute_force_loss(q, p, pairs, relevant, "dot", 0.5 * np.exp(step)) for step in (-1e-5, 1e-5)
+    )
+    assert module.log_temperature.grad.item() == pytest.approx((high - low) / 2e-5, rel=1e-4)
+    fixed = InBatchLoss(SIMILARITIES["dot"], settings(temperature=0.5))
+    assert not any(parameter.requires_grad for parameter in fixed.parameters())
+
+
+@pytest.fixture
+def compared(make_encoder, tmp_path):
+    """One encoder in both libraries, a batch, and our loss of it by settings."""
+    encoder = make_encoder()
+    checkpoint.save(encoder, tmp_path / "encoder")
+    theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").eval()
+    features = [theirs.tokenize(QUERIES), theirs.tokenize(PASSAGES)]
+
+    def ours(**changes):
+        loss = InBatchLoss(encoder.similarity, settings(temperature=1 / 20, **changes))
+        return loss(
+            encoder(encoder.tokenize(QUERIES, "query"), "query"),
+            encoder(encoder.tokenize(PASSAGES, "passage"), "passage"),
+            torch.stack([torch.arange(4)] * 2, dim=1),
+            torch.eye(4, dtype=torch.bool),
+        ).item()
+
+    return theirs, features, ours
+
+
+def test_loss_equals_that_of_sentence_transformers(compared):
+    model, features, ours = compared
+    expected = losses.MultipleNegativesRankingLoss(model, scale=20.0)(features, None)
+    assert ours() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_symmetric_loss_equals_that_of_sentence_transformers(compared):
+    model, features, ours = compared
+    expected = losses.MultipleNegativesSymmetricRankingLoss(model, scale=20.0)(features, None)
+    assert ours(symmetric=True) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_matryoshka_equals_that_of_sentence_transformers(compared):
+    model, features, ours = compared
+    plain = losses.MultipleNegativesRankingLoss(model, scale=20.0)
+    weights = [1 / 3] * 3
+    expected = losses.MatryoshkaLoss(model, plain, [32, 16, 8], weights)(features, None)
+    assert ours(matryoshka=[8, 16]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+def test_masking_by_margin_equals_the_self_guided_loss_of_sentence_transformers(compared, margin):
+    model, features, ours = compared
+    guided = losses.GISTEmbedLoss(
+        model,
+        model,
+        temperature=1 / 20,
+        margin=margin,
+        contrast_anchors=False,
+        contrast_positives=False,
+    )
+    expected = guided(features, None).item()
+    assert ours(false_negative_margin=margin) == pytest.approx(expected, rel=1e-5)
+    assert ours() > expected  # something was masked

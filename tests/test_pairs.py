@@ -1,0 +1,115 @@
+"""Batches of training pairs."""
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers import settings
+
+from dpr.collections import beir
+from dpr.collections.records import Pair
+from dpr.errors import InputError
+from dpr.training.pairs import Batch, PairSet
+
+
+@pytest.fixture
+def read(collection, make_encoder):
+    """read(pairs, batch_size=...) -> a PairSet of the tiny collection."""
+
+    def make(pairs=None, **changes):
+        chosen = settings(**({"passage_max_length": None} | changes))
+        pairs = beir.read_pairs(collection) if pairs is None else pairs
+        return PairSet.read(collection, pairs, make_encoder(), ". ", chosen)
+
+    return make
+
+
+def test_passages_relevant_to_the_same_topic_are_no_negatives():
+    qrels = {"q0": {"d0": 2, "d1": 1, "d2": 0}, "q1": {"d3": 1}}
+    pairs = [Pair("q0", "d0"), Pair("q1", "d3"), Pair("q1", "d2"), Pair("q0", "d1")]
+    batch = Batch.of(pairs, qrels)
+    assert batch.query_ids == ["q0", "q1"]
+    assert batch.passage_ids == ["d0", "d3", "d2", "d1"]
+    assert batch.pairs.tolist() == [[0, 0], [1, 1], [1, 2], [0, 3]]
+    assert batch.relevant.tolist() == [
+        [True, False, False, True],
+        [False, True, True, False],  # d2 is no judged one, but a pair's own
+    ]
+
+
+def test_hard_negatives_stand_behind_the_positives():
+    qrels = {"q0": {"d0": 1, "d2": 1}}
+    pairs = [Pair("q0", "d0", ("d1", "d2")), Pair("q1", "d1"), Pair("q2", "d3", ("d9",))]
+    batch = Batch.of(pairs, qrels)
+    assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is another pair's positive
+    assert batch.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert batch.relevant.tolist() == [
+        [True, False, False, True, False],  # d2 is judged relevant to q0, whatever the triple says
+        [False, True, False, False, False],
+        [False, False, True, False, False],
+    ]
+
+
+def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
+    encoder, pairs = make_encoder(), read()
+    contents = {p.id: p.contents(". ") for p in beir.read_corpus(collection)}
+    for passage_id, tokens in pairs.passages.items():
+        expected = encoder.tokenize([contents[passage_id]], "passage")[0]
+        np.testing.assert_array_equal(tokens, expected)
+    np.testing.assert_array_equal(pairs.queries["q1"], encoder.tokenize(["lung"], "query")[0])
+
+
+def test_an_epoch_has_each_pair_once_and_full_batches_only(read):
+    pairs = read(batch_size=4)
+    assert len(pairs.pairs) == 18
+    assert pairs.steps_per_epoch == 4
+    seen = [
+        (batch.query_ids[row], batch.passage_ids[column])
+        for batch in itertools.islice(pairs.batches(seed=1), 4)
+        for row, column in batch.pairs.tolist()
+    ]
+    assert len(seen) == len(set(seen)) == 16
+    assert set(seen) <= {(pair.query_id, pair.passage_id) for pair in pairs.pairs}
+    first = lambda seed: next(pairs.batches(seed)).passage_ids  # noqa: E731
+    assert first(1) == first(1) != first(2)
+
+
+def test_queries_of_a_passage_are_drawn_together(read):
+    """Three passages with one, two and four queries; two passages a batch, two queries each."""
+    wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
+    listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
+    pairs = read(listed, batch_size=2, queries_per_passage=2)
+    assert pairs.steps_per_epoch == 1
+    drawn = set()
+    for batch in itertools.islice(pairs.batches(seed=0), 60):
+        of = {p: [] for p in batch.passage_ids}
+        for row, column in batch.pairs.tolist():
+            of[batch.passage_ids[column]].append(batch.query_ids[row])
+        assert len(of) == 2
+        for passage_id, queries in of.items():
+            assert len(queries) == len(set(queries)) == min(2, len(wanted[passage_id]))
+            assert set(queries) <= set(wanted[passage_id])
+            drawn.add((passage_id, *queries))
+    assert {len(d) for d in drawn if d[0] == "d02"} == {3}
+    assert len({d for d in drawn if d[0] == "d02"}) == 6  # every two of four
+
+
+@pytest.mark.parametrize(("count", "columns"), [(0, 1), (1, 2), (2, 3), (9, 4)])
+def test_so_many_hard_negatives_are_drawn(read, count, columns):
+    listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q0", "d12", ("d01", "d02", "d03"))]
+    pairs = read(listed, batch_size=2, hard_negatives=count)
+    sets = set()
+    for batch in itertools.islice(pairs.batches(seed=0), 30):
+        negatives = batch.passage_ids[2:]
+        assert set(negatives) <= {"d01", "d02", "d03"}
+        assert columns - 1 <= len(negatives) <= min(3, 2 * count)
+        sets.add(tuple(sorted(negatives)))
+    assert len(sets) == {0: 1, 9: 1}.get(count, len(sets))
+    assert count in (0, 9) or len(sets) > 1
+
+
+def test_bad_pairs(read):
+    with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
+        next(read(batch_size=64).batches(seed=0))
+    with pytest.raises(InputError, match=r"pair 2: query 'q0' or one of the passages \['d99'\]"):
+        read([Pair("q0", "d00"), Pair("q0", "d99")])

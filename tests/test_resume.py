@@ -1,0 +1,114 @@
+"""A killed training goes on from its last state and ends with the bytes of an undisturbed one."""
+
+import pytest
+import torch
+from helpers import rising
+
+from dpr.training import state
+
+RECIPES = {
+    "plain": {},
+    "all": {
+        "accumulate": 2,
+        "chunk_size": 2,
+        "temperature_lr": 0.01,
+        "queries_per_passage": 1,
+        "schedule": "cosine_restarts",
+        "cycles": 2,
+    },
+    "lora": {"lora_rank": 4},
+    "frozen": {"freeze_embeddings": True},
+}
+
+
+class Killed(BaseException):
+    pass
+
+
+def dies_at(trainer, step):
+    """Make the trainer die in the middle of a step: gradients done, weights not yet changed."""
+    update, calls = trainer.optimizer.step, []
+
+    def update_or_die():
+        calls.append(1)
+        if len(calls) == step:
+            raise Killed
+        return update()
+
+    trainer.optimizer.step = update_or_die
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("killed_at", [1, 3, 4, 8, 12])
+def test_a_killed_training_ends_with_the_same_bytes(make_trainer, tmp_path, recipe, killed_at):
+    chosen = {"max_steps": 12, "save_every": 3, "dropout": 0.1} | RECIPES[recipe]
+    undisturbed = make_trainer(**chosen)
+    expected = undisturbed.run()
+
+    file = tmp_path / "scratch/state.safetensors"
+    killed = make_trainer(state_file=file, **chosen)
+    dies_at(killed, killed_at)
+    with pytest.raises(Killed):
+        killed.run()
+    assert file.exists() == (killed_at > 3)
+    torch.manual_seed(99)  # another process has drawn other numbers
+    second = make_trainer(state_file=file, **chosen)
+    assert second.run() == expected
+    weights = undisturbed.encoder.state_dict()
+    for name, tensor in second.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_a_second_kill_does_no_harm(make_trainer, tmp_path):
+    chosen = {"max_steps": 9, "save_every": 2, "dropout": 0.1}
+    expected = make_trainer(**chosen).run()
+    file = tmp_path / "state.safetensors"
+    for at in (4, 2, 3):
+        trainer = make_trainer(state_file=file, **chosen)
+        dies_at(trainer, at)
+        with pytest.raises(Killed):
+            trainer.run()
+    assert make_trainer(state_file=file, **chosen).run() == expected
+
+
+def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
+    """The best validation is the one before training: its weights come back at the end."""
+    falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
+    file = tmp_path / "state.safetensors"
+    chosen = {"max_steps": 8, "eval_every": 2, "save_every": 2, "patience": None}
+    killed = make_trainer(falling, state_file=file, **chosen)
+    untouched = {name: t.clone() for name, t in killed.encoder.state_dict().items()}
+    dies_at(killed, 6)
+    with pytest.raises(Killed):
+        killed.run()
+    second = make_trainer(falling, state_file=file, **chosen)
+    assert second.run().best.step == 0
+    for name, tensor in second.encoder.state_dict().items():
+        assert torch.equal(tensor, untouched[name]), name
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "absent"])
+def test_a_damaged_state_is_no_state(make_trainer, tmp_path, damage):
+    file = tmp_path / "state.safetensors"
+    chosen = {"max_steps": 4, "save_every": 2}
+    expected = make_trainer(state_file=file, **chosen).run()
+    content = {"cut": file.read_bytes()[:-100], "empty": b""}.get(damage)
+    file.unlink() if content is None else file.write_bytes(content)
+    assert state.load(file) is None
+    assert make_trainer(state_file=file, **chosen).run() == expected
+
+
+def test_the_file_of_a_killed_saving_is_no_state(tmp_path, monkeypatch):
+    file = tmp_path / "state.safetensors"
+    state.save(file, {"weights": {"a": torch.ones(2)}}, {"steps": [[1, 0.1]]})
+
+    def dies(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(state, "save_file", dies)
+    with pytest.raises(Killed):
+        state.save(file, {"weights": {"a": torch.zeros(2)}}, {"steps": []})
+    loaded = state.load(file)
+    assert loaded.part("weights")["a"].tolist() == [1, 1]
+    assert loaded.numbers == {"steps": [[1, 0.1]]}
