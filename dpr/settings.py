@@ -27,6 +27,7 @@ class MedlineSettings(Group):
     min_relevant: Count
     max_relevant: Count
     min_major: Count
+    train_max_relevant: Count
     valid_share: Share
     test_share: Share
     valid_topics: Annotated[int, Field(ge=2, multiple_of=2)]

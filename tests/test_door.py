@@ -16,6 +16,29 @@ from dpr.errors import InputError
 # --- sound input
 
 
+def test_a_mixture_keeps_its_sources_apart_and_validates_by_the_first(folder, tmp_path):
+    """Both have a passage d1 and a query q1."""
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td0\t1\n")
+    triples = tmp_path / "triples.tsv"
+    triples.write_text("what\tA muscle.\tA bone.\nwhere\tHere.\tThere.\n")
+    manifest = train(f"beir:{folder} + triples:{triples}", tmp_path / "out")
+    assert ["folder" in s for s in manifest["source"]["mixture"]] == [True, False]
+    alone = tmp_path / "alone"
+    train(f"beir:{folder}", alone)
+    assert beir.read_qrels(tmp_path / "out", "valid") == beir.read_qrels(alone, "valid")
+    pairs = beir.read_pairs(tmp_path / "out")
+    assert pairs[: len(beir.read_pairs(alone))] == beir.read_pairs(alone)
+    passages = {p.id: p.text for p in beir.read_corpus(tmp_path / "out")}
+    queries = beir.read_queries(tmp_path / "out")
+    (last,) = pairs[len(beir.read_pairs(alone)) :]  # one of the triples is held out
+    found = (queries[last.query_id].text, passages[last.passage_id])
+    assert (*found, *(passages[n] for n in last.negative_ids)) in {
+        ("what", "A muscle.", "A bone."),
+        ("where", "Here.", "There."),
+    }
+    assert beir.read_qrels(tmp_path / "out", "train")[last.query_id] == {last.passage_id: 1}
+
+
 def test_a_beir_folder(folder, tmp_path):
     manifest = collect(f"beir:{folder}", tmp_path / "out")
     assert manifest["source"]["queries_without_judgments"] == 1

@@ -94,7 +94,14 @@ def test_the_real_collection(built):
             assert 10 <= len(grades) <= 200
             assert sum(grade == 2 for grade in grades.values()) >= 5
             assert grades.keys() <= passages.keys()
-    assert not beir.read_queries(folder / "t").keys() & beir.read_qrels(folder / "c", "test").keys()
+    test = beir.read_qrels(folder / "c", "test")
+    train = beir.read_qrels(folder / "t", "train")
+    descriptor = lambda topic_id: topic_id.split("Q")[0]  # noqa: E731
+    assert not set(map(descriptor, train)) & {descriptor(q) for q in test | qrels}
+    texts, trained = beir.read_queries(folder / "c"), beir.read_queries(folder / "t")
+    assert not {texts[q].text for q in test} & {query.text for query in trained.values()}
+    assert all(1 <= len(grades) <= 300 for grades in train.values())
+    assert sum(len(grades) < 10 for grades in train.values()) > 5_000
 
 
 def test_training_pairs_are_passages_of_grade_2(built):

@@ -55,6 +55,7 @@ SETTINGS = MedlineSettings(
     min_relevant=1,
     max_relevant=200,
     min_major=1,
+    train_max_relevant=200,
     valid_share=0.1,
     test_share=0.2,
     valid_topics=10,
@@ -82,6 +83,14 @@ def test_no_descriptor_occurs_in_two_splits(many_topics):
     for name, count in (("valid", 10), ("test", 20)):
         assert sum(t.is_pair for t in parts[name]) == count // 2
         assert len({t.id for t in parts[name]}) == count
+
+
+def test_training_may_have_topics_beyond_those_to_judge_by(many_topics):
+    rare = [t._replace(id=f"rare-{t.id}") for t in many_topics]
+    parts, plain = split(many_topics, SETTINGS, rare), split(many_topics, SETTINGS)
+    assert parts["test"] == plain["test"]
+    assert parts["valid"] == plain["valid"]
+    assert [t.id for t in parts["train"]] == [f"rare-{t.id}" for t in plain["train"]]
 
 
 def test_the_seed_decides_the_split(many_topics):

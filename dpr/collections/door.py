@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dpr.collections import beir_folder, irds, medline, medline_2021, triples
+from dpr.collections.mixture import mix
 from dpr.collections.records import Collection, Training
 from dpr.errors import InputError
 from dpr.settings import DataSettings
@@ -35,13 +36,17 @@ def open_collection(data: DataSettings) -> Collection:
 
 
 def open_training(data: DataSettings) -> Training:
-    """What `data.train` names.
+    """What `data.train` names: one of `TRAINING`, or several with ` + ` between them.
 
     Raises:
         InputError: for a name that is none of `TRAINING`.
     """
+    return mix([_open_training(name, data) for name in data.train.split(" + ")])
+
+
+def _open_training(name: str, data: DataSettings) -> Training:
     limits = (data.train_limit, data.held_out, data.held_out_seed)
-    match data.train.partition(":"):
+    match name.partition(":"):
         case ("medline", "", ""):
             return medline.training(data.medline)
         case ("medline-2021", "", ""):
@@ -56,7 +61,7 @@ def open_training(data: DataSettings) -> Training:
             return triples.from_file(Path(file), triples.read_triples(Path(file)), *limits)
         case ("pairs", ":", file) if file:
             return triples.from_file(Path(file), triples.read_pairs(Path(file)), *limits)
-    raise _unknown("data.train", data.train, TRAINING)
+    raise _unknown("data.train", name, TRAINING)
 
 
 def _unknown(key: str, name: str, known: list[str]) -> InputError:

@@ -81,9 +81,11 @@ def _read(settings: MedlineSettings) -> tuple[list[Citation], dict[str, list[mes
         InputError: when the source is absent or not the file that this code knows.
     """
     kept = with_abstract(SOURCE, language="eng")
-    indexed = ((c.pmid, c.headings) for c in kept)
+    indexed = [(c.pmid, c.headings) for c in kept]
     bounds = (settings.min_relevant, settings.max_relevant, settings.min_major)
-    return kept, mesh.split(mesh.topics(indexed, *bounds), settings)
+    # A training topic needs one passage to pair with, no more.
+    trainable = mesh.topics(indexed, 1, settings.train_max_relevant, 1)
+    return kept, mesh.split(mesh.topics(indexed, *bounds), settings, trainable)
 
 
 def with_abstract(source: Source, language: str | None = None) -> list[Citation]:

@@ -82,12 +82,16 @@ def topics(
     )
 
 
-def split(topics: list[Topic], settings: MedlineSettings) -> dict[str, list[Topic]]:
+def split(
+    topics: list[Topic], settings: MedlineSettings, trainable: list[Topic] | None = None
+) -> dict[str, list[Topic]]:
     """Part the topics by descriptor, so that no descriptor of one split occurs in another.
 
     Validation and test take the stated number of topics, half descriptors and half pairs, from
     their share of the descriptors; training takes every topic of the rest.
 
+    Args:
+        trainable: topics for training, within wider bounds than those to judge by; None: the same.
     Raises:
         InputError: when a share holds too few topics of a kind.
     """
@@ -113,7 +117,7 @@ def split(topics: list[Topic], settings: MedlineSettings) -> dict[str, list[Topi
         return sorted(chosen)
 
     return {
-        "train": [t for t in topics if t.descriptor not in test | valid],
+        "train": [t for t in trainable or topics if t.descriptor not in test | valid],
         "valid": sample("valid", valid, settings.valid_topics),
         "test": sample("test", test, settings.test_topics),
     }
