@@ -45,6 +45,21 @@ class Embeddings:
             )
         return cls(vectors, ids, manifest)
 
+    def read(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Some rows as (n, D) float32.
+
+        A slice is read from the file, not from the map: pages of a map count as memory in use.
+        """
+        path = getattr(self.vectors, "filename", None)
+        if path is None or not isinstance(rows, slice):
+            return np.array(self.vectors[rows], dtype=np.float32)
+        start, stop, _ = rows.indices(len(self.vectors))
+        width, dtype = self.vectors.shape[1], self.vectors.dtype
+        with Path(path).open("rb") as file:
+            file.seek(self.vectors.offset + start * width * dtype.itemsize)
+            flat = np.fromfile(file, dtype, (stop - start) * width)
+        return flat.reshape(-1, width).astype(np.float32, copy=False)
+
 
 def write_ids(path: Path, ids: Iterable[str]) -> None:
     with new_file(path) as file:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dpr import index, lucene
+from dpr import lucene
 from dpr.collections.records import Pair, Passage, Query
 from dpr.embeddings import Embeddings
 from dpr.encoder import DualEncoder
+from dpr.indexes.exact import as_run, exact_search
 from dpr.measures import Qrels, Run
-from dpr.search import search
 from dpr.settings import Bm25Settings, EncodeSettings, MineSource
 
 QUERIES_AT_ONCE = 1_000
@@ -132,8 +132,6 @@ def encoder_ranker(
     encoder: DualEncoder, embeddings: Embeddings, options: EncodeSettings, depth: int
 ) -> Ranker:
     """Exact search with the encoder over the embeddings that it made."""
-    manifest = embeddings.manifest | {"vector_dimension": embeddings.vectors.shape[1]}
-    exact = index.Index(index.build(embeddings), embeddings.ids, manifest)
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
@@ -143,7 +141,8 @@ def encoder_ranker(
             options.batch_tokens,
             options.precision,
         )
-        found = search(exact, [query.id for query in queries], vectors, depth)
+        ranked = exact_search(embeddings, vectors, depth)
+        found = as_run([query.id for query in queries], *ranked, embeddings.ids)
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
             rows = np.asarray(embeddings.vectors[[row_of[p] for p in ids]], dtype=np.float32)

@@ -114,6 +114,7 @@ class TrainSettings(Group):
     symmetric: bool
     false_negative_margin: float | None
     matryoshka: list[Count]
+    initial_share: Annotated[float, Field(ge=0, lt=1)]
     freeze_embeddings: bool
     lora_rank: Annotated[int, Field(ge=0)]
     lora_alpha: Annotated[float, Field(gt=0)]
@@ -133,6 +134,8 @@ class TrainSettings(Group):
             raise ValueError("give one of max_steps and epochs, and null for the other")
         if self.overfit_one_batch and self.max_steps == 0:
             raise ValueError("overfit_one_batch needs max_steps above 0")
+        if self.lora_rank and self.initial_share:
+            raise ValueError("lora_rank has no initial weights to mix: set initial_share to 0")
         return self
 
 
@@ -144,13 +147,23 @@ class EncodeSettings(Group):
 
 
 class IndexSettings(Group):
-    kind: Literal["flat"]
+    kind: Annotated[str, Field(min_length=1)]
     dimension: Count | None
+    storage: Literal["float32", "float16"]
+    nlist: Count | None
+    hnsw_m: Annotated[int, Field(ge=2)]
+    ef_construction: Count
+    pq_bytes: Count | None
+    lsh_bits: Count | None
+    train_sample: Count | None
+    min_recall: Annotated[float, Field(ge=0, le=1)]
 
 
 class SearchSettings(Group):
     top_k: Count
     drop_query_id: bool
+    nprobe: Count | None
+    ef_search: Count | None
 
 
 class FuseSettings(Group):
@@ -181,7 +194,7 @@ class EvalSettings(Group):
 class Settings(Group):
     seed: Seed
     threads: Count
-    similarity: Literal["cosine", "dot", "l2"]
+    similarity: Literal["cosine", "dot", "l2", "l1"]
     launcher: Annotated[str, Field(min_length=1)]
     data: DataSettings
     model: ModelSettings

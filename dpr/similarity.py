@@ -39,6 +39,8 @@ class Similarity:
 
     def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         """(Q, D) and (P, D) vectors -> (Q, P) scores."""
+        if self.metric == faiss.METRIC_L1:
+            return -torch.cdist(queries, passages, p=1)
         products = queries @ passages.T
         if self.metric == faiss.METRIC_INNER_PRODUCT:
             return products
@@ -56,6 +58,7 @@ SIMILARITIES = {
         Similarity("cosine", normalize=True, metric=faiss.METRIC_INNER_PRODUCT),
         Similarity("dot", normalize=False, metric=faiss.METRIC_INNER_PRODUCT),
         Similarity("l2", normalize=False, metric=faiss.METRIC_L2),
+        Similarity("l1", normalize=False, metric=faiss.METRIC_L1),
     )
 }
 

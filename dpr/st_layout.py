@@ -18,7 +18,7 @@ from transformers.utils import cached_file
 from dpr.encoder import DualEncoder, Role
 from dpr.files import write_json
 
-SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean"}
+SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
 
 
 def transformer_folders(folder: Path, tied: bool) -> tuple[Path, Path]:

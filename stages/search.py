@@ -4,7 +4,8 @@ import sys
 
 from dpr import checkpoint, runtime, similarity
 from dpr.collections import beir
-from dpr.index import Index
+from dpr.files import read_json
+from dpr.indexes.artifact import Index
 from dpr.search import search
 from dpr.settings import load_settings
 from dpr.trec import drop_query_ids, write_run
@@ -18,6 +19,9 @@ def main(system: str) -> None:
     similarity.require(encoder.spec.similarity, settings.similarity, f"data/encoders/{system}")
     index = Index.open(f"data/indexes/{system}")
     similarity.require(index.manifest["similarity"], settings.similarity, f"data/indexes/{system}")
+    index.require_embeddings(
+        read_json(f"data/embeddings/{system}/manifest.json"), f"data/indexes/{system}"
+    )
 
     queries = beir.read_queries("data/collection")
     depth = settings.search.top_k
@@ -30,7 +34,14 @@ def main(system: str) -> None:
             settings.encode.precision,
         )
         query_ids = [topic.id for topic in topics]
-        found = search(index, query_ids, vectors, depth + settings.search.drop_query_id)
+        found = search(
+            index,
+            query_ids,
+            vectors,
+            depth + settings.search.drop_query_id,
+            settings.search.nprobe,
+            settings.search.ef_search,
+        )
         if settings.search.drop_query_id:
             found = drop_query_ids(found, depth)
         write_run(f"data/runs/{split}/{system}.txt", found, tag=system)

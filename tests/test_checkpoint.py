@@ -24,7 +24,9 @@ SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
 @pytest.mark.parametrize(
     ("pooling", "similarity", "tied"),
     list(
-        itertools.product(["cls", "mean", "max", "pooler"], ["cosine", "dot", "l2"], [True, False])
+        itertools.product(
+            ["cls", "mean", "max", "pooler"], ["cosine", "dot", "l2", "l1"], [True, False]
+        )
     ),
 )
 def test_sentence_transformers_gives_the_same_vectors(
@@ -38,7 +40,9 @@ def test_sentence_transformers_gives_the_same_vectors(
     short = [TEXTS[0], TEXTS[2]]
     queries = encoder.embed(encoder.tokenize(short, "query"), "query", 64, "fp32")
     np.testing.assert_allclose(theirs.encode_query(short), queries, atol=2e-6)
-    assert theirs.similarity_fn_name == {"l2": "euclidean"}.get(similarity, similarity)
+    assert theirs.similarity_fn_name == {"l2": "euclidean", "l1": "manhattan"}.get(
+        similarity, similarity
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dpr.settings import IndexSettings
+
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # They hand on what `params` names, and errors; and nothing that stands in an output.
@@ -50,7 +52,9 @@ def test_params_are_the_settings_read(stage):
     read = set(re.findall(r"settings\.((?:\w+\.)*\w+)", text))
     declared = set(STAGES[stage]["params"])
     for key in read:
-        assert any(key == d or key.startswith(d + ".") for d in declared), f"{key} is not declared"
+        assert any(
+            key == d or key.startswith(d + ".") or d.startswith(key + ".") for d in declared
+        ), f"{key} is not declared"
     for key in declared:
         assert any(r == key or r.startswith(key + ".") or key.startswith(r + ".") for r in read), (
             f"{key} is not read"
@@ -68,3 +72,8 @@ def test_files_named_in_a_stage_are_its_deps_or_outs(stage):
     ]
     for path in named:
         assert any(entry.startswith(path.rstrip("/")) for entry in listed), path
+
+
+def test_what_is_only_audited_does_not_build_the_index_again():
+    declared = {key for key in STAGES["index"]["params"] if key.startswith("index.")}
+    assert declared == {f"index.{key}" for key in IndexSettings.model_fields} - {"index.min_recall"}

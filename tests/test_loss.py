@@ -17,11 +17,13 @@ PASSAGES = ["a study of the heart", "the lung", "the eye and more", "hearing"]
 
 def brute_force_loss(queries, passages, pairs, relevant, name, temperature, margin=None):
     """Each pair's softmax written out, in float64."""
+    score = {
+        "l2": lambda q, p: -np.sum((q - p) ** 2),
+        "l1": lambda q, p: -np.sum(np.abs(q - p)),
+    }.get(name, np.dot)
     total = 0.0
     for row, own in pairs:
-        scores = [
-            -np.sum((queries[row] - p) ** 2) if name == "l2" else queries[row] @ p for p in passages
-        ]
+        scores = [score(queries[row], passage) for passage in passages]
         total -= scores[own] / temperature
         total += np.log(
             sum(

@@ -42,7 +42,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
-    assert len(shown["data"]) == 9
+    assert len(shown["data"]) == 10
 
     # A change runs its stages again and, should their outputs differ, what is behind them.
     def both(stage):
@@ -51,11 +51,14 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
     lock = (clone / "dvc.lock").read_text()
     params = (clone / "params.yaml").read_text()
     for old, new, stages in (
-        ("top_k: 100", "top_k: 10", ["bm25_search", "compare", "fuse", *both("search")]),
+        ("top_k: 100", "top_k: 10", ["audit", "bm25_search", "compare", "fuse", *both("search")]),
         ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", ["bm25_search"]),
         ("temperature: 0.05", "temperature: 0.1", ["train"]),
         ("window: 8192", "window: 99", [*both("encode"), "mine"]),
-        ("drop_query_id: false", "drop_query_id: true", ["bm25_search", *both("search")]),
+        ("drop_query_id: false", "drop_query_id: true", ["audit", "bm25_search", *both("search")]),
+        ("ef_search: null", "ef_search: 99", ["audit", *both("search")]),
+        ("min_recall: 0.9", "min_recall: 0.5", ["audit"]),
+        ("kind: flat", "kind: hnsw", both("index")),
     ):
         (clone / "params.yaml").write_text(params.replace(old, new))
         printed = sh(clone, "dvc repro --dry")

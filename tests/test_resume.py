@@ -17,7 +17,7 @@ RECIPES = {
         "cycles": 2,
     },
     "lora": {"lora_rank": 4},
-    "frozen": {"freeze_embeddings": True},
+    "frozen": {"freeze_embeddings": True, "initial_share": 0.3},
 }
 
 

@@ -52,7 +52,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("patience: 4", "patience: never", r"train\.patience: .*integer"),
         ("pooling: mean", "pooling: sum", r"model\.pooling: .*'cls', 'mean', 'max' or 'pooler'"),
         ("tied: true", "tied: yes", r"model\.tied: .*boolean \(got 'yes'\)"),
-        ("similarity: cosine", "similarity: cos", r"similarity: .*'cosine', 'dot' or 'l2'"),
+        ("similarity: cosine", "similarity: cos", r"similarity: .*'cosine', 'dot', 'l2' or 'l1'"),
         ("min_lr_ratio: 0.05", "min_lr_ratio: 0", r"train\.min_lr_ratio: .*greater than 0"),
         ("min_relevant: 10", "min_relevant: 300", r"data\.medline: min_relevant is above"),
         ("test_share: 0.2", "test_share: 0.95", r"data\.medline: .*nothing to train on"),

@@ -13,6 +13,7 @@ def brute_force(name, queries, passages):
         "cosine": lambda q, p: q @ p / (np.linalg.norm(q) * np.linalg.norm(p)),
         "dot": lambda q, p: q @ p,
         "l2": lambda q, p: -np.sum((q - p) ** 2),
+        "l1": lambda q, p: -np.sum(np.abs(q - p)),
     }
     return np.array([[formulas[name](q, p) for p in passages] for q in queries])
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PARAMS
 
-from dpr import checkpoint, index
+from dpr import checkpoint
 from dpr.collections import beir
 from dpr.embeddings import MANIFEST, VECTORS, Embeddings, write_ids
 from dpr.errors import InputError
 from dpr.files import read_json, write_json
+from dpr.indexes.artifact import save
+from dpr.indexes.build import build
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +36,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     manifest = {"similarity": "dot", "count": 2, "dimension": 32, "sha256": "e"}
     write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}})
     opened = Embeddings.open(embeddings)
-    index.save(index.build(opened), opened, "flat", folder / "data/indexes/dense")
+    save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")
     monkeypatch.chdir(folder)
     return folder
 
@@ -70,7 +73,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
         checkpoint.save(make_encoder(), workspace / "data/encoders" / system)
         for stage in ("encode", "index", "search"):
             importlib.import_module(f"stages.{stage}").main(system)
-    for stage in ("bm25_index", "bm25_search", "fuse", "eval", "compare"):
+    for stage in ("audit", "bm25_index", "bm25_search", "fuse", "eval", "compare"):
         importlib.import_module(f"stages.{stage}").main()
     assert (workspace / "data/runs/valid/hybrid.txt").read_text() == ""
     found = read_json(workspace / "metrics/fuse.json")

@@ -151,3 +151,23 @@ def test_one_batch_can_be_learned_by_heart(run_training):
 def test_an_encoder_that_does_not_learn_one_batch_is_an_error(run_training):
     with pytest.raises(InputError, match=r"overfit_one_batch: after 5 steps .* does not learn"):
         run_training(max_steps=5, lr=1e-7, overfit_one_batch=True)
+
+
+def test_a_share_of_the_initial_weights_stays(make_encoder, run_training):
+    """Validated and left is the mean; the training itself goes on with its own weights."""
+    seen = []
+
+    def validate(encoder, step):
+        seen.append({name: p.detach().clone() for name, p in encoder.named_parameters()})
+        return Validation(step, 0.0, float(step))
+
+    initial = dict(make_encoder().named_parameters())
+    plain, expected = run_training(max_steps=4, eval_every=2, dropout=0.1)
+    mixed, history = run_training(
+        validate, max_steps=4, eval_every=2, dropout=0.1, initial_share=0.3
+    )
+    assert history.steps == expected.steps
+    for name, parameter in mixed.named_parameters():
+        mean = 0.7 * dict(plain.named_parameters())[name] + 0.3 * initial[name]
+        torch.testing.assert_close(parameter, mean, atol=1e-6, rtol=1e-6)
+        assert torch.equal(parameter, seen[-1][name])

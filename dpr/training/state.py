@@ -59,6 +59,13 @@ def set_weights(module: nn.Module, saved: Tensors) -> None:
         tensor.copy_(saved[name])
 
 
+@torch.no_grad()
+def mix_weights(module: nn.Module, others: Tensors, share: float) -> None:
+    """Replace each parameter by a mean of it and the other of its name, which has that share."""
+    for name, parameter in module.named_parameters():
+        parameter.lerp_(others[name], share)
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """AdamW's moments and steps, as `NUMBER.NAME` by the number of the parameter."""
     state = optimizer.state_dict()["state"]

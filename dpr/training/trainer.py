@@ -50,6 +50,9 @@ class History(NamedTuple):
 class Trainer:
     """Trains `encoder` in place; `run` leaves it with the weights of its best validation.
 
+    With `initial_share` these are a mean of the trained and the initial weights, which forgets
+    less of what the encoder knew (Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
+
     Args:
         validate: scores the encoder after a step; only the first process of the world calls it.
         seed: of the batches and the dropout.
@@ -75,6 +78,7 @@ class Trainer:
             settings.warmup_steps, settings.warmup_ratio, self.max_steps
         )
         torch.manual_seed(self.seed)  # LoRA draws its matrices, the same in every process
+        self.initial = state.weights(self.encoder) if settings.initial_share else None
         parameters.prepare(self.encoder, settings)
         self.counts = parameters.count(self.encoder)
         self.loss = InBatchLoss(self.encoder.similarity, settings).to(self.encoder.device)
@@ -186,12 +190,17 @@ class Trainer:
         return history
 
     def _validated(self, history: History, number: int) -> None:
+        """Validate the encoder as it would be left after this step, and keep the best."""
+        trained = state.weights(self.encoder)
+        if self.initial:
+            state.mix_weights(self.encoder, self.initial, self.settings.initial_share)
         result = self.validate(self.encoder, number) if self.world.is_first else (number, 0.0, 0.0)
         _, loss, ndcg = self.world.from_first(result, self.encoder.device)
         history.validations.append(Validation(number, loss, ndcg))
         self._print(f"step {number}: validation loss {loss:.4f}, nDCG@10 {ndcg:.4f}")
         if history.best.step == number:
             self.best_weights = state.weights(self.encoder)
+        state.set_weights(self.encoder, trained)
 
     def _out_of_patience(self, history: History) -> bool:
         patience = self.settings.patience

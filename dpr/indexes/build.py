@@ -1,0 +1,133 @@
+"""Building an index: trained on a sample drawn by seed, filled in chunks, the same bytes again.
+
+Memory: the index and one chunk. The space of the vectors is taken before the first is added, since
+a growing index would for a moment be there twice.
+"""
+
+import sys
+
+import faiss
+import numpy as np
+from tqdm import tqdm
+
+from dpr.embeddings import Embeddings
+from dpr.errors import InputError
+from dpr.indexes import dot
+from dpr.indexes.kinds import Plan, plan
+from dpr.settings import IndexSettings
+from dpr.similarity import SIMILARITIES
+
+CHUNK = 16_384  # vectors read and added at a time
+PER_CENTROID = 256  # vectors, at most, that FAISS's k-means takes for each centroid
+
+
+def build(
+    embeddings: Embeddings, options: IndexSettings, seed: int
+) -> tuple[faiss.Index, float | None]:
+    """An index over the vectors, compared as the embeddings' own similarity says.
+
+    Returns: the index and, where inner products were turned into distances, the greatest length.
+    Raises:
+        InputError: for an empty corpus, vectors that cannot be searched, and what `plan` refuses.
+    """
+    count, whole = embeddings.vectors.shape
+    if not count:
+        raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
+    if options.dimension is not None and options.dimension > whole:
+        raise InputError(
+            f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
+            "dimensions"
+        )
+    similarity = SIMILARITIES[embeddings.manifest["similarity"]]
+    chosen = plan(options, similarity, count, options.dimension or whole)
+    for note in chosen.notes:
+        print(note, file=sys.stderr)
+    greatest = _check(embeddings, options.dimension)
+
+    def rows(which: slice | np.ndarray) -> np.ndarray:
+        vectors = similarity.cut(embeddings.read(which), options.dimension)
+        return dot.passages(vectors, greatest, chosen.width) if chosen.as_l2 else vectors
+
+    index = chosen.empty_index()
+    _configure(index, options, seed)
+    if not index.is_trained:
+        index.train(rows(_sample(count, chosen, options, seed)))
+    _reserve(index, count, chosen, rows)
+    threads = faiss.omp_get_max_threads()
+    if "HNSW" in chosen.factory or "NSG" in chosen.factory:
+        faiss.omp_set_num_threads(1)  # with more, the links depend on which thread comes first
+    try:
+        for start in tqdm(range(0, count, CHUNK), unit=" chunks", disable=None):
+            index.add(rows(slice(start, min(start + CHUNK, count))))
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return index, greatest if chosen.as_l2 else None
+
+
+def _check(embeddings: Embeddings, dimension: int | None) -> float:
+    """The greatest length of the vectors.
+
+    Raises:
+        InputError: for a vector that is not finite, or of length zero where lengths are one.
+    """
+    greatest, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
+    for start in range(0, len(embeddings.ids), CHUNK):
+        vectors = embeddings.read(slice(start, start + CHUNK))[:, :dimension]
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+        wrong = ~np.isfinite(lengths) | (normalize & (lengths == 0))
+        if wrong.any():
+            first = int(wrong.argmax())
+            what = "NaN or infinity" if not np.isfinite(lengths[first]) else "length zero"
+            raise InputError(
+                f"the vector of passage {embeddings.ids[start + first]!r} has {what}; encode again "
+                "with an encoder that did not diverge"
+            )
+        greatest = max(greatest, float(lengths.max()))
+    return greatest
+
+
+def _sample(count: int, chosen: Plan, options: IndexSettings, seed: int) -> np.ndarray:
+    """Row numbers to train on, in order."""
+    wanted = options.train_sample or PER_CENTROID * max(1, chosen.trains)
+    if wanted >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+
+
+def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
+    """Seeds and construction parameters, wherever in the index they apply."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        index = faiss.downcast_index(index.index)
+    if hasattr(index, "hnsw"):
+        index.hnsw.efConstruction = options.ef_construction
+    for part in (index, getattr(index, "pq", None)):
+        if hasattr(part, "cp"):
+            part.cp.seed = seed
+            part.cp.min_points_per_centroid = 1  # `plan` says it once, FAISS again and again
+
+
+def _reserve(index: faiss.Index, count: int, chosen: Plan, rows) -> None:
+    """Take the memory of `count` vectors: a vector resized to nothing keeps what it had."""
+    index = faiss.downcast_index(index)
+    if hasattr(index, "hnsw"):
+        per_vector = index.hnsw.cum_nb_neighbors(1)
+        # A few vectors have links on higher levels too.
+        _touch(index.hnsw.neighbors, int(count * per_vector * 1.02))
+        index = faiss.downcast_index(index.storage)
+    if hasattr(index, "codes"):
+        _touch(index.codes, count * index.sa_code_size())
+    if isinstance(index, faiss.IndexIVF):
+        lists = faiss.downcast_InvertedLists(index.invlists)
+        quantizer, sizes = index.quantizer, np.zeros(index.nlist, dtype=np.int64)
+        for start in range(0, count, CHUNK):
+            cells = quantizer.assign(rows(slice(start, min(start + CHUNK, count))), 1)
+            sizes += np.bincount(cells.ravel(), minlength=index.nlist)
+        for cell, size in enumerate(sizes.tolist()):
+            lists.resize(cell, size)
+            lists.resize(cell, 0)
+
+
+def _touch(vector, size: int) -> None:
+    vector.resize(size)
+    vector.resize(0)
