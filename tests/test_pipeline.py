@@ -56,7 +56,7 @@ def test_an_experiment_from_end_to_end(clone, tiny_model):
         ("temperature: 0.05", "temperature: 0.1", ["train"]),
         ("window: 8192", "window: 99", [*both("encode"), "mine"]),
         ("drop_query_id: false", "drop_query_id: true", ["audit", "bm25_search", *both("search")]),
-        ("ef_search: null", "ef_search: 99", ["audit", *both("search")]),
+        ("ef_search:", "ef_search: 99", ["audit", *both("search")]),
         ("min_recall: 0.9", "min_recall: 0.5", ["audit"]),
         ("kind: flat", "kind: hnsw", both("index")),
     ):

@@ -12,7 +12,7 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 @pytest.fixture
 def changed(tmp_path):
-    """changed("lr: 5e-5", "lr: 1") -> a params file with that text replaced."""
+    """changed("lr: 1e-4", "lr: 1") -> a params file with that text replaced."""
 
     def change(old, new):
         text = PARAMS.read_text()
@@ -32,7 +32,7 @@ def test_params_yaml_is_valid():
 
 def test_a_rate_as_dvc_writes_it_is_a_number(changed):
     # `dvc exp run -S train.lr=3e-5` writes 3e-05, which YAML 1.1 (PyYAML) reads as text.
-    path = changed("lr: 5e-5", "lr: 3e-05")
+    path = changed("lr: 1e-4", "lr: 3e-05")
     assert yaml.safe_load(path.read_text())["train"]["lr"] == "3e-05"
     assert load_settings(path).train.lr == 3e-5
 
@@ -40,13 +40,13 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("lr: 5e-5", "lr: fast", r"train\.lr: .*number \(got 'fast'\)"),
-        ("lr: 5e-5", "lr: -1", r"train\.lr: .*greater than 0 \(got -1\)"),
-        ("lr: 5e-5", "lr: .nan", r"train\.lr: .*finite"),
-        ("lr: 5e-5", "lr: true", r"train\.lr: .*number \(got True\)"),
-        ("lr: 5e-5", "lr:", r"train\.lr: .*number \(got None\)"),
-        ("lr: 5e-5", "learning_rate: 1", r"train\.learning_rate: unknown key \(known.* lr,"),
-        ("lr: 5e-5", "learning_rate: 1", r"train\.lr: missing"),
+        ("lr: 1e-4", "lr: fast", r"train\.lr: .*number \(got 'fast'\)"),
+        ("lr: 1e-4", "lr: -1", r"train\.lr: .*greater than 0 \(got -1\)"),
+        ("lr: 1e-4", "lr: .nan", r"train\.lr: .*finite"),
+        ("lr: 1e-4", "lr: true", r"train\.lr: .*number \(got True\)"),
+        ("lr: 1e-4", "lr:", r"train\.lr: .*number \(got None\)"),
+        ("lr: 1e-4", "learning_rate: 1", r"train\.learning_rate: unknown key \(known.* lr,"),
+        ("lr: 1e-4", "learning_rate: 1", r"train\.lr: missing"),
         ("batch_size: 64", "batch_size: 1e1", r"train\.batch_size: .*integer \(got 10\.0\)"),
         ("batch_size: 64", "batch_size: 1", r"train\.batch_size: .*greater than or equal to 2"),
         ("patience: 4", "patience: never", r"train\.patience: .*integer"),
@@ -76,7 +76,7 @@ def test_a_bad_value_is_named(changed, old, new, message):
 
 def test_several_problems_are_told_at_once(changed):
     with pytest.raises(InputError) as caught:
-        load_settings(changed("lr: 5e-5", "lr: no\n  extra: 1"))
+        load_settings(changed("lr: 1e-4", "lr: no\n  extra: 1"))
     assert "train.lr" in str(caught.value)
     assert "train.extra" in str(caught.value)
 

@@ -85,7 +85,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
 
 def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
     params = (workspace / "params.yaml").read_text()
-    changed = params.replace("max_steps: 160", "max_steps: 0").replace(
+    changed = params.replace("max_steps: 200", "max_steps: 0").replace(
         "valid_passages: 1000", "valid_passages: 40"
     )
     (workspace / "params.yaml").write_text(changed)
