@@ -20,6 +20,7 @@ from dpr.embeddings import Embeddings
 from dpr.encoder import DualEncoder
 from dpr.indexes.exact import as_run, exact_search
 from dpr.measures import Qrels, Run
+from dpr.search import embed_queries
 from dpr.settings import Bm25Settings, EncodeSettings, MineSource
 
 QUERIES_AT_ONCE = 1_000
@@ -135,12 +136,7 @@ def encoder_ranker(
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        vectors = encoder.embed(
-            encoder.tokenize([query.text for query in queries], "query"),
-            "query",
-            options.batch_tokens,
-            options.precision,
-        )
+        vectors = embed_queries(encoder, [query.text for query in queries], options)
         ranked = exact_search(embeddings, vectors, depth)
         found = as_run([query.id for query in queries], *ranked, embeddings.ids)
         for query, vector in zip(queries, vectors, strict=True):

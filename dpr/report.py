@@ -10,10 +10,22 @@ from dpr.significance import Comparison
 ALPHA = 0.05
 
 
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table, columns aligned so that it also reads in a terminal."""
+    cells = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
 def systems_table(compared: dict[str, Any], measures: list[str]) -> str:
     """A row a system, a column a measure, each a mean with its 95 % interval."""
     systems = compared["systems"]
-    return _table(
+    return table(
         ["system", *measures],
         (
             [system, *(_interval(by_measure[measure]) for measure in measures)]
@@ -35,7 +47,7 @@ def tests_table(compared: dict[str, Any], measure: str) -> str:
         for system, row in systems.items()
     )
     header = [measure, "difference", "wins / ties / losses", "p randomization", "p t-test"]
-    return _table([*header, "p Holm"], rows)
+    return table([*header, "p Holm"], rows)
 
 
 def topics_table(
@@ -52,7 +64,7 @@ def topics_table(
         ]
         for query_id in moved[:top]
     )
-    return _table(["topic", "before", "after", "difference"], rows)
+    return table(["topic", "before", "after", "difference"], rows)
 
 
 def verdict(
@@ -96,20 +108,8 @@ def experiments_table(experiments: dict[str, Experiment]) -> str:
         ]
         for name, e in order
     )
-    return _table(["experiment", *varied, "validation nDCG@10", "test nDCG@10"], rows)
+    return table(["experiment", *varied, "validation nDCG@10", "test nDCG@10"], rows)
 
 
 def _interval(value: dict[str, float]) -> str:
     return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table, columns aligned so that it also reads in a terminal."""
-    cells = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)

@@ -9,6 +9,7 @@ from dpr.embeddings import Embeddings
 from dpr.files import write_json
 from dpr.indexes.artifact import Index
 from dpr.indexes.audit import audit, require
+from dpr.search import embed_queries
 from dpr.settings import load_settings
 from dpr.tables import write_csv
 from stages import run
@@ -28,12 +29,8 @@ def main() -> None:
         folder = Path("data/indexes") / system
         index = Index.open(folder)
         index.require_embeddings(embeddings.manifest, folder)
-        vectors = encoder.embed(
-            encoder.tokenize([queries[query_id].text for query_id in qrels], "query"),
-            "query",
-            settings.encode.batch_tokens,
-            settings.encode.precision,
-        )
+        texts = [queries[query_id].text for query_id in qrels]
+        vectors = embed_queries(encoder, texts, settings.encode)
         results[system], found, speeds = audit(
             index,
             embeddings,

@@ -6,7 +6,7 @@ from dpr import checkpoint, runtime, similarity
 from dpr.collections import beir
 from dpr.files import read_json
 from dpr.indexes.artifact import Index
-from dpr.search import search
+from dpr.search import embed_queries, search
 from dpr.settings import load_settings
 from dpr.trec import drop_query_ids, write_run
 from stages import run
@@ -27,12 +27,7 @@ def main(system: str) -> None:
     depth = settings.search.top_k
     for split in ("valid", "test"):
         topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", split)]
-        vectors = encoder.embed(
-            encoder.tokenize([topic.text for topic in topics], "query"),
-            "query",
-            settings.encode.batch_tokens,
-            settings.encode.precision,
-        )
+        vectors = embed_queries(encoder, [topic.text for topic in topics], settings.encode)
         query_ids = [topic.id for topic in topics]
         found = search(
             index,

@@ -1,0 +1,134 @@
+"""Time and memory to build and search each kind of index, over vectors with cluster structure.
+
+    python -m benchmarks.indexes --count 1000000 --dimension 128
+
+Every kind is built in a process of its own; its peak memory is what it takes above the same process
+before, and `peak / size` holds that against the index's own file. Times are for this machine only;
+`search / flat` is the ratio to exact search in the same run.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from dpr import report
+from dpr.embeddings import IDS, MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.files import write_json
+from dpr.indexes.artifact import Index, save
+from dpr.indexes.audit import recall
+from dpr.indexes.build import build
+from dpr.indexes.exact import exact_search
+from dpr.indexes.kinds import KINDS
+from dpr.settings import load_settings
+
+CLUSTERS, SPREAD, CHUNK = 2_000, 0.7, 65_536
+QUERIES, TOP_K = 200, 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--dimension", type=int, default=128)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS))
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # KIND, in the process of its own
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, Path(arguments.folder))))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        generate(Path(name), arguments.count, arguments.dimension)
+        rows = []
+        for kind in arguments.kinds:
+            command = [sys.executable, "-m", "benchmarks.indexes", "--one", kind, "--folder", name]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(rows[-1], file=sys.stderr)
+    print(f"{arguments.count:,} vectors of {arguments.dimension} dimensions, {TOP_K} of each of")
+    print(f"{QUERIES} queries, {load_settings('params.yaml').threads} threads\n")
+    flat = next((row["search_s"] for row in rows if row["kind"] == "flat"), None)
+    header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes a vector"]
+    print(
+        report.table(
+            [*header, "peak MiB", "peak / size"],
+            [
+                [
+                    row["kind"],
+                    f"{row['build_s']:.1f}",
+                    f"{row['search_s']:.2f}",
+                    f"{row['search_s'] / flat:.2f}" if flat else "-",
+                    f"{row['recall']:.3f}",
+                    f"{row['size'] / arguments.count:.0f}",
+                    f"{row['peak'] / 2**20:.0f}",
+                    f"{row['peak'] / row['size']:.2f}",
+                ]
+                for row in rows
+            ],
+        )
+    )
+
+
+def generate(folder: Path, count: int, dimension: int) -> None:
+    """Unit vectors around `CLUSTERS` centers, by seed, written chunk by chunk."""
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(CLUSTERS, dimension))
+
+    def draw(size: int) -> np.ndarray:
+        noise = SPREAD * rng.normal(size=(size, dimension))
+        vectors = centers[rng.integers(CLUSTERS, size=size)] + noise
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    vectors = np.lib.format.open_memmap(
+        folder / VECTORS, mode="w+", dtype=np.float32, shape=(count, dimension)
+    )
+    for start in range(0, count, CHUNK):
+        vectors[start : start + CHUNK] = draw(len(vectors[start : start + CHUNK]))
+    vectors.flush()
+    write_ids(folder / IDS, map(str, range(count)))
+    manifest = {"similarity": "cosine", "count": count, "dimension": dimension, "sha256": "-"}
+    write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
+    queries = draw(QUERIES)
+    np.save(folder / "queries.npy", queries)
+    np.save(folder / "exact.npy", exact_search(Embeddings.open(folder), queries, TOP_K)[1])
+
+
+def measure(kind: str, folder: Path) -> dict:
+    settings = load_settings("params.yaml")
+    faiss.omp_set_num_threads(settings.threads)
+    embeddings, queries = Embeddings.open(folder), np.load(folder / "queries.npy")
+    options = settings.index.model_copy(update={"kind": kind})
+    before = peak()
+    started = time.perf_counter()
+    index, greatest = build(embeddings, options, settings.seed)
+    built, most = time.perf_counter() - started, peak()
+    save(index, greatest, embeddings, options, folder / kind)
+    del index
+    opened = Index.open(folder / kind)
+    started = time.perf_counter()
+    rows = opened.search(queries, TOP_K)[1]
+    return {
+        "kind": kind,
+        "build_s": built,
+        "search_s": time.perf_counter() - started,
+        "recall": recall(rows, np.load(folder / "exact.npy"), 10),
+        "size": (folder / kind / "index.faiss").stat().st_size,
+        "peak": most - before,
+    }
+
+
+def peak() -> int:
+    """The most memory that this process has held, in bytes."""
+    unit = 1024 if sys.platform == "linux" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What each kind of index misses, on the collection and with the trained encoder of this checkout.
+
+    python -m benchmarks.kinds
+
+The same audit as the stage's, for every kind in turn with the default settings: `dvc repro` first.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from dpr import checkpoint, report, runtime
+from dpr.collections import beir
+from dpr.embeddings import Embeddings
+from dpr.indexes.artifact import Index, save
+from dpr.indexes.audit import DEPTHS, audit
+from dpr.indexes.build import build
+from dpr.indexes.kinds import KINDS
+from dpr.search import embed_queries
+from dpr.settings import load_settings
+
+OTHERS = ("OPQ96,IVF256,PQ96", "IVF256,SQ8", "HNSW32,SQ8")
+
+
+def main() -> None:
+    settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads, settings.seed)
+    qrels = beir.read_qrels("data/collection", "test")
+    queries = beir.read_queries("data/collection")
+    encoder = checkpoint.load("data/encoders/dense").to(runtime.device())
+    embeddings = Embeddings.open("data/embeddings/dense")
+    texts = [queries[query_id].text for query_id in qrels]
+    vectors = embed_queries(encoder, texts, settings.encode)
+    rows = []
+    choices = [(kind, "float32") for kind in (*KINDS, *OTHERS)]
+    choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw")]
+    with tempfile.TemporaryDirectory() as name:
+        for kind, storage in choices:
+            options = settings.index.model_copy(update={"kind": kind, "storage": storage})
+            folder = Path(name) / "index"
+            save(*build(embeddings, options, settings.seed), embeddings, options, folder)
+            found = audit(Index.open(folder), embeddings, list(qrels), vectors, qrels, folder)
+            half = f"{kind}, float16" if storage == "float16" else kind
+            metrics = found.metrics
+            rows.append(
+                [
+                    half,
+                    *(f"{metrics[f'recall@{k}']:.4f}" for k in DEPTHS),
+                    f"{metrics['nDCG@10']:.4f}",
+                    f"{metrics['nDCG@10_lost']:+.4f}",
+                    f"{metrics['bytes_per_vector']:.0f}",
+                ]
+            )
+            print(rows[-1], found.tradeoff, file=sys.stderr)
+    header = ["kind", *(f"recall@{k}" for k in DEPTHS)]
+    print(report.table([*header, "nDCG@10", "nDCG@10 lost", "bytes a vector"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""An index in the layout that pyserini's FaissSearcher reads: `index` and `docid`, nothing else."""
+
+from pathlib import Path
+
+import faiss
+
+from dpr.embeddings import write_ids
+from dpr.errors import InputError
+from dpr.files import new_folder
+from dpr.indexes import kinds
+from dpr.indexes.artifact import Index
+
+
+def to_pyserini(index: Index, folder: str | Path, top_k: int) -> None:
+    """Write the index for `FaissSearcher(folder, query_encoder)`.
+
+    It has no search parameters of its own: those of `top_k` passages are set in the index. Its
+    scores are FAISS's own: the same as here for cosine and dot, squared distances for l2.
+
+    Raises:
+        InputError: for an index that only this project can search.
+    """
+    if index.manifest["greatest_length"] is not None:
+        raise InputError(
+            f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
+            "pyserini does not undo; export one of kind flat or sq8, or of similarity cosine"
+        )
+    inner = faiss.downcast_index(index.faiss_index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        inner = faiss.downcast_index(inner.index)
+    if isinstance(inner, faiss.IndexIVF):
+        inner.nprobe = kinds.default_nprobe(inner.nlist)
+    elif hasattr(inner, "hnsw"):
+        inner.hnsw.efSearch = kinds.default_ef_search(top_k)
+    with new_folder(folder) as partial:
+        faiss.write_index(index.faiss_index, str(partial / "index"))
+        write_ids(partial / "docid", index.ids)
