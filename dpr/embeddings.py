@@ -10,6 +10,7 @@ import numpy as np
 from dpr.errors import InputError
 from dpr.files import new_file, read_json
 
+READ_AT_ONCE = 65_536  # rows
 VECTORS, IDS, MANIFEST = "vectors.npy", "ids.txt", "manifest.json"
 
 
@@ -45,20 +46,29 @@ class Embeddings:
             )
         return cls(vectors, ids, manifest)
 
-    def read(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Some rows as (n, D) float32.
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows from `start` to `stop`, no further than there are any, as (n, D) float32.
 
-        A slice is read from the file, not from the map: pages of a map count as memory in use.
+        They are read from the file, not from the map: pages of a map count as memory in use.
         """
+        stop = min(stop, len(self.vectors))
         path = getattr(self.vectors, "filename", None)
-        if path is None or not isinstance(rows, slice):
-            return np.array(self.vectors[rows], dtype=np.float32)
-        start, stop, _ = rows.indices(len(self.vectors))
+        if path is None:
+            return np.array(self.vectors[start:stop], dtype=np.float32)
         width, dtype = self.vectors.shape[1], self.vectors.dtype
         with Path(path).open("rb") as file:
             file.seek(self.vectors.offset + start * width * dtype.itemsize)
             flat = np.fromfile(file, dtype, (stop - start) * width)
         return flat.reshape(-1, width).astype(np.float32, copy=False)
+
+    def sample(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows, by ascending number, as (n, D) float32."""
+        sampled = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        for at in range(0, len(self.vectors), READ_AT_ONCE):
+            first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))
+            if last > first:
+                sampled[first:last] = self.read(at, at + READ_AT_ONCE)[rows[first:last] - at]
+        return sampled
 
 
 def write_ids(path: Path, ids: Iterable[str]) -> None:

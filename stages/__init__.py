@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -23,7 +24,7 @@ def run(main: Callable[..., None], *arguments: str, record: bool = True) -> None
         main(*arguments)
     except InputError as error:
         sys.exit(f"{name}: {error}")
-    if not record:
+    if not record or os.environ.get("RANK", "0") != "0":  # of several processes the first records
         return
     unit = 2**20 if sys.platform == "linux" else 2**30  # of ru_maxrss: KiB, on macOS bytes
     cost = {

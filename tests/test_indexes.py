@@ -300,6 +300,13 @@ def test_vectors_that_cannot_be_searched(value, message):
         build(embeddings, options(), 0)
 
 
+def test_an_id_that_comes_twice_is_an_error():
+    embeddings = make_embeddings("cosine")
+    embeddings.ids[9] = "d3"
+    with pytest.raises(InputError, match="the id 'd3' twice"):
+        build(embeddings, options(), 0)
+
+
 def test_few_vectors_a_cell_are_said_and_built(capsys):
     build(make_embeddings("cosine"), options(kind="ivf", nlist=100), 0)
     assert "index.nlist: 100 cells have 5 vectors each to train on" in capsys.readouterr().err

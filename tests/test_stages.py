@@ -1,7 +1,11 @@
 """Stages refuse artifacts that do not fit the parameters, before they write anything."""
 
+import csv
 import importlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +98,32 @@ def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
     rows = (workspace / "plots/train.csv").read_text().splitlines()
     assert len(rows) == 2
     assert rows[1].startswith("0,")
+
+
+def test_two_processes_train_as_one(workspace, make_encoder):
+    """The stage as torchrun starts it: the losses of one process, and one set of outputs."""
+    params = (workspace / "params.yaml").read_text()
+    for old, new in (
+        ("max_steps: 200", "max_steps: 6"),
+        ("batch_size: 64", "batch_size: 7"),
+        ("valid_passages: 1000", "valid_passages: 40"),
+        ("precision: auto       # fp32", "precision: fp32       # fp32"),
+        ("threads: 2", "threads: 1"),
+    ):
+        assert old in params
+        params = params.replace(old, new)
+    (workspace / "params.yaml").write_text(params)
+    checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    losses = []
+    for launcher in ([], torchrun):
+        command = [sys.executable, *launcher, "-m", "stages.train"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("step 6: validation") == 1
+        with Path("plots/train.csv").open() as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert len(losses[0]) == 6
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert not list(Path(".scratch/train").glob("*.safetensors"))

@@ -5,6 +5,8 @@ a growing index would for a moment be there twice.
 """
 
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import faiss
 import numpy as np
@@ -18,7 +20,8 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
 CHUNK = 16_384  # vectors read and added at a time
-PER_CENTROID = 256  # vectors, at most, that FAISS's k-means takes for each centroid
+LEAST_SAMPLE = 65_536  # vectors to train on, which bounds of sq8 want too
+PER_CENTROID = 64  # vectors to train each centroid on: FAISS advises 39 to 256
 
 
 def build(
@@ -38,27 +41,34 @@ def build(
             f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
             "dimensions"
         )
+    if len(set(embeddings.ids)) < count:
+        twice = next(i for i, n in Counter(embeddings.ids).items() if n > 1)
+        raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     chosen = plan(options, similarity, count, options.dimension or whole)
     for note in chosen.notes:
         print(note, file=sys.stderr)
     greatest = _check(embeddings, options.dimension)
 
-    def rows(which: slice | np.ndarray) -> np.ndarray:
-        vectors = similarity.cut(embeddings.read(which), options.dimension)
+    def shaped(vectors: np.ndarray) -> np.ndarray:
+        vectors = similarity.cut(vectors, options.dimension)
         return dot.passages(vectors, greatest, chosen.width) if chosen.as_l2 else vectors
+
+    def chunks() -> Iterator[np.ndarray]:
+        for start in tqdm(range(0, count, CHUNK), unit=" chunks", disable=None):
+            yield shaped(embeddings.read(start, start + CHUNK))
 
     index = chosen.empty_index()
     _configure(index, options, seed)
     if not index.is_trained:
-        index.train(rows(_sample(count, chosen, options, seed)))
-    _reserve(index, count, chosen, rows)
+        index.train(shaped(embeddings.sample(_sample(count, chosen, options, seed))))
+    _reserve(index, count, chunks)
     threads = faiss.omp_get_max_threads()
     if "HNSW" in chosen.factory or "NSG" in chosen.factory:
         faiss.omp_set_num_threads(1)  # with more, the links depend on which thread comes first
     try:
-        for start in tqdm(range(0, count, CHUNK), unit=" chunks", disable=None):
-            index.add(rows(slice(start, min(start + CHUNK, count))))
+        for chunk in chunks():
+            index.add(chunk)
     finally:
         faiss.omp_set_num_threads(threads)
     return index, greatest if chosen.as_l2 else None
@@ -72,7 +82,7 @@ def _check(embeddings: Embeddings, dimension: int | None) -> float:
     """
     greatest, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
     for start in range(0, len(embeddings.ids), CHUNK):
-        vectors = embeddings.read(slice(start, start + CHUNK))[:, :dimension]
+        vectors = embeddings.read(start, start + CHUNK)[:, :dimension]
         lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
         wrong = ~np.isfinite(lengths) | (normalize & (lengths == 0))
         if wrong.any():
@@ -88,7 +98,7 @@ def _check(embeddings: Embeddings, dimension: int | None) -> float:
 
 def _sample(count: int, chosen: Plan, options: IndexSettings, seed: int) -> np.ndarray:
     """Row numbers to train on, in order."""
-    wanted = options.train_sample or PER_CENTROID * max(1, chosen.trains)
+    wanted = options.train_sample or max(LEAST_SAMPLE, PER_CENTROID * chosen.trains)
     if wanted >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
@@ -107,7 +117,7 @@ def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
             part.cp.min_points_per_centroid = 1  # `plan` says it once, FAISS again and again
 
 
-def _reserve(index: faiss.Index, count: int, chosen: Plan, rows) -> None:
+def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
     """Take the memory of `count` vectors: a vector resized to nothing keeps what it had."""
     index = faiss.downcast_index(index)
     if hasattr(index, "hnsw"):
@@ -120,9 +130,8 @@ def _reserve(index: faiss.Index, count: int, chosen: Plan, rows) -> None:
     if isinstance(index, faiss.IndexIVF):
         lists = faiss.downcast_InvertedLists(index.invlists)
         quantizer, sizes = index.quantizer, np.zeros(index.nlist, dtype=np.int64)
-        for start in range(0, count, CHUNK):
-            cells = quantizer.assign(rows(slice(start, min(start + CHUNK, count))), 1)
-            sizes += np.bincount(cells.ravel(), minlength=index.nlist)
+        for chunk in chunks():
+            sizes += np.bincount(quantizer.assign(chunk, 1).ravel(), minlength=index.nlist)
         for cell, size in enumerate(sizes.tolist()):
             lists.resize(cell, size)
             lists.resize(cell, 0)

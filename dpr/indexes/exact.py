@@ -26,7 +26,7 @@ def exact_search(
     best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
     rows = np.zeros((len(queries), 0), dtype=np.int64)
     for start in range(0, count, CHUNK):
-        chunk = similarity.cut(embeddings.read(slice(start, start + CHUNK)), dimension)
+        chunk = similarity.cut(embeddings.read(start, start + CHUNK), dimension)
         flat = faiss.IndexFlat(chunk.shape[1], similarity.metric)
         flat.add(chunk)
         distances, found = flat.search(queries, min(top_k, len(chunk)))
