@@ -3,25 +3,23 @@
     python -m benchmarks.indexes --count 1000000 --dimension 128
 
 Every kind is built in a process of its own; its peak memory is what it takes above the same process
-before, and `peak / size` holds that against the index's own file. Times are for this machine only;
+before, and `peak / size` holds that against the index's own file (search: the same, to the end). Times are for this machine only;
 `search / flat` is the ratio to exact search in the same run.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import faiss
 import numpy as np
 
-from dpr import report
+from dpr import report, runtime
 from dpr.embeddings import IDS, MANIFEST, VECTORS, Embeddings, write_ids
-from dpr.files import write_json
+from dpr.files import read_json, sha256, write_json
 from dpr.indexes.artifact import Index, save
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
@@ -58,7 +56,7 @@ def main() -> None:
     header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes a vector"]
     print(
         report.table(
-            [*header, "peak MiB", "peak / size"],
+            [*header, "build peak MiB", "peak / size", "search peak MiB"],
             [
                 [
                     row["kind"],
@@ -69,6 +67,7 @@ def main() -> None:
                     f"{row['size'] / arguments.count:.0f}",
                     f"{row['peak'] / 2**20:.0f}",
                     f"{row['peak'] / row['size']:.2f}",
+                    f"{row['search_peak'] / 2**20:.0f}",
                 ]
                 for row in rows
             ],
@@ -93,7 +92,8 @@ def generate(folder: Path, count: int, dimension: int) -> None:
         vectors[start : start + CHUNK] = draw(len(vectors[start : start + CHUNK]))
     vectors.flush()
     write_ids(folder / IDS, map(str, range(count)))
-    manifest = {"similarity": "cosine", "count": count, "dimension": dimension, "sha256": "-"}
+    manifest = {"similarity": "cosine", "count": count, "dimension": dimension}
+    manifest["sha256"] = sha256(folder / VECTORS)
     write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
     queries = draw(QUERIES)
     np.save(folder / "queries.npy", queries)
@@ -102,17 +102,16 @@ def generate(folder: Path, count: int, dimension: int) -> None:
 
 def measure(kind: str, folder: Path) -> dict:
     settings = load_settings("params.yaml")
-    faiss.omp_set_num_threads(settings.threads)
+    runtime.set_up(settings.threads, settings.seed)
     embeddings, queries = Embeddings.open(folder), np.load(folder / "queries.npy")
     options = settings.index.model_copy(update={"kind": kind})
-    before = peak()
+    before = memory("VmRSS")
     started = time.perf_counter()
     index, greatest = build(embeddings, options, settings.seed)
-    built, most = time.perf_counter() - started, peak()
+    built, most = time.perf_counter() - started, memory("VmHWM")
     save(index, greatest, embeddings, options, folder / kind)
-    del index
-    opened = Index.open(folder / kind)
     started = time.perf_counter()
+    opened = Index(index, embeddings.ids, read_json(folder / kind / "manifest.json"))
     rows = opened.search(queries, TOP_K)[1]
     return {
         "kind": kind,
@@ -121,13 +120,18 @@ def measure(kind: str, folder: Path) -> dict:
         "recall": recall(rows, np.load(folder / "exact.npy"), 10),
         "size": (folder / kind / "index.faiss").stat().st_size,
         "peak": most - before,
+        "search_peak": memory("VmHWM") - before,
     }
 
 
-def peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    unit = 1024 if sys.platform == "linux" else 1
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def memory(field: str) -> int:
+    """This process' own memory in bytes, now (VmRSS) or at its most (VmHWM); Linux alone.
+
+    (What getrusage calls the most is at least what the parent held when it started this process.)
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

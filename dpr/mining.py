@@ -20,7 +20,7 @@ from dpr.embeddings import Embeddings
 from dpr.encoder import DualEncoder
 from dpr.indexes.exact import as_run, exact_search
 from dpr.measures import Qrels, Run
-from dpr.search import embed_queries
+from dpr.queries import embed_queries
 from dpr.settings import Bm25Settings, EncodeSettings, MineSource
 
 QUERIES_AT_ONCE = 1_000

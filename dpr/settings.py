@@ -136,6 +136,8 @@ class TrainSettings(Group):
             raise ValueError("overfit_one_batch needs max_steps above 0")
         if self.lora_rank and self.initial_share:
             raise ValueError("lora_rank has no initial weights to mix: set initial_share to 0")
+        if self.temperature_lr is not None and self.temperature < 0.01:
+            raise ValueError("a learned temperature starts at 0.01 or above, its lowest")
         return self
 
 

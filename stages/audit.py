@@ -9,7 +9,7 @@ from dpr.embeddings import Embeddings
 from dpr.files import write_json
 from dpr.indexes.artifact import Index
 from dpr.indexes.audit import audit, require
-from dpr.search import embed_queries
+from dpr.queries import embed_queries
 from dpr.settings import load_settings
 from dpr.tables import write_csv
 from stages import run
@@ -38,8 +38,7 @@ def main() -> None:
             vectors,
             qrels,
             folder,
-            settings.search.nprobe,
-            settings.search.ef_search,
+            settings.search,
         )
         tradeoff += [[system, *row] for row in found]
         print(
@@ -50,8 +49,7 @@ def main() -> None:
     for system in SYSTEMS:
         require(results[system], settings.index.min_recall, f"data/indexes/{system}")
     write_json("metrics/audit.json", results)
-    columns = ["system", "setting", "value", "recall@10", "recall@100"]
-    write_csv("plots/tradeoff.csv", columns, tradeoff)
+    write_csv("plots/tradeoff.csv", ["system", "setting", "value", "recall@10"], tradeoff)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(*arguments: str) -> None:
         raise InputError("give a system and a folder: python -m stages.export dense FOLDER")
     system, folder = arguments
     settings = load_settings("params.yaml")
-    to_pyserini(Index.open(f"data/indexes/{system}"), folder, settings.search.top_k)
+    to_pyserini(Index.open(f"data/indexes/{system}"), folder, settings.search)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dpr import report
 from dpr.settings import load_settings
 from stages import run
 
-VALID, TEST = "best.nDCG@10", "dense.nDCG@10"
+VALID, TEST = "best.nDCG@10", "dense.nDCG@10"  # of metrics/train.json and metrics/eval.json
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from dpr import checkpoint, runtime, similarity
 from dpr.collections import beir
 from dpr.files import read_json
 from dpr.indexes.artifact import Index
-from dpr.search import embed_queries, search
+from dpr.queries import embed_queries
+from dpr.search import search
 from dpr.settings import load_settings
 from dpr.trec import drop_query_ids, write_run
 from stages import run

@@ -4,6 +4,7 @@
 """
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from filelock import FileLock
@@ -42,7 +43,8 @@ def main() -> None:
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "train"
     state_file = folder / f"{scratch.key(inputs, encoder.device)}.safetensors"
     trainer = Trainer(encoder, pairs, validator.validate, options, settings.seed, world, state_file)
-    with FileLock(state_file.with_suffix(f".{world.rank}.lock")):
+    # An experiment beside this one may train the same; the first process holds it off for all.
+    with FileLock(state_file.with_suffix(".lock")) if world.is_first else nullcontext():
         history = trainer.run()
         if world.is_first:
             write_results(trainer, history)

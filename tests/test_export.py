@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import PARAMS
 from test_indexes import build_and_open, make_embeddings
 
 from dpr import lucene
@@ -25,7 +26,7 @@ def test_pyserini_finds_the_same_with_the_same_scores(tmp_path, faiss_searcher, 
     index = build_and_open(make_embeddings(similarity), tmp_path / "index", kind=kind)
     queries = make_embeddings(similarity, count=5, seed=1).vectors
     scores, rows = index.search(queries, 20)
-    to_pyserini(index, tmp_path / "exported", top_k=20)
+    to_pyserini(index, tmp_path / "exported", PARAMS.search)
     searcher = faiss_searcher(str(tmp_path / "exported"), query_encoder=object())
     for query, best, found in zip(queries, scores, rows, strict=True):
         hits = searcher.search(query[None], k=20)
@@ -34,8 +35,16 @@ def test_pyserini_finds_the_same_with_the_same_scores(tmp_path, faiss_searcher, 
         np.testing.assert_allclose(-theirs if similarity == "l2" else theirs, best, rtol=1e-5)
 
 
-def test_what_pyserini_could_not_score_is_refused(tmp_path):
-    index = build_and_open(make_embeddings("dot"), tmp_path / "index", kind="hnsw")
-    with pytest.raises(InputError, match="compares dot products as distances"):
-        to_pyserini(index, tmp_path / "exported", top_k=20)
+@pytest.mark.parametrize(
+    ("similarity", "changes", "message"),
+    [
+        ("dot", {"kind": "hnsw"}, "compares dot products as distances"),
+        ("cosine", {"kind": "lsh"}, "bits that differ"),
+        ("cosine", {"dimension": 8}, "does not cut its queries"),
+    ],
+)
+def test_what_pyserini_could_not_score_is_refused(tmp_path, similarity, changes, message):
+    index = build_and_open(make_embeddings(similarity), tmp_path / "index", **changes)
+    with pytest.raises(InputError, match=message):
+        to_pyserini(index, tmp_path / "exported", PARAMS.search)
     assert not (tmp_path / "exported").exists()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import rising
 
+from dpr.collections import beir
 from dpr.training import state
 
 RECIPES = {
@@ -40,7 +41,12 @@ def dies_at(trainer, step):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("killed_at", [1, 3, 4, 8, 12])
-def test_a_killed_training_ends_with_the_same_bytes(make_trainer, tmp_path, recipe, killed_at):
+def test_a_killed_training_ends_with_the_same_bytes(
+    make_trainer, collection, tmp_path, recipe, killed_at
+):
+    negatives = ("d06", "d07", "d08")  # one is drawn for each step
+    pairs = [pair._replace(negative_ids=negatives) for pair in beir.read_pairs(collection)]
+    beir.write_pairs(collection, pairs)
     chosen = {"max_steps": 12, "save_every": 3, "dropout": 0.1} | RECIPES[recipe]
     undisturbed = make_trainer(**chosen)
     expected = undisturbed.run()

@@ -16,7 +16,7 @@ from dpr import checkpoint
 from dpr.collections import beir
 from dpr.embeddings import MANIFEST, VECTORS, Embeddings, write_ids
 from dpr.errors import InputError
-from dpr.files import read_json, write_json
+from dpr.files import read_json, sha256, write_json
 from dpr.indexes.artifact import save
 from dpr.indexes.build import build
 
@@ -37,7 +37,8 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     embeddings.mkdir(parents=True)
     np.save(embeddings / VECTORS, np.ones((2, 32), np.float32))
     write_ids(embeddings / "ids.txt", ["d00", "d01"])
-    manifest = {"similarity": "dot", "count": 2, "dimension": 32, "sha256": "e"}
+    manifest = {"similarity": "dot", "count": 2, "dimension": 32}
+    manifest["sha256"] = sha256(embeddings / VECTORS)
     write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}})
     opened = Embeddings.open(embeddings)
     save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")

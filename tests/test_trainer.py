@@ -171,3 +171,20 @@ def test_a_share_of_the_initial_weights_stays(make_encoder, run_training):
         mean = 0.7 * dict(plain.named_parameters())[name] + 0.3 * initial[name]
         torch.testing.assert_close(parameter, mean, atol=1e-6, rtol=1e-6)
         assert torch.equal(parameter, seen[-1][name])
+
+
+def test_a_learned_temperature_comes_back_from_its_floor(make_trainer):
+    trainer = make_trainer(temperature=0.01, temperature_lr=0.5, max_steps=2, warmup_steps=0)
+    trainer.loss.log_temperature.data.fill_(-50.0)
+    trainer.loss.limit_temperature()
+    assert trainer.loss.temperature.item() == pytest.approx(0.01)
+    (batch,) = itertools.islice(trainer.pairs.batches(0), 1)
+    trainer.step(1, [batch])
+    assert trainer.loss.log_temperature.grad.item() != 0
+
+
+def test_what_cannot_be_trained_is_an_error_before_the_work(make_trainer):
+    with pytest.raises(InputError, match=r"matryoshka: \[16, 32\] must be below .* 32 dim"):
+        make_trainer(matryoshka=[16, 32])
+    with pytest.raises(InputError, match=r"batch_size is 64, but there are only 18"):
+        make_trainer(batch_size=64)

@@ -11,7 +11,7 @@ from dpr.settings import DataSettings
 COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "irds:ID"]
 TRAINING = [
     *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
-    *["triples:FILE", "pairs:FILE"],
+    *["triples:FILE", "pairs:FILE", "or several: NAME + NAME"],
 ]
 
 

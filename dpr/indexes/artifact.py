@@ -10,7 +10,7 @@ import numpy as np
 from dpr.embeddings import Embeddings, read_ids, write_ids
 from dpr.errors import InputError
 from dpr.files import new_folder, read_json, sha256, write_json
-from dpr.indexes import dot, kinds
+from dpr.indexes import dot, kinds, layers
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
@@ -34,6 +34,8 @@ class Index:
                 f"{path}: missing or damaged (not the bytes of its manifest); index again"
             )
         index = cls(faiss.read_index(str(path)), read_ids(folder / "ids.txt"), manifest)
+        if sha256(folder / "ids.txt") != manifest["ids_sha256"]:
+            raise InputError(f"{folder / 'ids.txt'}: not the ids of its manifest; index again")
         if index.faiss_index.ntotal != len(index.ids):
             raise InputError(
                 f"{folder}: {index.faiss_index.ntotal} vectors, {len(index.ids)} ids; index again"
@@ -81,19 +83,19 @@ class Index:
         self, top_k: int, nprobe: int | None, ef: int | None
     ) -> faiss.SearchParameters | None:
         """What this kind of index lets a search choose; nothing for most."""
-        index, parameters = faiss.downcast_index(self.faiss_index), None
-        outer = index
-        if isinstance(index, faiss.IndexPreTransform):
-            index = faiss.downcast_index(index.index)
+        index = layers.inner(self.faiss_index)
         if isinstance(index, faiss.IndexIVF):
             chosen = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
-            parameters = faiss.SearchParametersIVF(nprobe=chosen)
-        elif hasattr(index, "hnsw"):
-            chosen = max(ef or kinds.default_ef_search(top_k), 1)
-            parameters = faiss.SearchParametersHNSW(efSearch=chosen)
-        if parameters is not None and outer is not index:
-            return faiss.SearchParametersPreTransform(index_params=parameters)
-        return parameters
+            return layers.for_inner(self.faiss_index, faiss.SearchParametersIVF(nprobe=chosen))
+        if hasattr(index, "hnsw"):
+            chosen = ef or kinds.default_ef_search(top_k)
+            if chosen < min(top_k, len(self.ids)):
+                raise InputError(
+                    f"params.yaml: search.ef_search: a list of {chosen} cannot hold the {top_k} "
+                    "passages that search.top_k asks for; raise it, or lower search.top_k"
+                )
+            return layers.for_inner(self.faiss_index, faiss.SearchParametersHNSW(efSearch=chosen))
+        return None
 
 
 def save(
@@ -113,6 +115,7 @@ def save(
             "embeddings": embeddings.manifest["sha256"],
             "encoder": embeddings.manifest["encoder"]["sha256"],
             "greatest_length": greatest,
+            "ids_sha256": sha256(partial / "ids.txt"),
             "kind": options.kind,
             "lsh": isinstance(index, faiss.IndexLSH),
             "normalized": SIMILARITIES[embeddings.manifest["similarity"]].normalize,

@@ -11,11 +11,12 @@ import numpy as np
 from dpr import measures
 from dpr.embeddings import Embeddings
 from dpr.errors import InputError
+from dpr.indexes import layers
 from dpr.indexes.artifact import Index
 from dpr.indexes.exact import as_run, exact_search
+from dpr.settings import SearchSettings
 
 DEPTHS = (10, 100, 1000)
-TRADEOFF_DEPTH = 100
 RAISE = {
     "ivf": "search.nprobe",
     "ivfpq": "index.pq_bytes and search.nprobe",
@@ -26,13 +27,13 @@ RAISE = {
 
 
 class Audit(NamedTuple):
-    """`metrics` of one index; `tradeoff`: setting, its value and the recalls that it gives.
+    """`metrics` of one index; `tradeoff`: a setting of the search, its value, its recall@10.
 
     `queries_per_second`: of the index and of exact search here and now; for people, not for files.
     """
 
     metrics: dict[str, Any]
-    tradeoff: list[tuple[str, int, float, float]]
+    tradeoff: list[tuple[str, int, float]]
     queries_per_second: tuple[float, float]
 
 
@@ -43,22 +44,23 @@ def audit(
     vectors: np.ndarray,
     qrels: measures.Qrels,
     folder: Path,
-    nprobe: int | None = None,
-    ef: int | None = None,
+    settings: SearchSettings,
 ) -> Audit:
     """Compare an index with exact search over the embeddings that it was built from.
+
+    The index is searched as for a run: as many passages, with the same settings.
 
     Args:
         vectors: (Q, D) float32, of the queries.
         folder: of the index; what its file weighs is counted.
     """
-    depth = min(DEPTHS[-1], len(index.ids))
+    top_k = settings.top_k + settings.drop_query_id
     dimension = index.manifest["dimension"]
     cut = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
-    exact_scores, exact = exact_search(embeddings, vectors, depth, cut)
+    exact_scores, exact = exact_search(embeddings, vectors, top_k, cut)
     between = time.perf_counter()
-    scores, rows = index.search(vectors, depth, nprobe, ef)
+    scores, rows = index.search(vectors, top_k, settings.nprobe, settings.ef_search)
     seconds = (time.perf_counter() - between, between - started)
 
     ndcg = {
@@ -67,22 +69,24 @@ def audit(
         )["nDCG@10"]
         for name, found in (("index", (scores, rows)), ("exact", (exact_scores, exact)))
     }
+    depths = [depth for depth in DEPTHS if depth <= top_k] or [top_k]
     metrics = {
         "kind": index.manifest["kind"],
         "bytes_per_vector": round((folder / "index.faiss").stat().st_size / len(index.ids), 2),
-        "nDCG@10": ndcg["index"],
         "nDCG@10_lost": ndcg["exact"] - ndcg["index"],
-        **{f"recall@{k}": recall(rows, exact, k) for k in DEPTHS},
+        **{f"recall@{depth}": recall(rows, exact, depth) for depth in depths},
     }
     tradeoff = [
-        (name, value, recall(found, exact, 10), recall(found, exact, TRADEOFF_DEPTH))
-        for name, value, found in _settings(index, vectors)
+        (*setting, recall(found, exact, 10)) for *setting, found in _settings(index, vectors)
     ]
     return Audit(metrics, tradeoff, tuple(len(vectors) / s for s in seconds))
 
 
 def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
-    """The share of the exact first k, fewer in a small corpus, among the first k found."""
+    """The share of the exact first k, fewer in a small corpus, among the first k found.
+
+    By row: of passages with equal vectors at the end of the k, one counts and its copy does not.
+    """
     found = [
         len(set(ours[:k].tolist()) & set(theirs[:k].tolist())) / len(theirs[:k])
         for ours, theirs in zip(rows, exact, strict=True)
@@ -92,27 +96,25 @@ def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
 
 def require(metrics: dict[str, Any], least: float, where: object) -> None:
     """Raises InputError for an index that misses more than `index.min_recall` allows."""
-    if metrics["recall@10"] < least:
-        advice = RAISE.get(metrics["kind"], "what the kind stores")
+    first = next(name for name in metrics if name.startswith("recall@"))
+    if metrics[first] < least:
+        advice = RAISE.get(metrics["kind"], "what the factory string stores or search.nprobe")
         raise InputError(
-            f"{where}: recall@10 against exact search is {metrics['recall@10']:.4f}, below "
+            f"{where}: {first} against exact search is {metrics[first]:.4f}, below "
             f"index.min_recall {least}: raise {advice}, take another index.kind, or lower "
             "index.min_recall"
         )
 
 
 def _settings(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Rows found by each of a few settings of the search; by the only one for most kinds."""
-    inner = faiss.downcast_index(index.faiss_index)
-    if isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
+    """The first ten rows found by each of a few settings; by the only one for most kinds."""
+    inner = layers.inner(index.faiss_index)
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in (1, 2, 4, 8, 16, 32, 64, 128, 256):
             if nprobe <= inner.nlist:
-                yield "nprobe", nprobe, index.search(vectors, TRADEOFF_DEPTH, nprobe=nprobe)[1]
+                yield "nprobe", nprobe, index.search(vectors, 10, nprobe=nprobe)[1]
     elif hasattr(inner, "hnsw"):
-        # FAISS walks with a list of at least the passages asked for.
-        for ef in (TRADEOFF_DEPTH, 128, 192, 256, 512, 1024):
-            yield "ef_search", ef, index.search(vectors, TRADEOFF_DEPTH, ef=ef)[1]
+        for ef in (10, 16, 32, 64, 128, 256, 512):
+            yield "ef_search", ef, index.search(vectors, 10, ef=ef)[1]
     else:
-        yield "none", 1, index.search(vectors, TRADEOFF_DEPTH)[1]
+        yield "none", 1, index.search(vectors, 10)[1]

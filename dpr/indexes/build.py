@@ -1,7 +1,7 @@
 """Building an index: trained on a sample drawn by seed, filled in chunks, the same bytes again.
 
-Memory: the index and one chunk. The space of the vectors is taken before the first is added, since
-a growing index would for a moment be there twice.
+Memory: the index and one chunk; before that, the sample to train on. The space of the vectors is
+taken before the first is added, since a growing index would for a moment be there twice.
 """
 
 import sys
@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from dpr.embeddings import Embeddings
 from dpr.errors import InputError
-from dpr.indexes import dot
+from dpr.files import sha256
+from dpr.indexes import dot, kinds, layers
 from dpr.indexes.kinds import Plan, plan
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
@@ -41,6 +42,9 @@ def build(
             f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
             "dimensions"
         )
+    path = getattr(embeddings.vectors, "filename", None)
+    if path is not None and sha256(path) != embeddings.manifest["sha256"]:
+        raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
     if len(set(embeddings.ids)) < count:
         twice = next(i for i, n in Counter(embeddings.ids).items() if n > 1)
         raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
@@ -59,16 +63,19 @@ def build(
             yield shaped(embeddings.read(start, start + CHUNK))
 
     index = chosen.empty_index()
-    _configure(index, options, seed)
-    if not index.is_trained:
-        index.train(shaped(embeddings.sample(_sample(count, chosen, options, seed))))
-    _reserve(index, count, chunks)
+    _configure(layers.inner(index), options, seed)
     threads = faiss.omp_get_max_threads()
     if "HNSW" in chosen.factory or "NSG" in chosen.factory:
         faiss.omp_set_num_threads(1)  # with more, the links depend on which thread comes first
     try:
+        if not index.is_trained:
+            index.train(shaped(embeddings.sample(_sample(count, chosen, options, seed))))
+        if layers.inner(index).d == chosen.width:  # none that transforms stands before it
+            _reserve(layers.inner(index), count, chunks)
         for chunk in chunks():
             index.add(chunk)
+    except RuntimeError as error:
+        raise kinds.cannot_build(options.kind, error) from None
     finally:
         faiss.omp_set_num_threads(threads)
     return index, greatest if chosen.as_l2 else None
@@ -106,24 +113,20 @@ def _sample(count: int, chosen: Plan, options: IndexSettings, seed: int) -> np.n
 
 def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
     """Seeds and construction parameters, wherever in the index they apply."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        index = faiss.downcast_index(index.index)
     if hasattr(index, "hnsw"):
         index.hnsw.efConstruction = options.ef_construction
     for part in (index, getattr(index, "pq", None)):
         if hasattr(part, "cp"):
-            part.cp.seed = seed
+            part.cp.seed = seed % 2**31  # FAISS takes a signed one
             part.cp.min_points_per_centroid = 1  # `plan` says it once, FAISS again and again
 
 
 def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
     """Take the memory of `count` vectors: a vector resized to nothing keeps what it had."""
-    index = faiss.downcast_index(index)
     if hasattr(index, "hnsw"):
-        per_vector = index.hnsw.cum_nb_neighbors(1)
-        # A few vectors have links on higher levels too.
-        _touch(index.hnsw.neighbors, int(count * per_vector * 1.02))
+        links = index.hnsw.cum_nb_neighbors(1)  # on the lowest level: two for each of M
+        # One vector in M has links on a second level, one in M^2 on a third: half as many each.
+        _touch(index.hnsw.neighbors, int(count * links * (1.01 + 0.6 / (links / 2 - 1))))
         index = faiss.downcast_index(index.storage)
     if hasattr(index, "codes"):
         _touch(index.codes, count * index.sa_code_size())

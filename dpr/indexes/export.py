@@ -7,15 +7,16 @@ import faiss
 from dpr.embeddings import write_ids
 from dpr.errors import InputError
 from dpr.files import new_folder
-from dpr.indexes import kinds
+from dpr.indexes import kinds, layers
 from dpr.indexes.artifact import Index
+from dpr.settings import SearchSettings
 
 
-def to_pyserini(index: Index, folder: str | Path, top_k: int) -> None:
+def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> None:
     """Write the index for `FaissSearcher(folder, query_encoder)`.
 
-    It has no search parameters of its own: those of `top_k` passages are set in the index. Its
-    scores are FAISS's own: the same as here for cosine and dot, squared distances for l2.
+    It has no search parameters of its own: they are set in the index. Its scores are FAISS's own:
+    the same as here for cosine and dot, squared distances for l2.
 
     Raises:
         InputError: for an index that only this project can search.
@@ -25,13 +26,15 @@ def to_pyserini(index: Index, folder: str | Path, top_k: int) -> None:
             f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
             "pyserini does not undo; export one of kind flat or sq8, or of similarity cosine"
         )
-    inner = faiss.downcast_index(index.faiss_index)
-    if isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
+    if index.manifest["dimension"] < index.manifest["vector_dimension"]:
+        raise InputError("index.dimension: pyserini does not cut its queries; export whole vectors")
+    if index.manifest["lsh"]:
+        raise InputError("index.kind lsh: pyserini would take bits that differ for scores")
+    inner = layers.inner(index.faiss_index)
     if isinstance(inner, faiss.IndexIVF):
-        inner.nprobe = kinds.default_nprobe(inner.nlist)
+        inner.nprobe = min(settings.nprobe or kinds.default_nprobe(inner.nlist), inner.nlist)
     elif hasattr(inner, "hnsw"):
-        inner.hnsw.efSearch = kinds.default_ef_search(top_k)
+        inner.hnsw.efSearch = settings.ef_search or kinds.default_ef_search(settings.top_k)
     with new_folder(folder) as partial:
         faiss.write_index(index.faiss_index, str(partial / "index"))
         write_ids(partial / "docid", index.ids)

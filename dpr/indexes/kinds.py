@@ -12,7 +12,8 @@ Any other kind is taken for a FAISS factory string, such as `OPQ48,IVF256,PQ48`.
 
 Defaults: `nlist` is 4 sqrt(N) as FAISS advises, or fewer where a cell would have less than 39
 vectors to train on; `nprobe` an eighth of the cells; `ef_search` twice the passages asked for;
-`pq_bytes` a byte for 4 dimensions; `lsh_bits` two a dimension.
+`pq_bytes` a byte for 4 dimensions, or more where these do not part them evenly; `lsh_bits` two a
+dimension.
 """
 
 import math
@@ -44,7 +45,8 @@ class Plan(NamedTuple):
 
     @property
     def lsh_bits(self) -> int | None:
-        return int(self.factory.removeprefix("LSH")) if self.factory.startswith("LSH") else None
+        bits = re.fullmatch(r"LSH(\d+)", self.factory)
+        return int(bits[1]) if bits else None
 
     def empty_index(self) -> faiss.Index:
         """Raises InputError where FAISS does not know the factory string."""
@@ -72,13 +74,12 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
     half = options.storage == "float16"
     as_l2 = similarity.name == "dot" and bool(BY_DISTANCE.search(kind.upper()))
     width = dimension + as_l2
-    pq_bytes = options.pq_bytes or max(1, dimension // 4)
+    pq_bytes = options.pq_bytes or _divisors(width, width // 4)[-1]
     if kind in ("pq", "ivfpq"):
-        if dimension % pq_bytes:
-            fitting = [n for n in range(1, dimension + 1) if dimension % n == 0]
+        if options.pq_bytes and dimension % pq_bytes:
             raise InputError(
                 f"params.yaml: index.pq_bytes: {pq_bytes} does not divide the {dimension} "
-                f"dimensions; use one of {fitting}"
+                f"dimensions; use one of {_divisors(dimension, dimension)}"
             )
         if count < PQ_CENTROIDS:
             raise InputError(
@@ -106,6 +107,11 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         trains = max([PQ_CENTROIDS, *map(int, re.findall(r"IVF(\d+)", kind))])
         if count < trains:
             notes.append(f"{kind}: {count} vectors may be too few to train on")
+    if options.train_sample and options.train_sample < trains:
+        raise InputError(
+            f"params.yaml: index.train_sample: {options.train_sample} vectors cannot train "
+            f"{trains} centroids; raise it, or leave it null"
+        )
     metric = faiss.METRIC_L2 if as_l2 or kind == "lsh" else similarity.metric
     return Plan(factory, metric, as_l2, width, trains, tuple(notes))
 
@@ -116,6 +122,10 @@ def default_nprobe(nlist: int) -> int:
 
 def default_ef_search(top_k: int) -> int:
     return 2 * top_k
+
+
+def _divisors(number: int, most: int) -> list[int]:
+    return [n for n in range(1, max(1, most) + 1) if number % n == 0]
 
 
 def _nlist(options: IndexSettings, count: int, notes: list[str]) -> int:
@@ -134,5 +144,11 @@ def _nlist(options: IndexSettings, count: int, notes: list[str]) -> int:
     return options.nlist
 
 
-def _reason(error: RuntimeError) -> str:
+def cannot_build(kind: str, error: Exception) -> InputError:
+    return InputError(
+        f"params.yaml: index.kind: FAISS cannot build {kind!r} of these vectors: {_reason(error)}"
+    )
+
+
+def _reason(error: Exception) -> str:
     return str(error).split("Error: ")[-1].strip().splitlines()[0]

@@ -32,7 +32,12 @@ class InBatchLoss(nn.Module):
     def temperature(self) -> torch.Tensor:
         if not self.learned:
             return torch.tensor(self.settings.temperature, dtype=torch.float64)
-        return self.log_temperature.exp().clamp(min=LOWEST_TEMPERATURE)
+        return self.log_temperature.exp()
+
+    @torch.no_grad()
+    def limit_temperature(self) -> None:
+        """After each update: the parameter itself is held, so that it can come back."""
+        self.log_temperature.clamp_(min=math.log(LOWEST_TEMPERATURE))
 
     def forward(
         self,

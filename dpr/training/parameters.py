@@ -20,6 +20,8 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
+            if isinstance(getattr(module, "attention_dropout", None), float):
+                module.attention_dropout = settings.dropout  # where attention is one function
     for part in _parts(encoder):
         if settings.freeze_embeddings:
             part.backbone.get_input_embeddings().requires_grad_(False)

@@ -71,6 +71,13 @@ class Trainer:
     def __post_init__(self) -> None:
         settings = self.settings
         self.max_steps = settings.max_steps
+        if self.max_steps:
+            _ = self.pairs.steps_per_epoch  # too few pairs are an error before the work begins
+        if max(settings.matryoshka, default=0) >= self.encoder.dimension:
+            raise InputError(
+                f"params.yaml: train.matryoshka: {settings.matryoshka} must be below the encoder's "
+                f"{self.encoder.dimension} dimensions, which are always trained"
+            )
         if self.max_steps is None:
             per_epoch = self.pairs.steps_per_epoch / settings.accumulate
             self.max_steps = max(1, round(settings.epochs * per_epoch))
@@ -156,6 +163,8 @@ class Trainer:
                 "lengthen the warm-up, raise train.temperature or use train.precision fp32"
             )
         self.optimizer.step()
+        if settings.temperature_lr is not None:
+            self.loss.limit_temperature()
         return Step(number, loss, settings.lr * share, norm, temperature)
 
     def _gradients(self, batch: Batch) -> float:
@@ -237,6 +246,13 @@ class Trainer:
     def _take_up(self) -> History | None:
         """The history of a killed run, with everything else as it was; None without one."""
         saved = self.state_file and state.load(self.state_file)
+        steps = len(saved.numbers["steps"]) if saved else 0
+        (first_has,) = self.world.from_first((float(steps),), self.encoder.device)
+        if steps != first_has:
+            raise InputError(
+                f"{self.state_file}: the first process goes on after step {first_has:.0f}, this "
+                f"machine has {steps}: share .scratch between the machines, or remove it on all"
+            )
         if not saved:
             return None
         state.set_weights(self.encoder, saved.part("weights"))
