@@ -3,8 +3,8 @@
     python -m benchmarks.indexes --count 1000000 --dimension 128
 
 Every kind is built in a process of its own; its peak memory is what it takes above the same process
-before, and `peak / size` holds that against the index's own file (search: the same, to the end). Times are for this machine only;
-`search / flat` is the ratio to exact search in the same run.
+before, and `peak / size` holds that against the index's own file; `search peak` is the same to the
+end. Times are for this machine only; `search / flat` is the ratio to exact search in the same run.
 """
 
 import argparse

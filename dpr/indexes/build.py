@@ -5,13 +5,13 @@ taken before the first is added, since a growing index would for a moment be the
 """
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import faiss
 import numpy as np
 from tqdm import tqdm
 
+from dpr.collections.ids import IdSet
 from dpr.embeddings import Embeddings
 from dpr.errors import InputError
 from dpr.files import sha256
@@ -45,8 +45,11 @@ def build(
     path = getattr(embeddings.vectors, "filename", None)
     if path is not None and sha256(path) != embeddings.manifest["sha256"]:
         raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
-    if len(set(embeddings.ids)) < count:
-        twice = next(i for i, n in Counter(embeddings.ids).items() if n > 1)
+    seen = IdSet()
+    for identifier in embeddings.ids:
+        seen.add(identifier)
+    if len(repeated := seen.repeated()):
+        twice = next(identifier for identifier in embeddings.ids if identifier in repeated)
         raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     chosen = plan(options, similarity, count, options.dimension or whole)

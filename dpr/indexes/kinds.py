@@ -8,7 +8,7 @@
 - ivfpq: the same of what is left of a vector after its cell's centroid.
 - lsh: `lsh_bits` signs of random projections; a score is minus the number of bits that differ.
 
-Any other kind is taken for a FAISS factory string, such as `OPQ48,IVF256,PQ48`.
+Any other kind is taken for a FAISS factory string, such as `OPQ96,IVF256,PQ96`.
 
 Defaults: `nlist` is 4 sqrt(N) as FAISS advises, or fewer where a cell would have less than 39
 vectors to train on; `nprobe` an eighth of the cells; `ef_search` twice the passages asked for;
