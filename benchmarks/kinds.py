@@ -1,10 +1,11 @@
 """What each kind of index misses, on the collection and with the trained encoder of this checkout.
 
-    python -m benchmarks.kinds
+    python -m benchmarks.kinds                  # all, or: --kinds flat ivf hnsw
 
 The same audit as the stage's, for every kind in turn with the default settings: `dvc repro` first.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -19,10 +20,13 @@ from dpr.indexes.kinds import KINDS
 from dpr.queries import embed_queries
 from dpr.settings import load_settings
 
-OTHERS = ("OPQ96,IVF256,PQ96", "IVF256,SQ8", "HNSW32,SQ8")
+OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
+    chosen = parser.parse_args().kinds
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
@@ -32,8 +36,8 @@ def main() -> None:
     texts = [queries[query_id].text for query_id in qrels]
     vectors = embed_queries(encoder, texts, settings.encode)
     rows = []
-    choices = [(kind, "float32") for kind in (*KINDS, *OTHERS)]
-    choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw")]
+    choices = [(kind, "float32") for kind in chosen]
+    choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]
     with tempfile.TemporaryDirectory() as name:
         for kind, storage in choices:
             options = settings.index.model_copy(update={"kind": kind, "storage": storage})

@@ -11,7 +11,7 @@
 Any other kind is taken for a FAISS factory string, such as `OPQ96,IVF256,PQ96`.
 
 Defaults: `nlist` is 4 sqrt(N) as FAISS advises, or fewer where a cell would have less than 39
-vectors to train on; `nprobe` an eighth of the cells; `ef_search` twice the passages asked for;
+vectors to train on; `nprobe` a quarter of the cells; `ef_search` twice the passages asked for;
 `pq_bytes` a byte for 4 dimensions, or more where these do not part them evenly; `lsh_bits` two a
 dimension.
 """
@@ -117,7 +117,7 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
 
 
 def default_nprobe(nlist: int) -> int:
-    return max(1, math.ceil(nlist / 8))
+    return max(1, math.ceil(nlist / 4))
 
 
 def default_ef_search(top_k: int) -> int:
