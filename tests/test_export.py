@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import PARAMS
-from test_indexes import build_and_open, make_embeddings
+from index_helpers import build_and_open, make_embeddings
 
 from dpr import lucene
 from dpr.errors import InputError

@@ -1,0 +1,50 @@
+"""What the tests of indexes share: vectors in clusters, a built index, NumPy's own ranking."""
+
+import numpy as np
+from helpers import PARAMS
+
+from dpr.embeddings import Embeddings
+from dpr.indexes.artifact import Index, save
+from dpr.indexes.build import build
+from dpr.similarity import SIMILARITIES
+
+
+def options(**changes):
+    return PARAMS.index.model_copy(update=changes)
+
+
+def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=0):
+    """Vectors in clusters, of lengths between a half and two."""
+    rng = np.random.default_rng(seed)
+    centers = np.random.default_rng(9).normal(size=(20, dimension))
+    vectors = centers[rng.integers(20, size=count)] + 0.5 * rng.normal(size=(count, dimension))
+    vectors *= rng.uniform(0.5, 2, (count, 1))
+    if SIMILARITIES[similarity].normalize:
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    manifest = {"similarity": similarity, "sha256": "e", "encoder": {"sha256": "m"}}
+    return Embeddings(vectors.astype(dtype), [f"d{i}" for i in range(count)], manifest)
+
+
+def build_and_open(embeddings, folder, seed=0, **changes):
+    chosen = options(**changes)
+    save(*build(embeddings, chosen, seed), embeddings, chosen, folder)
+    return Index.open(folder)
+
+
+def brute_force(similarity, query, passages):
+    if similarity == "l2":
+        return -((passages - query) ** 2).sum(1)
+    return -np.abs(passages - query).sum(1) if similarity == "l1" else passages @ query
+
+
+def assert_exact(found, embeddings, queries, similarity, depth=20):
+    passages = embeddings.vectors.astype(np.float64)
+    for number, query in enumerate(queries.astype(np.float64)):
+        scores = brute_force(similarity, query, passages)
+        best = np.argsort(-scores)[:depth]
+        assert list(found[str(number)]) == [f"d{i}" for i in best]
+        np.testing.assert_allclose(list(found[str(number)].values()), scores[best], rtol=1e-3)
+
+
+def ids(count):
+    return [str(i) for i in range(count)]
