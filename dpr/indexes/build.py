@@ -22,7 +22,7 @@ from dpr.similarity import SIMILARITIES
 
 CHUNK = 16_384  # vectors read and added at a time
 LEAST_SAMPLE = 65_536  # vectors to train on, which bounds of sq8 want too
-PER_CENTROID = 64  # vectors to train each centroid on: FAISS advises 39 to 256
+SAMPLED_PER_CENTROID = 64  # vectors to train each centroid on: FAISS advises 39 to 256
 
 
 def build(
@@ -108,7 +108,7 @@ def _check(embeddings: Embeddings, dimension: int | None) -> float:
 
 def _sample(count: int, chosen: Plan, options: IndexSettings, seed: int) -> np.ndarray:
     """Row numbers to train on, in order."""
-    wanted = options.train_sample or max(LEAST_SAMPLE, PER_CENTROID * chosen.trains)
+    wanted = options.train_sample or max(LEAST_SAMPLE, SAMPLED_PER_CENTROID * chosen.trains)
     if wanted >= count:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))

@@ -27,7 +27,7 @@ from dpr.settings import IndexSettings
 from dpr.similarity import Similarity
 
 KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
-PER_CENTROID = 39  # vectors, at least, that FAISS's k-means wants
+LEAST_PER_CENTROID = 39  # vectors, at least, that FAISS's k-means wants
 PQ_CENTROIDS = 256
 # On raw inner products these compare by distance or angle what has neither; see dpr.indexes.dot.
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
@@ -130,16 +130,16 @@ def _divisors(number: int, most: int) -> list[int]:
 
 def _nlist(options: IndexSettings, count: int, notes: list[str]) -> int:
     if options.nlist is None:
-        return max(1, min(round(4 * math.sqrt(count)), count // PER_CENTROID))
+        return max(1, min(round(4 * math.sqrt(count)), count // LEAST_PER_CENTROID))
     if options.nlist > count:
         raise InputError(
             f"params.yaml: index.nlist: {options.nlist} cells, but there are only {count} "
             "passages; lower it, or leave it null"
         )
-    if options.nlist * PER_CENTROID > count:
+    if options.nlist * LEAST_PER_CENTROID > count:
         notes.append(
             f"index.nlist: {options.nlist} cells have {count / options.nlist:.0f} vectors each to "
-            f"train on; FAISS advises {PER_CENTROID} or more"
+            f"train on; FAISS advises {LEAST_PER_CENTROID} or more"
         )
     return options.nlist
 

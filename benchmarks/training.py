@@ -1,0 +1,180 @@
+"""Training speed beside sentence-transformers' trainer: same encoder, pairs, batch size, precision.
+
+    python -m benchmarks.training                                   # plain in-batch negatives
+    python -m benchmarks.training --batch-size 256 --chunk-size 32  # cached gradients
+    python -m benchmarks.training --batch-size 1024 --chunk-size 128 --precision bf16   # on a GPU
+
+`dvc repro prepare init mine` first. Each trainer runs in a process of its own, as it comes, in
+turns; the first steps are not counted, and neither is loading. Ours has tokenized the texts before,
+theirs does as it goes: that is part of either. Tokens are those of the texts, without padding.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from dpr import checkpoint, report, runtime
+from dpr.collections import beir
+from dpr.settings import load_settings
+from dpr.training.pairs import PairSet
+from dpr.training.trainer import Trainer
+from dpr.training.validation import Validation
+
+TRAINING, ENCODER, NEGATIVES = "data/training", "data/encoders/zero_shot", Path("data/negatives")
+WARM_UP = 3  # steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--chunk-size", type=int, help="texts in a forward pass; left out: all")
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", choices=TRAINERS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(TRAINERS[arguments.one](arguments)))
+        return
+    command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--one"]
+    found = {name: [] for name in TRAINERS}
+    for _ in range(arguments.rounds):
+        for name in TRAINERS:
+            done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True)
+            found[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, found[name][-1], file=sys.stderr)
+    medians = {
+        name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+    theirs = medians["sentence-transformers"]["tokens_per_second"]
+    print(
+        report.table(
+            ["trainer", "pairs a second", "tokens a second", "ratio", "peak MiB on the GPU"],
+            [
+                [
+                    name,
+                    f"{median['pairs_per_second']:,.1f}",
+                    f"{median['tokens_per_second']:,.0f}",
+                    f"{median['tokens_per_second'] / theirs:.2f}",
+                    f"{median['peak'] / 2**20:,.0f}" if median["peak"] else "-",
+                ]
+                for name, median in medians.items()
+            ],
+        )
+    )
+
+
+def ours(arguments: argparse.Namespace) -> dict[str, float]:
+    settings = load_settings("params.yaml")
+    runtime.set_up(settings.threads, settings.seed)
+    trainer = prepared(arguments)
+    batches = trainer.pairs.batches(settings.seed)
+    for number in range(1, WARM_UP + 1):
+        trainer.step(number, [next(batches)])
+    started = now()
+    for number in range(WARM_UP + 1, WARM_UP + arguments.steps + 1):
+        trainer.step(number, [next(batches)])
+    return rates(now() - started, arguments, trainer.pairs)
+
+
+def theirs(arguments: argparse.Namespace) -> dict[str, float]:
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer import losses
+    from transformers import TrainerCallback
+
+    settings = load_settings("params.yaml")
+    torch.set_num_threads(settings.threads)
+    model = SentenceTransformer(ENCODER)
+    model.max_seq_length = settings.train.passage_max_length
+    pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)
+    passages = {p.id: p.contents(settings.data.separator) for p in beir.read_corpus(TRAINING)}
+    texts = {
+        "anchor": [queries[pair.query_id].text for pair in pairs],
+        "positive": [passages[pair.passage_id] for pair in pairs],
+    }
+    scale = 1 / settings.train.temperature
+    if arguments.chunk_size:
+        loss = losses.CachedMultipleNegativesRankingLoss(
+            model, scale=scale, mini_batch_size=arguments.chunk_size
+        )
+    else:
+        loss = losses.MultipleNegativesRankingLoss(model, scale=scale)
+
+    class Clock(TrainerCallback):
+        started = 0.0
+
+        def on_step_begin(self, arguments, state, control, **others):
+            if state.global_step == WARM_UP:
+                self.started = now()
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        options = SentenceTransformerTrainingArguments(
+            folder,
+            max_steps=WARM_UP + arguments.steps,
+            per_device_train_batch_size=arguments.batch_size,
+            bf16=arguments.precision == "bf16",
+            learning_rate=settings.train.lr,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        dataset = Dataset.from_dict(texts)
+        trainer = SentenceTransformerTrainer(
+            model, options, train_dataset=dataset, loss=loss, callbacks=[clock]
+        )
+        trainer.train()
+    return rates(now() - clock.started, arguments, prepared(arguments).pairs)
+
+
+TRAINERS = {"this trainer": ours, "sentence-transformers": theirs}
+
+
+def prepared(arguments: argparse.Namespace) -> Trainer:
+    """Our trainer, with the parameters of this checkout but for those of the comparison."""
+    settings = load_settings("params.yaml")
+    changes = {key: getattr(arguments, key) for key in ("batch_size", "chunk_size", "precision")}
+    changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "queries_per_passage": None}
+    options = settings.train.model_copy(update=changes)
+    encoder = checkpoint.load(ENCODER).to(runtime.device())
+    pairs = beir.read_pairs(NEGATIVES)
+    found = PairSet.read(Path(TRAINING), pairs, encoder, settings.data.separator, options)
+    return Trainer(encoder, found, lambda *_: Validation(0, 0.0, 0.0), options, settings.seed)
+
+
+def rates(seconds: float, arguments: argparse.Namespace, pairs: PairSet) -> dict[str, float]:
+    """Of `seconds` for the counted steps; a batch holds the mean tokens of all pairs."""
+    tokens = [
+        len(pairs.queries[pair.query_id]) + len(pairs.passages[pair.passage_id])
+        for pair in pairs.pairs
+    ]
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    a_second = arguments.steps * arguments.batch_size / seconds
+    return {
+        "pairs_per_second": a_second,
+        "tokens_per_second": a_second * statistics.fmean(tokens),
+        "peak": peak,
+    }
+
+
+def now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+if __name__ == "__main__":
+    main()
