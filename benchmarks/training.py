@@ -147,7 +147,7 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     """Our trainer, with the parameters of this checkout but for those of the comparison."""
     settings = load_settings("params.yaml")
     changes = {key: getattr(arguments, key) for key in ("batch_size", "chunk_size", "precision")}
-    changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "queries_per_passage": None}
+    changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "group_by": None}
     options = settings.train.model_copy(update=changes)
     encoder = checkpoint.load(ENCODER).to(runtime.device())
     pairs = beir.read_pairs(NEGATIVES)

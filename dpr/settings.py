@@ -98,7 +98,8 @@ class TrainSettings(Group):
     max_steps: Annotated[int, Field(ge=0)] | None
     epochs: Annotated[float, Field(gt=0)] | None
     batch_size: Annotated[int, Field(ge=2)]
-    queries_per_passage: Count | None
+    group_by: Literal["query", "passage"] | None
+    pairs_per_group: Count
     hard_negatives: Annotated[int, Field(ge=0)]
     chunk_size: Count | None
     accumulate: Count
@@ -132,6 +133,8 @@ class TrainSettings(Group):
     def _consistent(self) -> "TrainSettings":
         if (self.max_steps is None) == (self.epochs is None):
             raise ValueError("give one of max_steps and epochs, and null for the other")
+        if self.pairs_per_group > 1 and self.group_by is None:
+            raise ValueError("pairs_per_group is of group_by: set that to query or passage")
         if self.overfit_one_batch and self.max_steps == 0:
             raise ValueError("overfit_one_batch needs max_steps above 0")
         if self.lora_rank and self.initial_share:

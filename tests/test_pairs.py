@@ -1,6 +1,7 @@
 """Batches of training pairs."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_queries_of_a_passage_are_drawn_together(read):
     """Three passages with one, two and four queries; two passages a batch, two queries each."""
     wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
     listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
-    pairs = read(listed, batch_size=2, queries_per_passage=2)
+    pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
     assert pairs.steps_per_epoch == 1
     drawn = set()
     for batch in itertools.islice(pairs.batches(seed=0), 60):
@@ -92,6 +93,21 @@ def test_queries_of_a_passage_are_drawn_together(read):
             drawn.add((passage_id, *queries))
     assert {len(d) for d in drawn if d[0] == "d02"} == {3}
     assert len({d for d in drawn if d[0] == "d02"}) == 6  # every two of four
+
+
+def test_each_query_is_drawn_alike_however_many_passages_it_has(read):
+    """Of 3 queries with 1, 2 and 4 passages each epoch has each once, with one passage."""
+    wanted = {"q0": ["d00"], "q1": ["d01", "d02"], "q2": ["d10", "d11", "d12", "d13"]}
+    listed = [Pair(q, p) for q, passages in wanted.items() for p in passages]
+    pairs = read(listed, batch_size=3, group_by="query")
+    drawn = {query_id: Counter() for query_id in wanted}
+    for batch in itertools.islice(pairs.batches(seed=0), 200):
+        assert sorted(batch.query_ids) == ["q0", "q1", "q2"]
+        assert len(batch.pairs) == 3
+        for row, column in batch.pairs.tolist():
+            drawn[batch.query_ids[row]][batch.passage_ids[column]] += 1
+    assert {query_id: sorted(counts) for query_id, counts in drawn.items()} == wanted
+    assert all(30 < count < 70 for count in drawn["q2"].values())
 
 
 @pytest.mark.parametrize(("count", "columns"), [(0, 1), (1, 2), (2, 3), (9, 4)])
@@ -111,5 +127,7 @@ def test_so_many_hard_negatives_are_drawn(read, count, columns):
 def test_bad_pairs(read):
     with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
         next(read(batch_size=64).batches(seed=0))
+    with pytest.raises(InputError, match=r"only \d training queries"):
+        next(read(batch_size=64, group_by="query").batches(seed=0))
     with pytest.raises(InputError, match=r"pair 2: query 'q0' or one of the passages \['d99'\]"):
         read([Pair("q0", "d00"), Pair("q0", "d99")])

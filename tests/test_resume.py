@@ -13,7 +13,7 @@ RECIPES = {
         "accumulate": 2,
         "chunk_size": 2,
         "temperature_lr": 0.01,
-        "queries_per_passage": 1,
+        "group_by": "passage",
         "schedule": "cosine_restarts",
         "cycles": 2,
     },

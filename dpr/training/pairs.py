@@ -14,6 +14,8 @@ from dpr.errors import InputError
 from dpr.measures import Qrels
 from dpr.settings import TrainSettings
 
+GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # what a batch is made of
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -108,16 +110,17 @@ class PairSet:
         if not count:
             raise InputError(
                 f"params.yaml: train.batch_size is {self.settings.batch_size}, but there are only "
-                f"{len(self._groups())} training pairs (or passages, by queries_per_passage)"
+                f"{len(self._groups())} training {GROUPS[self.settings.group_by]}"
             )
         return count
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Batches without end, each epoch in a new order.
 
-        A batch has `batch_size` pairs or, with `queries_per_passage`, as many passages, each with
-        so many of its queries, drawn anew each time: what a passage costs to encode then trains
-        several queries. `hard_negatives` of each pair's negatives are drawn to go with it.
+        A batch has `batch_size` pairs or, with `group_by`, as many queries or passages, each with
+        up to `pairs_per_group` of its pairs, drawn anew each time. So every query counts alike,
+        however many passages it has; or what a passage costs to encode trains several queries.
+        `hard_negatives` of each pair's negatives are drawn to go with it.
 
         The short batch at the end of an epoch is dropped: with fewer negatives its loss is of
         another scale.
@@ -129,7 +132,7 @@ class PairSet:
                 chosen = [
                     self.pairs[i]
                     for group in order[start : start + size]
-                    for i in _draw(groups[group], self.settings.queries_per_passage, rng)
+                    for i in _draw(groups[group], self.settings.pairs_per_group, rng)
                 ]
                 yield Batch.of([self._with_negatives(pair, rng) for pair in chosen], self.qrels)
 
@@ -139,12 +142,13 @@ class PairSet:
 
     def _groups(self) -> list[list[int]]:
         """Positions of the pairs that are drawn together."""
-        if self.settings.queries_per_passage is None:
+        by = self.settings.group_by
+        if by is None:
             return [[i] for i in range(len(self.pairs))]
-        of_passage: dict[str, list[int]] = {}
+        groups: dict[str, list[int]] = {}
         for i, pair in enumerate(self.pairs):
-            of_passage.setdefault(pair.passage_id, []).append(i)
-        return list(of_passage.values())
+            groups.setdefault(pair.query_id if by == "query" else pair.passage_id, []).append(i)
+        return list(groups.values())
 
 
 def _draw(items, count: int | None, rng: np.random.Generator) -> list:
