@@ -34,7 +34,7 @@ def main() -> None:
 
     separator, options = settings.data.separator, settings.train
     pairs = PairSet.read(TRAINING, beir.read_pairs(NEGATIVES), encoder, separator, options)
-    validator = Validator(TRAINING, encoder, separator, options, settings.seed)
+    validator = Validator(TRAINING, encoder, separator, options)
     inputs = {
         "files": scratch.fingerprint([ENCODER, TRAINING, NEGATIVES]),
         "settings": [settings.seed, separator, options.model_dump(), world.size],
@@ -45,6 +45,7 @@ def main() -> None:
     trainer = Trainer(encoder, pairs, validator.validate, options, settings.seed, world, state_file)
     # An experiment beside this one may train the same; the first process holds it off for all.
     with FileLock(state_file.with_suffix(".lock")) if world.is_first else nullcontext():
+        world.from_first((0.0,), encoder.device)  # the others wait until the first holds it
         history = trainer.run()
         if world.is_first:
             write_results(trainer, history)

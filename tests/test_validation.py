@@ -30,7 +30,7 @@ def test_no_more_topics_than_half_the_pool_holds():
 
 def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
     encoder = make_encoder()
-    validator = Validator(collection, encoder, ". ", settings(valid_passages=60), seed=0)
+    validator = Validator(collection, encoder, ". ", settings(valid_passages=60))
     result = validator.validate(encoder, step=7)
     passages = list(beir.read_corpus(collection))
     vectors = encoder.embed(
@@ -55,7 +55,7 @@ def test_the_validation_loss_is_that_of_its_pairs(make_encoder, collection):
     """Every pair of best grade in one batch: the softmax over its passages written out."""
     encoder = make_encoder()
     chosen = settings(valid_passages=60, batch_size=50, temperature=0.1)
-    validator = Validator(collection, encoder, ". ", chosen, seed=0)
+    validator = Validator(collection, encoder, ". ", chosen)
     (batch,) = validator.batches
     qrels = beir.read_qrels(collection, "valid")
     best = {(q, p) for q, grades in qrels.items() for p, grade in grades.items() if grade == 2}

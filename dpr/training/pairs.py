@@ -151,9 +151,9 @@ class PairSet:
         return list(groups.values())
 
 
-def _draw(items, count: int | None, rng: np.random.Generator) -> list:
+def _draw(items, count: int, rng: np.random.Generator) -> list:
     """`count` of the items, all where there are no more, in their order."""
-    if count is None or len(items) <= count:
+    if len(items) <= count:
         return list(items)
     return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
 

@@ -2,7 +2,7 @@
 
 Ranking the whole collection would take longer than the training. The pool holds judged passages
 of every validation topic, filled up with passages drawn by seed; nDCG@10 over it is higher than
-over the collection, and good for comparing steps and experiments.
+over the collection, and good for comparing steps, and experiments of the same training data.
 """
 
 import random
@@ -24,6 +24,7 @@ from dpr.training.loss import in_batch_loss
 from dpr.training.pairs import Batch
 
 BATCH_TOKENS = 8192
+SEED = 42  # of the pool: trainings with other seeds are scored on the same one
 
 
 class Validation(NamedTuple):
@@ -38,7 +39,8 @@ class Validator:
     Args:
         folder: in BEIR layout, with qrels/valid.tsv.
         settings: `valid_passages` is the size of the pool; batch size and temperature, before it
-            is learned, are those of the training, so that the two losses compare.
+            is learned, are those of the training. Where that draws pairs one by one the two losses
+            compare; pairs of validation topics are never drawn by query.
     Raises:
         InputError: when there is no topic with a relevant passage.
     """
@@ -49,7 +51,6 @@ class Validator:
         encoder: DualEncoder,
         separator: str,
         settings: TrainSettings,
-        seed: int,
     ):
         passage_ids = [p.id for p in beir.read_corpus(folder)]
         there = set(passage_ids)
@@ -57,18 +58,18 @@ class Validator:
             query_id: {p: grade for p, grade in grades.items() if p in there}
             for query_id, grades in beir.read_qrels(folder, "valid").items()
         }
-        qrels = sample_topics(judged, settings.valid_passages // 2, seed)
+        qrels = sample_topics(judged, settings.valid_passages // 2, SEED)
         if not qrels:
             raise InputError(f"{folder}/qrels/valid.tsv: no relevant passage; nothing to validate")
         queries = beir.read_queries(folder)
-        pool = draw_pool(qrels, passage_ids, settings.valid_passages, seed)
+        pool = draw_pool(qrels, passage_ids, settings.valid_passages, SEED)
         inside = set(pool)
         self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
         self.query_ids, self.passage_ids = list(qrels), pool
         self.queries = encoder.tokenize([queries[q].text for q in qrels], "query")
         texts = {p.id: p.contents(separator) for p in beir.read_corpus(folder) if p.id in inside}
         self.passages = encoder.tokenize([texts[p] for p in pool], "passage")
-        pairs = _best_pairs(self.qrels, seed)
+        pairs = _best_pairs(self.qrels, SEED)
         size = min(settings.batch_size, len(pairs))
         self.batches = [Batch.of(part, self.qrels) for part in _full_batches(pairs, size)]
         self.temperature = settings.temperature
