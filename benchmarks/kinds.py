@@ -2,7 +2,8 @@
 
     python -m benchmarks.kinds                  # all, or: --kinds flat ivf hnsw
 
-The same audit as the stage's, for every kind in turn with the default settings: `dvc repro` first.
+The same audit as the stage's, for every kind in turn, each with what params.yaml says else:
+`dvc repro` first.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main() -> None:
     embeddings = Embeddings.open("data/embeddings/dense")
     texts = [queries[query_id].text for query_id in qrels]
     vectors = embed_queries(encoder, texts, settings.encode)
-    rows = []
+    rows, search = [], settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]
     choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]
     with tempfile.TemporaryDirectory() as name:
@@ -50,7 +51,7 @@ def main() -> None:
                 vectors,
                 qrels,
                 folder,
-                settings.search,
+                search,
             )
             half = f"{kind}, float16" if storage == "float16" else kind
             metrics = found.metrics

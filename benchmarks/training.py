@@ -6,7 +6,8 @@
 
 `dvc repro prepare init mine` first. Each trainer runs in a process of its own, as it comes, in
 turns; the first steps are not counted, and neither is loading. Ours has tokenized the texts before,
-theirs does as it goes: that is part of either. Tokens are those of the texts, without padding.
+theirs does as it goes: that is part of either. So is that ours encodes a text once that two pairs
+of a batch share; tokens are those of both pairs, without padding.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
     settings = load_settings("params.yaml")
     torch.set_num_threads(settings.threads)
     model = SentenceTransformer(ENCODER)
-    model.max_seq_length = settings.train.passage_max_length
+    model.max_seq_length = settings.train.passage_max_length or settings.model.passage_max_length
     pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)
     passages = {p.id: p.contents(settings.data.separator) for p in beir.read_corpus(TRAINING)}
     texts = {
@@ -148,6 +149,7 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     settings = load_settings("params.yaml")
     changes = {key: getattr(arguments, key) for key in ("batch_size", "chunk_size", "precision")}
     changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "group_by": None}
+    changes |= {"pairs_per_group": 1, "dropout": None}  # that of the checkpoint, as theirs
     options = settings.train.model_copy(update=changes)
     encoder = checkpoint.load(ENCODER).to(runtime.device())
     pairs = beir.read_pairs(NEGATIVES)

@@ -77,4 +77,7 @@ def write_ids(path: Path, ids: Iterable[str]) -> None:
 
 
 def read_ids(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that makes it") from None

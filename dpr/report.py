@@ -103,12 +103,19 @@ def experiments_table(experiments: dict[str, Experiment]) -> str:
     rows = (
         [
             name,
-            *(str(e.parameters.get(key, "-")) for key in varied),
+            *(_parameter(e.parameters.get(key, "-")) for key in varied),
             *("-" if math.isnan(value) else f"{value:.4f}" for value in (e.valid, e.test)),
         ]
         for name, e in order
     )
     return table(["experiment", *varied, "validation nDCG@10", "test nDCG@10"], rows)
+
+
+def _parameter(value: Any) -> str:
+    """As in params.yaml: DVC's table makes floats of whole numbers, and none of null."""
+    if value is None or value != value:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _interval(value: dict[str, float]) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dpr.errors import InputError
 
-COSTS = Path(".scratch/costs.jsonl")  # untracked: a time in an output would dirty dvc.lock
+# Untracked: a time in an output would dirty dvc.lock. (DVC_ROOT: a queued one runs in a copy.)
+COSTS = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "costs.jsonl"
 
 
 def run(main: Callable[..., None], *arguments: str, record: bool = True) -> None:

@@ -39,6 +39,8 @@ def by_topic(qrels: measures.Qrels, side: str, system: str, measure: str) -> dic
         raise InputError(
             f"{side}: no topic of its run is judged in data/collection; was it another collection?"
         )
+    if missing := len(qrels.keys() - found.keys()):
+        print(f"{side}: {missing} judged topics are not in its run: each counts as 0\n")
     return measures.by_topic(qrels, found, [measure])[measure]
 
 

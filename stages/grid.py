@@ -1,4 +1,4 @@
-"""All experiments in one table, best validation nDCG@10 first. No stage: it makes nothing.
+"""All experiments of this commit, best validation nDCG@10 first. No stage: it makes nothing.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
@@ -42,11 +42,14 @@ def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def figure(row: dict[str, Any], name: str) -> float:
-    """A metric of an experiment, NaN where it has none; DVC puts a file before a name of two."""
-    for key, value in row.items():
-        if key == name or key.endswith(f":{name}"):
-            return math.nan if value is None else value
-    return math.nan
+    """A metric of an experiment, NaN where it has none; DVC puts a file before a name of two.
+
+    One that failed, waits or runs shows the files of the commit it began from: not its own.
+    """
+    if row.get("State") not in (None, "Success"):
+        return math.nan
+    values = (row[key] for key in row if key == name or key.endswith(f":{name}"))
+    return next((value for value in values if isinstance(value, float)), math.nan)
 
 
 if __name__ == "__main__":

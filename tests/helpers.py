@@ -33,7 +33,7 @@ def train(name, out, **changes):
 
 def settings(**changes):
     small = {"batch_size": 6, "max_steps": 12, "eval_every": 4, "precision": "fp32", "lr": 1e-3}
-    small |= {"initial_share": 0.0}
+    small |= {"initial_share": 0.0, "group_by": None}
     return PARAMS.train.model_copy(update=small | changes)
 
 

@@ -1,8 +1,11 @@
+import math
+
 import pytest
 
 from dpr import comparison, curves, report
 from dpr.errors import InputError
 from dpr.significance import compare
+from stages import grid
 
 RESULTS = {
     "bm25": {"AP": {"1": 0.1, "2": 0.2, "3": 0.3}},
@@ -73,15 +76,34 @@ def test_experiments_come_best_first_with_the_parameters_that_differ():
     same = {"train.batch_size": 64, "seed": 42}
     table = report.experiments_table(
         {
-            "low": report.Experiment(same | {"train.lr": 1e-5}, 0.5, 0.31),
-            "queued": report.Experiment(same | {"train.lr": 9e-5}, float("nan"), float("nan")),
-            "high": report.Experiment(same | {"train.lr": 5e-5}, 0.6, float("nan")),
+            "low": report.Experiment(same | {"train.lr": 1e-5, "n": 64.0}, 0.5, 0.31),
+            "queued": report.Experiment(
+                same | {"train.lr": 9e-5, "n": None}, float("nan"), float("nan")
+            ),
+            "high": report.Experiment(same | {"train.lr": 5e-5, "n": 32}, 0.6, float("nan")),
         }
     )
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
-    assert cells[0] == ["experiment", "train.lr", "validation nDCG@10", "test nDCG@10"]
+    assert cells[0] == ["experiment", "train.lr", "n", "validation nDCG@10", "test nDCG@10"]
     assert cells[2:] == [
-        ["high", "5e-05", "0.6000", "-"],
-        ["low", "1e-05", "0.5000", "0.3100"],
-        ["queued", "9e-05", "-", "-"],
+        ["high", "5e-05", "32", "0.6000", "-"],
+        ["low", "1e-05", "64", "0.5000", "0.3100"],
+        ["queued", "9e-05", "null", "-", "-"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"best.nDCG@10": 0.65, "State": None}, 0.65),
+        ({"metrics/train.json:best.nDCG@10": 0.65, "State": "Success"}, 0.65),
+        ({"best.nDCG@10": 0.65, "State": "Failed"}, None),  # the figures of where it began
+        ({"best.nDCG@10": 0.65, "State": "Running"}, None),
+        ({"best.nDCG@10": "!", "State": None}, None),  # DVC's mark for a file that is not there
+        ({"best.nDCG@10": None}, None),
+        ({"dense.nDCG@10": 0.43}, None),
+    ],
+)
+def test_the_figure_of_an_experiment_is_its_own_or_none(row, expected):
+    found = grid.figure(row, grid.VALID)
+    assert found == expected or (expected is None and math.isnan(found))

@@ -35,6 +35,19 @@ def test_pyserini_finds_the_same_with_the_same_scores(tmp_path, faiss_searcher, 
         np.testing.assert_allclose(-theirs if similarity == "l2" else theirs, best, rtol=1e-5)
 
 
+def test_an_export_replaces_an_export_and_nothing_else(tmp_path):
+    index = build_and_open(make_embeddings("cosine"), tmp_path / "index")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/thesis.txt").write_text("years of work")
+    for taken in (tmp_path / "own", tmp_path / "own/thesis.txt"):
+        with pytest.raises(InputError, match="holds other things than an export"):
+            to_pyserini(index, taken, PARAMS.search)
+    assert (tmp_path / "own/thesis.txt").read_text() == "years of work"
+    for _ in range(2):
+        to_pyserini(index, tmp_path / "exported", PARAMS.search)
+    assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == ["docid", "index"]
+
+
 @pytest.mark.parametrize(
     ("similarity", "changes", "message"),
     [

@@ -72,11 +72,14 @@ def test_a_default_that_does_not_part_the_dimensions_gives_way():
     chosen = kinds.plan(options(kind="pq"), SIMILARITIES["l2"], 1000, 50)
     assert chosen.factory == "PQ10x8"
     chosen = kinds.plan(options(kind="ivfpq", nlist=9), SIMILARITIES["dot"], 1000, 384)
-    assert (chosen.factory, chosen.width) == ("IVF9,PQ77x8", 385)
+    assert (chosen.factory, chosen.width) == ("IVF9,PQ97x8", 388)
 
 
 def test_other_ids_or_vectors_than_the_manifest_says_are_refused(tmp_path):
     build_and_open(make_embeddings("dot"), tmp_path / "i")
+    (tmp_path / "i/ids.txt").unlink()
+    with pytest.raises(InputError, match=r"ids\.txt: no such file"):
+        Index.open(tmp_path / "i")
     (tmp_path / "i/ids.txt").write_text("".join(f"d{i}\n" for i in reversed(range(500))))
     with pytest.raises(InputError, match=r"ids\.txt: not the ids of its manifest"):
         Index.open(tmp_path / "i")

@@ -120,6 +120,15 @@ def test_default_cells_by_corpus_size(count, nlist):
     assert made.factory == f"IVF{nlist},Flat"
 
 
+@pytest.mark.parametrize(("dimension", "parts"), [(768, 193), (384, 97), (100, 26), (7, 2)])
+def test_dot_as_distances_has_the_codes_of_its_dimension(dimension, parts):
+    """One more component makes 769 of 768 dimensions, a prime: zeros let it be parted."""
+    made = kinds.plan(options(kind="ivfpq", nlist=64), SIMILARITIES["dot"], 10_000, dimension)
+    assert made.factory == f"IVF64,PQ{parts}x8"
+    assert made.width % parts == 0
+    assert made.width == 4 * parts
+
+
 def test_settings_are_those_of_the_index():
     def made(**changes):
         chosen = options(**changes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dpr.collections import beir, medline, medline_2021, writer
+from dpr.collections import beir, door, medline, medline_2021, writer
 from dpr.collections.mesh import Heading, Term
 from dpr.errors import InputError
 from dpr.files import sha256
@@ -142,3 +142,10 @@ def test_2021_as_a_collection_and_as_training_data(tmp_path):
     assert not any(text.endswith("?") for text in texts)
     for pair in beir.read_pairs(tmp_path / "t")[:100]:
         assert pair.query_id == f"title-{pair.passage_id}"
+
+
+@pytest.mark.parametrize("name", ["medline", "medline-2021"])
+def test_no_more_pairs_than_the_limit(name):
+    data = load_settings(Path(__file__).parents[1] / "params.yaml").data
+    data = data.model_copy(update={"train": name, "train_limit": 30})
+    assert len(list(door.open_training(data).pairs)) == 30

@@ -1,5 +1,6 @@
 """The one door: names of `data.collection` and `data.train` to the records they stand for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dpr.collections import beir_folder, irds, medline, medline_2021, triples
@@ -48,9 +49,9 @@ def _open_training(name: str, data: DataSettings) -> Training:
     limits = (data.train_limit, data.held_out, data.held_out_seed)
     match name.partition(":"):
         case ("medline", "", ""):
-            return medline.training(data.medline)
+            return _first_pairs(medline.training(data.medline), data.train_limit)
         case ("medline-2021", "", ""):
-            return medline_2021.training(*limits[1:])
+            return _first_pairs(medline_2021.training(*limits[1:]), data.train_limit)
         case ("msmarco-tiny", "", ""):
             return irds.msmarco_tiny(*limits)
         case ("beir", ":", folder) if folder:
@@ -62,6 +63,10 @@ def _open_training(name: str, data: DataSettings) -> Training:
         case ("pairs", ":", file) if file:
             return triples.from_file(Path(file), triples.read_pairs(Path(file)), *limits)
     raise _unknown("data.train", name, TRAINING)
+
+
+def _first_pairs(training: Training, limit: int | None) -> Training:
+    return replace(training, pairs=list(triples.take(training.pairs, limit)))
 
 
 def _unknown(key: str, name: str, known: list[str]) -> InputError:

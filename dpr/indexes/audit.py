@@ -15,6 +15,7 @@ from dpr.indexes import layers
 from dpr.indexes.artifact import Index
 from dpr.indexes.exact import as_run, exact_search
 from dpr.settings import SearchSettings
+from dpr.trec import drop_query_ids
 
 DEPTHS = (10, 100, 1000)
 RAISE = {
@@ -22,6 +23,7 @@ RAISE = {
     "ivfpq": "index.pq_bytes and search.nprobe",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
     "pq": "index.pq_bytes",
+    "sq8": "the bytes a dimension with index.kind flat and index.storage float16",
     "lsh": "index.lsh_bits",
 }
 
@@ -58,26 +60,26 @@ def audit(
     dimension = index.manifest["dimension"]
     cut = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
-    exact_scores, exact = exact_search(embeddings, vectors, top_k, cut)
+    exact_scores, exact = exact_search(embeddings, vectors, max(top_k, DEPTHS[0]), cut)
     between = time.perf_counter()
     scores, rows = index.search(vectors, top_k, settings.nprobe, settings.ef_search)
     seconds = (time.perf_counter() - between, between - started)
 
-    ndcg = {
-        name: measures.means(
-            measures.by_topic(qrels, as_run(query_ids, *found, index.ids), ["nDCG@10"])
-        )["nDCG@10"]
-        for name, found in (("index", (scores, rows)), ("exact", (exact_scores, exact)))
-    }
+    def ndcg(scores: np.ndarray, rows: np.ndarray) -> float:
+        run = as_run(query_ids, scores[:, :top_k], rows[:, :top_k], index.ids)
+        if settings.drop_query_id:
+            run = drop_query_ids(run, settings.top_k)
+        return measures.means(measures.by_topic(qrels, run, ["nDCG@10"]))["nDCG@10"]
+
     depths = [depth for depth in DEPTHS if depth <= top_k] or [top_k]
     metrics = {
         "kind": index.manifest["kind"],
         "bytes_per_vector": round((folder / "index.faiss").stat().st_size / len(index.ids), 2),
-        "nDCG@10_lost": ndcg["exact"] - ndcg["index"],
+        "nDCG@10_lost": ndcg(exact_scores, exact) - ndcg(scores, rows),
         **{f"recall@{depth}": recall(rows, exact, depth) for depth in depths},
     }
     tradeoff = [
-        (*setting, recall(found, exact, 10)) for *setting, found in _settings(index, vectors)
+        (*setting, recall(found, exact, DEPTHS[0])) for *setting, found in _settings(index, vectors)
     ]
     return Audit(metrics, tradeoff, tuple(len(vectors) / s for s in seconds))
 
@@ -112,9 +114,9 @@ def _settings(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in (1, 2, 4, 8, 16, 32, 64, 128, 256):
             if nprobe <= inner.nlist:
-                yield "nprobe", nprobe, index.search(vectors, 10, nprobe=nprobe)[1]
+                yield "nprobe", nprobe, index.search(vectors, DEPTHS[0], nprobe=nprobe)[1]
     elif hasattr(inner, "hnsw"):
         for ef in (10, 16, 32, 64, 128, 256, 512):
-            yield "ef_search", ef, index.search(vectors, 10, ef=ef)[1]
+            yield "ef_search", ef, index.search(vectors, DEPTHS[0], ef=ef)[1]
     else:
-        yield "none", 1, index.search(vectors, 10)[1]
+        yield "none", 1, index.search(vectors, DEPTHS[0])[1]

@@ -11,6 +11,8 @@ from dpr.indexes import kinds, layers
 from dpr.indexes.artifact import Index
 from dpr.settings import SearchSettings
 
+INDEX, IDS = "index", "docid"  # pyserini's names
+
 
 def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> None:
     """Write the index for `FaissSearcher(folder, query_encoder)`.
@@ -18,9 +20,14 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
     It has no search parameters of its own: they are set in the index. Its scores are FAISS's own:
     the same as here for cosine and dot, squared distances for l2.
 
+    Args:
+        folder: a new or empty one, or that of an earlier export, which is replaced.
     Raises:
-        InputError: for an index that only this project can search.
+        InputError: for an index that only this project can search, or a folder of other things.
     """
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and _names(folder) <= {INDEX, IDS}):
+        raise InputError(f"{folder}: holds other things than an export; give a new folder")
     if index.manifest["greatest_length"] is not None:
         raise InputError(
             f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
@@ -35,6 +42,10 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
         inner.nprobe = min(settings.nprobe or kinds.default_nprobe(inner.nlist), inner.nlist)
     elif hasattr(inner, "hnsw"):
         inner.hnsw.efSearch = settings.ef_search or kinds.default_ef_search(settings.top_k)
-    with new_folder(folder) as partial:
-        faiss.write_index(index.faiss_index, str(partial / "index"))
-        write_ids(partial / "docid", index.ids)
+    with new_folder(folder.resolve()) as partial:
+        faiss.write_index(index.faiss_index, str(partial / INDEX))
+        write_ids(partial / IDS, index.ids)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}

@@ -74,7 +74,9 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
     half = options.storage == "float16"
     as_l2 = similarity.name == "dot" and bool(BY_DISTANCE.search(kind.upper()))
     width = dimension + as_l2
-    pq_bytes = options.pq_bytes or _divisors(width, width // 4)[-1]
+    # Distances made of dot products are padded to what PQ parts; other vectors stay as they are.
+    fourth = math.ceil(width / 4) if as_l2 else _divisors(width, width // 4)[-1]
+    pq_bytes = options.pq_bytes or fourth
     if kind in ("pq", "ivfpq"):
         if options.pq_bytes and dimension % pq_bytes:
             raise InputError(
