@@ -106,7 +106,7 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     params = (workspace / "params.yaml").read_text()
     for old, new in (
         ("max_steps: 200", "max_steps: 6"),
-        ("batch_size: 64", "batch_size: 7"),
+        ("batch_size: 64", "batch_size: 5"),
         ("valid_passages: 1000", "valid_passages: 40"),
         ("precision: auto       # fp32", "precision: fp32       # fp32"),
         ("threads: 2", "threads: 1"),
