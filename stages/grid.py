@@ -4,7 +4,8 @@
     dvc queue start
     python -m stages.grid
 
-Test figures stand beside it for those experiments that went on to the end: choose by validation.
+Choose by validation. An experiment that was run only as far as a target before `eval` shows the
+test figure of the commit that it began from, since that file is still there.
 """
 
 import math
