@@ -18,7 +18,7 @@ from dpr.indexes.artifact import Index, save
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
 from dpr.indexes.kinds import KINDS
-from dpr.queries import embed_queries
+from dpr.queries import embed_topics
 from dpr.settings import load_settings
 
 OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
@@ -31,11 +31,9 @@ def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
-    queries = beir.read_queries("data/collection")
     encoder = checkpoint.load("data/encoders/dense").to(runtime.device())
     embeddings = Embeddings.open("data/embeddings/dense")
-    texts = [queries[query_id].text for query_id in qrels]
-    vectors = embed_queries(encoder, texts, settings.encode)
+    vectors = embed_topics(encoder, "data/collection", list(qrels), settings.encode)
     rows, search = [], settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]
     choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]

@@ -1,7 +1,10 @@
 """Queries as vectors."""
 
+from pathlib import Path
+
 import numpy as np
 
+from dpr.collections import beir
 from dpr.encoder import DualEncoder
 from dpr.settings import EncodeSettings
 
@@ -10,3 +13,11 @@ def embed_queries(encoder: DualEncoder, texts: list[str], options: EncodeSetting
     """(Q, D) float32 vectors of the queries, as the passages were encoded."""
     tokens = encoder.tokenize(texts, "query")
     return encoder.embed(tokens, "query", options.batch_tokens, options.precision)
+
+
+def embed_topics(
+    encoder: DualEncoder, folder: Path | str, query_ids: list[str], options: EncodeSettings
+) -> np.ndarray:
+    """(Q, D) float32 vectors of these topics of a collection in BEIR layout."""
+    queries = beir.read_queries(folder)
+    return embed_queries(encoder, [queries[query_id].text for query_id in query_ids], options)

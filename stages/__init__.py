@@ -3,6 +3,7 @@
 `run` is all that they share: errors of the user's input as one line, and what the stage cost.
 """
 
+import inspect
 import json
 import os
 import resource
@@ -19,7 +20,11 @@ COSTS = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "costs.jsonl"
 
 def run(main: Callable[..., None], *arguments: str, record: bool = True) -> None:
     """Call a stage's `main` with its command line arguments and `record` time and peak memory."""
-    name = " ".join([Path(sys.argv[0]).stem, *arguments])
+    stage = Path(sys.argv[0]).stem
+    name = " ".join([stage, *arguments])
+    parameters = list(inspect.signature(main).parameters)
+    if len(arguments) != len(parameters):
+        sys.exit(" ".join(["usage: python -m", f"stages.{stage}", *map(str.upper, parameters)]))
     started = time.monotonic()
     try:
         main(*arguments)

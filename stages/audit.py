@@ -9,7 +9,7 @@ from dpr.embeddings import Embeddings
 from dpr.files import write_json
 from dpr.indexes.artifact import Index
 from dpr.indexes.audit import audit, require
-from dpr.queries import embed_queries
+from dpr.queries import embed_topics
 from dpr.settings import load_settings
 from dpr.tables import write_csv
 from stages import run
@@ -21,7 +21,6 @@ def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     qrels = beir.read_qrels("data/collection", "test")
-    queries = beir.read_queries("data/collection")
     results, tradeoff = {}, []
     for system in SYSTEMS:
         encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
@@ -29,8 +28,7 @@ def main() -> None:
         folder = Path("data/indexes") / system
         index = Index.open(folder)
         index.require_embeddings(embeddings.manifest, folder)
-        texts = [queries[query_id].text for query_id in qrels]
-        vectors = embed_queries(encoder, texts, settings.encode)
+        vectors = embed_topics(encoder, "data/collection", list(qrels), settings.encode)
         results[system], found, speeds = audit(
             index,
             embeddings,

@@ -6,7 +6,7 @@ from dpr import checkpoint, runtime, similarity
 from dpr.collections import beir
 from dpr.files import read_json
 from dpr.indexes.artifact import Index
-from dpr.queries import embed_queries
+from dpr.queries import embed_topics
 from dpr.search import search
 from dpr.settings import load_settings
 from dpr.trec import drop_query_ids, write_run
@@ -24,12 +24,10 @@ def main(system: str) -> None:
         read_json(f"data/embeddings/{system}/manifest.json"), f"data/indexes/{system}"
     )
 
-    queries = beir.read_queries("data/collection")
     depth = settings.search.top_k
     for split in ("valid", "test"):
-        topics = [queries[query_id] for query_id in beir.read_qrels("data/collection", split)]
-        vectors = embed_queries(encoder, [topic.text for topic in topics], settings.encode)
-        query_ids = [topic.id for topic in topics]
+        query_ids = list(beir.read_qrels("data/collection", split))
+        vectors = embed_topics(encoder, "data/collection", query_ids, settings.encode)
         found = search(
             index,
             query_ids,

@@ -103,6 +103,25 @@ def test_the_audit_searches_as_a_run_does(tmp_path):
     assert not {"recall@100", "recall@1000"} & found.metrics.keys()
 
 
+def test_the_audit_leaves_out_a_querys_own_passage_as_a_run_does(tmp_path):
+    """Each query is a passage of the collection and finds itself first, judged or not."""
+    embeddings = make_embeddings("cosine", count=1500)
+    index = build_and_open(embeddings, tmp_path / "i", kind="ivf", nlist=30)
+    query_ids, vectors = embeddings.ids[:40], embeddings.vectors[:40]
+    exact = exact_search(embeddings, vectors, 12)[1]
+    rows = index.search(vectors, 12, nprobe=1)[1]
+    assert (exact[:, 0] == range(40)).all() and (rows[:, 0] == range(40)).all()
+    # Relevant is what stands second, behind the query itself, which is judged too.
+    qrels = {q: {q: 1, f"d{second}": 1} for q, second in zip(query_ids, exact[:, 1], strict=True)}
+    changes = {"nprobe": 1, "drop_query_id": True, "top_k": 11}
+    settings = PARAMS.search.model_copy(update=changes)
+    found = audit(index, embeddings, query_ids, vectors, qrels, tmp_path / "i", settings)
+    # Of two relevant ones exact search has one at the first rank; the index, where it finds it.
+    there = (rows[:, 1:11] == exact[:, [1]]) @ (1 / np.log2(np.arange(2, 12)))
+    ideal = 1 + 1 / np.log2(3)
+    assert found.metrics["nDCG@10_lost"] == pytest.approx((1 - there.mean()) / ideal) != 0
+
+
 def test_a_list_too_short_for_what_is_asked_is_an_error(tmp_path):
     index = build_and_open(make_embeddings("cosine"), tmp_path / "i", kind="hnsw")
     with pytest.raises(InputError, match="ef_search: a list of 19 cannot hold the 20 passages"):

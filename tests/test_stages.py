@@ -71,6 +71,14 @@ def test_an_error_of_the_user_is_one_line(workspace):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("arguments", [[], ["dense", "more"]])
+def test_a_stage_says_what_it_wants(arguments):
+    command = [sys.executable, "-m", "stages.search", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "usage: python -m stages.search SYSTEM\n"
+    assert done.returncode == 1
+
+
 def test_a_collection_without_validation_topics_goes_through(workspace, make_encoder):
     """From the encoders to the measures, as with TREC-COVID, which has test topics alone."""
     beir.write_qrels(workspace / "data/collection", "valid", [])

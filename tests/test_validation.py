@@ -1,7 +1,10 @@
 """Validation while training, against nDCG@10 written out."""
 
+import random
+
 import numpy as np
 import pytest
+import torch
 from helpers import settings
 
 from dpr.collections import beir
@@ -26,6 +29,19 @@ def test_no_more_topics_than_half_the_pool_holds():
     assert drawn == sample_topics(qrels, 10, seed=0) != sample_topics(qrels, 10, seed=1)
     assert all(int(query_id) % 4 for query_id in drawn)
     assert len(sample_topics(qrels, 100, seed=0)) == 30
+
+
+def test_the_pool_is_the_same_whatever_is_drawn_elsewhere(make_encoder, collection):
+    """Experiments with other seeds are compared by it."""
+    pools = []
+    for seed in (1, 2):
+        random.seed(seed)
+        torch.manual_seed(seed)
+        chosen = settings(valid_passages=20)
+        validator = Validator(collection, make_encoder(), ". ", chosen)
+        pools.append((validator.passage_ids, validator.query_ids))
+    assert pools[0] == pools[1]
+    assert len(pools[0][0]) == 20
 
 
 def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
