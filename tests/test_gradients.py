@@ -78,6 +78,22 @@ def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypatch, tied):
+    encoder = make_encoder(tied=tied)
+    value, in_one = accumulate(encoder, None)
+    monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
+    tokens = encoder.tokenize(PASSAGES, "passage")
+    passes = gradients.Encoded(encoder, tokens, "passage", "fp32", None).chunks
+    assert sorted(i for chunk in passes for i in chunk) == list(range(8))
+    assert 1 < len(passes) < 8
+    again, in_several = accumulate(make_encoder(tied=tied), None)
+    assert again.item() == pytest.approx(value.item(), rel=1e-6)
+    assert in_one.keys() == in_several.keys()
+    for name, gradient in in_one.items():
+        torch.testing.assert_close(in_several[name], gradient, atol=1e-5, rtol=1e-5)
+
+
 def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
     """Were the states not kept, every chunk would drop the same, and the test above be blind."""
     encoder = dropped_out(make_encoder(), 0.2)

@@ -2,7 +2,7 @@
 
 The loss needs the vectors of the whole batch, but the encoder's activations are needed only while
 it goes backward. So the vectors are cut off from the encoder, the loss gives their gradients, and
-these go back through the encoder: at once where the batch is one chunk; else chunk by chunk, each
+these go back through the encoder: at once where `chunk_size` is not set; else chunk by chunk, each
 encoded a second time with the same dropout (Gao et al. 2021, "Scaling Deep Contrastive Learning
 Batch Size under Memory Limited Setup", https://arxiv.org/abs/2101.06983).
 
@@ -10,20 +10,25 @@ Every process encodes its part of the batch and computes the loss over the vecto
 the gradients of the parts add up to that of the whole batch.
 """
 
+import itertools
 from collections.abc import Callable
 
 import torch
 
 from dpr import runtime
-from dpr.encoder import DualEncoder, Role, Tokens
+from dpr.encoder import DualEncoder, Role, Tokens, token_batches
 from dpr.training.world import World
+
+# In a forward pass on a CPU, padding included. A batch of 64 passages of up to 256 tokens takes a
+# third less time so than in one pass, and a third less memory; a GPU has room for all at once.
+CPU_TOKENS = 2048
 
 
 class Encoded:
     """The vectors of some texts, and the way back through the encoder.
 
     Args:
-        chunk_size: texts in a forward pass; None: all.
+        chunk_size: texts in a forward pass whose activations are dropped; None: all are kept.
     """
 
     def __init__(
@@ -35,15 +40,19 @@ class Encoded:
         chunk_size: int | None,
     ):
         self.encoder, self.tokens, self.role, self.precision = encoder, tokens, role, precision
-        size = chunk_size or max(1, len(tokens))
-        # Texts of similar length share a chunk, and little of it is padding.
-        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
-        self.chunks = [order[at : at + size] for at in range(0, len(order), size)]
-        self.keep_graph = len(self.chunks) == 1
+        self.keep_graph = chunk_size is None or chunk_size >= len(tokens)
+        # Texts of similar length share a pass, and little of it is padding.
+        if self.keep_graph and encoder.device.type == "cpu":
+            self.chunks = list(token_batches(tokens, CPU_TOKENS))
+        else:
+            order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+            size = max(1, len(tokens) if self.keep_graph else chunk_size)
+            self.chunks = [order[at : at + size] for at in range(0, len(order), size)]
         self.states: list[dict[str, torch.Tensor]] = []
         vectors = [self._first_pass(chunk) for chunk in self.chunks]
         none = torch.zeros(0, encoder.dimension, device=encoder.device)
-        self.vectors = torch.cat([none, *vectors])[torch.tensor(order).argsort()]
+        order = torch.tensor(list(itertools.chain(*self.chunks)), dtype=torch.long)
+        self.vectors = torch.cat([none, *vectors])[order.argsort()]
 
     def _first_pass(self, chunk: list[int]) -> torch.Tensor:
         self.states.append(runtime.random_state(self.encoder.device))

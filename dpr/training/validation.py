@@ -23,7 +23,7 @@ from dpr.settings import TrainSettings
 from dpr.training.loss import in_batch_loss
 from dpr.training.pairs import Batch
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 2048
 SEED = 42  # of the pool: trainings with other seeds are scored on the same one
 
 
