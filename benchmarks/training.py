@@ -128,6 +128,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
             max_steps=WARM_UP + arguments.steps,
             per_device_train_batch_size=arguments.batch_size,
             bf16=arguments.precision == "bf16",
+            use_cpu=not torch.cuda.is_available(),
             learning_rate=settings.train.lr,
             save_strategy="no",
             report_to="none",

@@ -10,6 +10,8 @@ import faiss
 import numpy as np
 import torch
 
+from dpr.errors import InputError
+
 
 def set_up(threads: int, seed: int = 0) -> None:
     """Make a run repeatable: the same seed and thread count give the same bytes on one machine.
@@ -45,10 +47,20 @@ def _keep_freed_memory() -> None:
 
 
 def device() -> torch.device:
-    """The GPU, this process' own where a launcher started several, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """The GPU, this process' own where a launcher started several, or the CPU.
+
+    Raises:
+        InputError: where a launcher started more processes than there are GPUs.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        raise InputError(
+            f"params.yaml: launcher: it started process {rank + 1} of this machine, which has "
+            f"{count} GPU(s); start no more processes than that"
+        )
+    return torch.device("cuda", rank)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -60,9 +72,10 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"].cpu())
+    """Copied first: torch wants a state at an aligned address, which a row of a file may not be."""
+    torch.set_rng_state(states["cpu"].cpu().clone())
     if "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+        torch.cuda.set_rng_state(states["cuda"].cpu().clone(), device)
 
 
 def fast_bf16(device: torch.device) -> bool:

@@ -8,11 +8,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from dpr import runtime
 from dpr.files import sha256
@@ -42,8 +42,8 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     inputs = inputs | {
         "code": fingerprint(code),
         "bf16": runtime.fast_bf16(device),
-        "device": device.type,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        "versions": [torch.__version__, transformers.__version__],
+        "versions": [version(package) for package in ("torch", "transformers", "peft")],
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]

@@ -212,6 +212,12 @@ class Settings(Group):
     fuse: FuseSettings
     eval: EvalSettings
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if (self.mine.bm25.use or self.mine.encoder.use) and not self.train.hard_negatives:
+            raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
+        return self
+
 
 def load_settings(path: str | Path) -> Settings:
     """Read a params file.

@@ -1,6 +1,5 @@
 """Gradients in chunks and over processes equal those of the plain batch."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import settings
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 
-from dpr import checkpoint
+from dpr import checkpoint, runtime
+from dpr.errors import InputError
 from dpr.training import gradients
 from dpr.training.loss import InBatchLoss
 from dpr.training.world import ALONE, World
@@ -23,10 +24,11 @@ PASSAGES = [
 ]
 
 
-def loss_of(encoder, **changes):
+def loss_of(encoder, count=6, **changes):
+    """The first `count` queries, each with the passage of its row; the others are negatives."""
     loss = InBatchLoss(encoder.similarity, settings(**changes))
-    pairs = torch.stack([torch.arange(6)] * 2, dim=1)
-    relevant = torch.eye(6, 8, dtype=torch.bool)
+    pairs = torch.stack([torch.arange(count)] * 2, dim=1)
+    relevant = torch.eye(count, 8, dtype=torch.bool)
     return lambda queries, passages: loss(queries, passages, pairs, relevant)
 
 
@@ -42,9 +44,10 @@ def gradients_of(encoder):
     return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
 
 
-def accumulate(encoder, chunk_size, **changes):
-    queries, passages = encoder.tokenize(QUERIES, "query"), encoder.tokenize(PASSAGES, "passage")
-    loss = loss_of(encoder, **changes)
+def accumulate(encoder, chunk_size, count=6, **changes):
+    queries = encoder.tokenize(QUERIES[:count], "query")
+    passages = encoder.tokenize(PASSAGES, "passage")
+    loss = loss_of(encoder, count, **changes)
     torch.manual_seed(1)
     value = gradients.accumulate(encoder, queries, passages, loss, "fp32", chunk_size, ALONE)
     return value, gradients_of(encoder)
@@ -142,10 +145,20 @@ def test_the_parts_make_up_the_batch(count, size):
     assert max(p.stop - p.start for p in parts) - min(p.stop - p.start for p in parts) <= 1
 
 
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runtime.device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match=r"launcher: it started process 3 .* has 2 GPU"):
+        runtime.device()
+
+
 WORKER = """
-import json, sys
+import sys
 sys.path[:0] = [{tests!r}, {root!r}]
-import torch
+from safetensors.torch import save_file
 from dpr import checkpoint, runtime
 from dpr.training import gradients
 from dpr.training.world import World
@@ -157,23 +170,29 @@ assert world.size == 2
 encoder = checkpoint.load({encoder!r})
 value = gradients.accumulate(
     encoder, encoder.tokenize(QUERIES[:{queries}], "query"), encoder.tokenize(PASSAGES, "passage"),
-    loss_of(encoder, **{changes!r}), "fp32", {chunk_size}, world)
+    loss_of(encoder, {queries}, **{changes!r}), "fp32", {chunk_size}, world)
 world.sum_gradients(encoder.parameters())
-named = {{n: g.tolist() for n, g in gradients_of(encoder).items() if "word_emb" not in n}}
-shared = world.from_first((value.item(), 0.1), encoder.device)
-with open({out!r} + str(world.rank), "w") as file:
-    json.dump([value.item(), shared, named], file)
+assert world.from_first((value.item(), 0.1), encoder.device) == (value.item(), 0.1)
+save_file(gradients_of(encoder) | {{"the loss": value}}, {out!r} + str(world.rank))
 world.leave()
 """
 
 
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(
-    ("chunk_size", "changes"), [(None, {}), (2, {"symmetric": True, "matryoshka": [8]})]
+    ("queries", "chunk_size", "changes"),
+    [
+        (6, None, {}),
+        (6, 2, {"symmetric": True, "matryoshka": [8]}),
+        (1, None, {}),  # the first process has no query to encode
+    ],
 )
-def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path, chunk_size, changes):
-    encoder = make_encoder()
+def test_two_processes_have_the_gradients_of_one(
+    make_encoder, tmp_path, tied, queries, chunk_size, changes
+):
+    encoder = make_encoder(tied=tied)
     checkpoint.save(encoder, tmp_path / "encoder")
-    value, alone = accumulate(encoder, None, **changes)
+    value, alone = accumulate(encoder, None, queries, **changes)
     script = tmp_path / "worker.py"
     names = {
         "tests": str(Path(__file__).parent),
@@ -181,17 +200,17 @@ def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path, chunk_s
         "encoder": str(tmp_path / "encoder"),
         "out": str(tmp_path / "rank"),
     }
-    text = WORKER.format(**names, queries=6, chunk_size=chunk_size, changes=changes)
-    script.write_text(text)
+    script.write_text(
+        WORKER.format(**names, queries=queries, chunk_size=chunk_size, changes=changes)
+    )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    ranks = [json.loads((tmp_path / f"rank{rank}").read_text()) for rank in (0, 1)]
-    for loss, shared, together in ranks:
-        assert loss == pytest.approx(value.item(), rel=1e-6)
-        assert shared == [loss, 0.1]
-        assert together.keys() == {name for name in alone if "word_emb" not in name}
+    for rank in (0, 1):
+        together = load_file(tmp_path / f"rank{rank}")
+        assert together.pop("the loss").item() == pytest.approx(value.item(), rel=1e-6)
+        assert together.keys() == alone.keys()
         for name, gradient in together.items():
-            torch.testing.assert_close(torch.tensor(gradient), alone[name], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(gradient, alone[name], atol=1e-5, rtol=1e-4)

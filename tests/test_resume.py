@@ -1,9 +1,14 @@
 """A killed training goes on from its last state and ends with the bytes of an undisturbed one."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import rising
 
+from dpr import checkpoint
 from dpr.collections import beir
 from dpr.training import state
 
@@ -118,3 +123,61 @@ def test_the_file_of_a_killed_saving_is_no_state(tmp_path, monkeypatch):
     loaded = state.load(file)
     assert loaded.part("weights")["a"].tolist() == [1, 1]
     assert loaded.numbers == {"steps": [[1, 0.1]]}
+
+
+WORKER = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+from pathlib import Path
+from helpers import rising, settings
+from test_resume import Killed, dies_at
+from dpr import checkpoint, runtime
+from dpr.collections import beir
+from dpr.training.pairs import PairSet
+from dpr.training.trainer import Trainer
+from dpr.training.world import World
+
+runtime.set_up(threads=1, seed=0)
+world, folder = World.join(runtime.device()), Path({collection!r})
+chosen = settings(max_steps=8, save_every=3, dropout=0.1)
+
+def trainer(state_file=None):
+    encoder = checkpoint.load({encoder!r})
+    pairs = PairSet.read(folder, beir.read_pairs(folder), encoder, ". ", chosen)
+    return Trainer(encoder, pairs, rising, chosen, 0, world, state_file)
+
+undisturbed = trainer()
+expected = undisturbed.run()
+killed = trainer(Path({file!r}))
+dies_at(killed, 5)
+try:
+    killed.run()
+except Killed:
+    pass
+second = trainer(Path({file!r}))
+assert second.run() == expected
+weights = undisturbed.encoder.state_dict()
+assert all(t.equal(weights[name]) for name, t in second.encoder.state_dict().items())
+Path({file!r} + str(world.rank)).write_text("the same")
+world.leave()
+"""
+
+
+def test_two_processes_go_on_with_the_dropout_of_each(make_encoder, collection, tmp_path):
+    checkpoint.save(make_encoder(), tmp_path / "encoder")
+    names = {
+        "tests": str(Path(__file__).parent),
+        "root": str(Path(__file__).parents[1]),
+        "collection": str(collection),
+        "encoder": str(tmp_path / "encoder"),
+        "file": str(tmp_path / "state.safetensors"),
+    }
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(**names))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [Path(names["file"] + rank).read_text() for rank in "01"] == ["the same"] * 2
+    assert "going on after step 3" in done.stdout

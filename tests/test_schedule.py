@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 
+from dpr.errors import InputError
 from dpr.training import schedule
 
 
@@ -66,3 +67,10 @@ def test_warmup_in_steps_or_as_a_ratio():
     assert schedule.warmup_steps(7, 0.5, 100) == 7
     assert schedule.warmup_steps(0, 0.5, 100) == 0
     assert schedule.warmup_steps(None, 0.1, 160) == 16
+    assert schedule.warmup_steps(None, 0.1, 0) == 0
+
+
+@pytest.mark.parametrize(("steps", "ratio"), [(20, 0.1), (21, 0.1), (None, 1.0)])
+def test_a_warmup_without_an_end_is_an_error(steps, ratio):
+    with pytest.raises(InputError, match=r"train\.warmup_steps .* leave none of 20"):
+        schedule.warmup_steps(steps, ratio, 20)

@@ -1,8 +1,10 @@
+import functools
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from dpr.errors import InputError
 from dpr.settings import load_settings
@@ -72,6 +74,35 @@ def test_a_bad_value_is_named(changed, old, new, message):
     with pytest.raises(InputError, match=message) as caught:
         load_settings(changed(old, new))
     assert "params.yaml" in str(caught.value)
+
+
+MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.epochs": 2}, "train: give one of max_steps and epochs"),
+        ({"train.max_steps": None}, "train: give one of max_steps and epochs"),
+        ({"train.group_by": None, "train.pairs_per_group": 2}, "train: pairs_per_group is of"),
+        ({"train.overfit_one_batch": True, "train.max_steps": 0}, "train: overfit_one_batch needs"),
+        ({"train.lora_rank": 8}, "train: lora_rank has no initial weights to mix"),
+        ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),
+        ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
+        (MINED, r"mine\.\*\.use is true, but train\.hard_negatives is 0"),
+    ],
+)
+def test_values_that_do_not_go_together(tmp_path, changes, message):
+    values = YAML(typ="safe", pure=True).load(PARAMS)
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        group = functools.reduce(dict.__getitem__, groups, values)
+        assert name in group
+        group[name] = value
+    path = tmp_path / "params.yaml"
+    YAML(typ="safe", pure=True).dump(values, path)
+    with pytest.raises(InputError, match=message):
+        load_settings(path)
 
 
 def test_several_problems_are_told_at_once(changed):

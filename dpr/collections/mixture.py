@@ -9,8 +9,8 @@ from dpr.collections.records import Judgment, Pair, Training
 def mix(sources: list[Training]) -> Training:
     """The pairs of all sources; the topics of the first alone validate.
 
-    So a second source may be left out or added, and the validation stays comparable. Ids of the
-    second are `2-ID`, and so on: two sources may use the same.
+    With a second source they are ranked among its passages too, so compare by nDCG@10 of the
+    searched collection. Ids of the second are `2-ID`, and so on: two sources may use the same.
     """
     first, *others = sources
     if not others:

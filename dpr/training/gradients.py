@@ -65,6 +65,8 @@ class Encoded:
 
     def backward(self, gradient: torch.Tensor) -> None:
         """Add to the parameters' gradients what (N, D) gradients of the vectors make of them."""
+        if not self.tokens:  # this process has no part of a small batch
+            return
         if self.keep_graph:
             self.vectors.backward(gradient)
             return

@@ -23,6 +23,8 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
             if isinstance(getattr(module, "attention_dropout", None), float):
                 module.attention_dropout = settings.dropout  # where attention is one function
     for part in _parts(encoder):
+        if part.pooling != "pooler" and getattr(part.backbone, "pooler", None) is not None:
+            part.backbone.pooler.requires_grad_(False)  # no vector depends on it
         if settings.freeze_embeddings:
             part.backbone.get_input_embeddings().requires_grad_(False)
         if settings.lora_rank:

@@ -2,6 +2,8 @@
 
 import math
 
+from dpr.errors import InputError
+
 SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
     "constant": lambda progress, cycles: 1.0,
     "linear": lambda progress, cycles: 1 - progress,
@@ -13,8 +15,18 @@ SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
 
 
 def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
-    """The stated steps of warm-up or, where there are none, their ratio of `max_steps`."""
-    return round(ratio * max_steps) if steps is None else steps
+    """The stated steps of warm-up or, where there are none, their ratio of `max_steps`.
+
+    Raises:
+        InputError: where no step is left behind the warm-up.
+    """
+    steps = round(ratio * max_steps) if steps is None else steps
+    if 0 < max_steps <= steps:
+        raise InputError(
+            f"params.yaml: train.warmup_steps (or warmup_ratio): {steps} steps of warm-up leave "
+            f"none of {max_steps}; lower it, or train longer"
+        )
+    return steps
 
 
 def share(
@@ -27,7 +39,7 @@ def share(
 
     Args:
         step: counted from 0; warm-up gives 1/(warmup+1) at step 0 and 1 at step `warmup`.
-        floor: above 0, reached at the last step, `max_steps - 1`.
+        floor: above 0, reached at the last step, `max_steps - 1`, but for `constant`.
         cycles: of cosine_restarts, each from 1 down to `floor`.
     """
     if step < warmup:

@@ -84,6 +84,8 @@ class Trainer:
         self.warmup = schedule.warmup_steps(
             settings.warmup_steps, settings.warmup_ratio, self.max_steps
         )
+        if settings.overfit_one_batch:  # were all scores alike, a margin would leave no negative
+            settings = settings.model_copy(update={"false_negative_margin": None})
         torch.manual_seed(self.seed)  # LoRA draws its matrices, the same in every process
         self.initial = state.weights(self.encoder) if settings.initial_share else None
         parameters.prepare(self.encoder, settings)

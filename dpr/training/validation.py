@@ -39,8 +39,8 @@ class Validator:
     Args:
         folder: in BEIR layout, with qrels/valid.tsv.
         settings: `valid_passages` is the size of the pool; batch size and temperature, before it
-            is learned, are those of the training. Where that draws pairs one by one the two losses
-            compare; pairs of validation topics are never drawn by query.
+            is learned, are those of the training. The loss has in-batch negatives alone and draws
+            pairs one by one: it compares with that of a training that does the same.
     Raises:
         InputError: when there is no topic with a relevant passage.
     """
