@@ -99,7 +99,7 @@ def collection(tmp_path):
 @pytest.fixture
 def pairs(make_encoder, collection):
     listed = beir.read_pairs(collection)
-    return PairSet.read(collection, listed, make_encoder(), ". ", settings(passage_max_length=None))
+    return PairSet.read(collection, listed, make_encoder(), ". ", settings())
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from helpers import environment, sh
 
 SETTINGS = {
     "model.passage_max_length": 16,
-    "train.passage_max_length": "null",
     "train.max_steps": 600,
     "train.save_every": 5,
     "train.eval_every": 100,

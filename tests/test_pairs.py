@@ -18,7 +18,7 @@ def read(collection, make_encoder):
     """read(pairs, batch_size=...) -> a PairSet of the tiny collection."""
 
     def make(pairs=None, **changes):
-        chosen = settings(**({"passage_max_length": None} | changes))
+        chosen = settings(**(changes))
         pairs = beir.read_pairs(collection) if pairs is None else pairs
         return PairSet.read(collection, pairs, make_encoder(), ". ", chosen)
 

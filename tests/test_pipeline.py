@@ -13,7 +13,6 @@ def experiment(clone, tiny_model):
     changes = {
         "model.name": tiny_model,
         "model.passage_max_length": 16,
-        "train.passage_max_length": "null",
         "train.max_steps": 4,
         "train.eval_every": 2,
         "train.valid_passages": 200,

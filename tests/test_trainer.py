@@ -1,6 +1,7 @@
 """The training loop: updates, checkpoints, patience, and the same bytes again."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -37,6 +38,21 @@ def test_the_loss_falls(run_training):
     _, history = run_training(max_steps=40)
     losses_ = [step.loss for step in history.steps]
     assert np.mean(losses_[-5:]) < 0.5 * np.mean(losses_[:5])
+
+
+def test_pairs_and_tokens_a_second_are_told(make_trainer, monkeypatch, capsys):
+    """With a clock by which each step takes two seconds, and validations any time."""
+    trainer = make_trainer(max_steps=12)
+    clock = itertools.count(step=2)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    trainer.run()
+    tokens = 0
+    for batch in itertools.islice(trainer.pairs.batches(0), 12):
+        tokens += sum(len(trainer.pairs.queries[q]) for q in batch.query_ids)
+        tokens += sum(len(trainer.pairs.passages[p]) for p in batch.passage_ids)
+    assert (
+        f"a second: {12 * 6 / 24:.0f} pairs, {tokens / 24:,.0f} tokens\n" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -107,7 +107,7 @@ class Trainer:
         batches = itertools.islice(
             self._batches(), len(history.steps) * self.settings.accumulate, None
         )
-        started, seen = time.monotonic(), {"pairs": 0, "tokens": 0}
+        seconds, seen = 0.0, {"pairs": 0, "tokens": 0}
         first = len(history.steps) + 1
         with tqdm(
             total=self.max_steps,
@@ -119,7 +119,9 @@ class Trainer:
                 if self._out_of_patience(history):
                     break
                 drawn = list(itertools.islice(batches, self.settings.accumulate))
+                started = time.monotonic()
                 step = self.step(number, drawn)
+                seconds += time.monotonic() - started
                 history.steps.append(step)
                 for batch in drawn:
                     seen["pairs"] += len(batch.pairs)
@@ -130,10 +132,9 @@ class Trainer:
                     self._validated(history, number)
                 if number % self.settings.save_every == 0:
                     self._save(history)
-        seconds = time.monotonic() - started
-        if history.steps and seen["pairs"]:
+        if seen["pairs"]:
             rates = ", ".join(f"{count / seconds:,.0f} {what}" for what, count in seen.items())
-            self._print(f"a second, validations included: {rates}")
+            self._print(f"a second: {rates}")
         self._check_overfitting(history)
         state.set_weights(self.encoder, self.best_weights)
         parameters.merge(self.encoder)
