@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def environment():
 
 def sh(folder, command):
     done = subprocess.run(
-        command.split(" "), cwd=folder, capture_output=True, text=True, env=environment()
+        shlex.split(command), cwd=folder, capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

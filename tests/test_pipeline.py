@@ -1,5 +1,6 @@
 """The whole graph through real DVC, with a tiny encoder, in a temporary clone."""
 
+import csv
 import json
 import re
 
@@ -7,7 +8,7 @@ import pytest
 from helpers import sh
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment(clone, tiny_model):
     """A clone in which the whole graph was run, as the experiment `tiny`."""
     changes = {
@@ -45,6 +46,10 @@ def test_an_experiment_from_end_to_end(experiment):
     assert "up to date" in sh(clone, "dvc repro")
     assert "tiny" in sh(clone, "dvc exp show --csv")
     assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
+    best = json.loads((clone / "metrics/train.json").read_text())["best"]["nDCG@10"]
+    (row,) = re.findall(r"^\| *tiny .*$", sh(clone, "python -m stages.grid"), re.MULTILINE)
+    assert f"{best:.4f}" in row
+    assert f"{metrics['dense']['nDCG@10']:.4f}" in row
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 10
@@ -76,3 +81,21 @@ def test_what_is_made_again_is_the_same_byte_for_byte(experiment):
     stages = "mine train encode@dense index@dense search@dense eval bm25_index bm25_search"
     sh(experiment, f"dvc repro -q -f --no-run-cache -s {stages}")
     assert (experiment / "dvc.lock").read_text() == lock
+
+
+@pytest.mark.slow
+def test_the_launcher_is_a_parameter(experiment):
+    """The stage in two processes, with the losses that it has in one."""
+
+    def losses():
+        with (experiment / "plots/train.csv").open() as file:
+            return [float(row["loss"]) for row in csv.DictReader(file)]
+
+    params = (experiment / "params.yaml").read_text()
+    in_one = losses()
+    launcher = "launcher=torchrun --standalone --nproc-per-node 2 -m"
+    sh(experiment, f"dvc exp run -q --name two -S '{launcher}' train")
+    assert "cmd: torchrun --standalone" in (experiment / "dvc.lock").read_text()
+    assert len(in_one) == 4
+    assert losses() == pytest.approx(in_one, rel=0.02)  # in bf16, where the processor has it
+    (experiment / "params.yaml").write_text(params)
