@@ -98,7 +98,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
 
 def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
     params = (workspace / "params.yaml").read_text()
-    changed = params.replace("max_steps: 112", "max_steps: 0").replace(
+    changed = params.replace("max_steps: 120", "max_steps: 0").replace(
         "valid_passages: 1000", "valid_passages: 40"
     )
     (workspace / "params.yaml").write_text(changed)
@@ -113,7 +113,7 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     """The stage as torchrun starts it: the losses of one process, and one set of outputs."""
     params = (workspace / "params.yaml").read_text()
     for old, new in (
-        ("max_steps: 112", "max_steps: 6"),
+        ("max_steps: 120", "max_steps: 6"),
         ("batch_size: 64", "batch_size: 5"),
         ("valid_passages: 1000", "valid_passages: 40"),
         ("precision: auto       # fp32", "precision: fp32       # fp32"),
