@@ -44,12 +44,13 @@ def gradients_of(encoder):
     return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
 
 
-def accumulate(encoder, chunk_size, count=6, **changes):
+def accumulate(encoder, chunk_size, count=6, world=ALONE, **changes):
     queries = encoder.tokenize(QUERIES[:count], "query")
     passages = encoder.tokenize(PASSAGES, "passage")
     loss = loss_of(encoder, count, **changes)
     torch.manual_seed(1)
-    value = gradients.accumulate(encoder, queries, passages, loss, "fp32", chunk_size, ALONE)
+    value = gradients.accumulate(encoder, queries, passages, loss, "fp32", chunk_size, world)
+    world.sum_gradients(encoder.parameters())
     return value, gradients_of(encoder)
 
 
@@ -160,57 +161,45 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 from safetensors.torch import save_file
 from dpr import checkpoint, runtime
-from dpr.training import gradients
 from dpr.training.world import World
-from test_gradients import PASSAGES, QUERIES, gradients_of, loss_of
+from test_gradients import CASES, accumulate
 
 runtime.set_up(threads=1, seed=0)
 world = World.join(runtime.device())
 assert world.size == 2
-encoder = checkpoint.load({encoder!r})
-value = gradients.accumulate(
-    encoder, encoder.tokenize(QUERIES[:{queries}], "query"), encoder.tokenize(PASSAGES, "passage"),
-    loss_of(encoder, {queries}, **{changes!r}), "fp32", {chunk_size}, world)
-world.sum_gradients(encoder.parameters())
-assert world.from_first((value.item(), 0.1), encoder.device) == (value.item(), 0.1)
-save_file(gradients_of(encoder) | {{"the loss": value}}, {out!r} + str(world.rank))
+for name, (tied, queries, chunk_size, changes) in CASES.items():
+    encoder = checkpoint.load(f"{folder}/tied-{{tied}}")
+    value, found = accumulate(encoder, chunk_size, queries, world, **changes)
+    assert world.from_first((value.item(), 0.1), encoder.device) == (value.item(), 0.1)
+    save_file(found | {{"the loss": value}}, f"{folder}/{{name}}-{{world.rank}}")
 world.leave()
 """
+CASES = {  # tied, queries, chunk_size, settings
+    "plain": (True, 6, None, {}),
+    "separate": (False, 6, None, {}),
+    "more": (True, 6, 2, {"symmetric": True, "matryoshka": [8]}),
+    "few": (True, 1, None, {}),  # the first process has no query to encode
+    "few-separate": (False, 1, 2, {}),
+}
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize(
-    ("queries", "chunk_size", "changes"),
-    [
-        (6, None, {}),
-        (6, 2, {"symmetric": True, "matryoshka": [8]}),
-        (1, None, {}),  # the first process has no query to encode
-    ],
-)
-def test_two_processes_have_the_gradients_of_one(
-    make_encoder, tmp_path, tied, queries, chunk_size, changes
-):
-    encoder = make_encoder(tied=tied)
-    checkpoint.save(encoder, tmp_path / "encoder")
-    value, alone = accumulate(encoder, None, queries, **changes)
+def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path):
+    encoders = {tied: make_encoder(tied=tied) for tied in (True, False)}
+    for tied, encoder in encoders.items():
+        checkpoint.save(encoder, tmp_path / f"tied-{tied}")
     script = tmp_path / "worker.py"
-    names = {
-        "tests": str(Path(__file__).parent),
-        "root": str(Path(__file__).parents[1]),
-        "encoder": str(tmp_path / "encoder"),
-        "out": str(tmp_path / "rank"),
-    }
-    script.write_text(
-        WORKER.format(**names, queries=queries, chunk_size=chunk_size, changes=changes)
-    )
+    here = Path(__file__).parent
+    script.write_text(WORKER.format(tests=str(here), root=str(here.parent), folder=tmp_path))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    for rank in (0, 1):
-        together = load_file(tmp_path / f"rank{rank}")
-        assert together.pop("the loss").item() == pytest.approx(value.item(), rel=1e-6)
-        assert together.keys() == alone.keys()
-        for name, gradient in together.items():
-            torch.testing.assert_close(gradient, alone[name], atol=1e-5, rtol=1e-4)
+    for name, (tied, queries, _, changes) in CASES.items():
+        value, alone = accumulate(make_encoder(tied=tied), None, queries, **changes)
+        for rank in (0, 1):
+            together = load_file(tmp_path / f"{name}-{rank}")
+            assert together.pop("the loss").item() == pytest.approx(value.item(), rel=1e-6)
+            assert together.keys() == alone.keys()
+            for key, gradient in together.items():
+                torch.testing.assert_close(gradient, alone[key], atol=1e-5, rtol=1e-4)

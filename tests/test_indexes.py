@@ -64,8 +64,11 @@ def test_exact_search_equals_numpy(monkeypatch, similarity):
     assert_exact(found, embeddings, queries, similarity)
 
 
-@pytest.mark.parametrize("kind", ["flat", *APPROXIMATE, FACTORY])
-@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize(
+    ("similarity", "kind"),
+    [("cosine", kind) for kind in ("flat", *APPROXIMATE, FACTORY)]
+    + [("dot", "ivf"), ("dot", "hnsw")],
+)
 def test_the_same_vectors_and_seed_are_the_same_bytes(tmp_path, kind, similarity):
     embeddings = make_embeddings(similarity, count=1000)
     for name in "ab":
