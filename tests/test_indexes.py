@@ -39,8 +39,19 @@ def test_what_visits_everything_equals_numpy(tmp_path, similarity, kind):
     assert_exact(found, embeddings, queries, similarity)
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "dot", "l2"])
-@pytest.mark.parametrize("kind", [*APPROXIMATE, FACTORY])
+@pytest.mark.parametrize(
+    ("similarity", "kind"),
+    [
+        pytest.param(
+            similarity,
+            kind,
+            # Codebooks take seconds to train.
+            marks=[pytest.mark.slow] * (kind.endswith("pq") and similarity != "dot"),
+        )
+        for similarity in ("cosine", "dot", "l2")
+        for kind in (*APPROXIMATE, FACTORY)
+    ],
+)
 def test_each_kind_finds_most_and_scores_alike(tmp_path, similarity, kind):
     embeddings = make_embeddings(similarity, count=2000)
     queries = make_embeddings(similarity, count=50, seed=1).vectors
