@@ -77,8 +77,15 @@ def test_exact_search_equals_numpy(monkeypatch, similarity):
 
 @pytest.mark.parametrize(
     ("similarity", "kind"),
-    [("cosine", kind) for kind in ("flat", *APPROXIMATE, FACTORY)]
-    + [("dot", "ivf"), ("dot", "hnsw")],
+    [
+        pytest.param(
+            similarity,
+            kind,
+            marks=[pytest.mark.slow] * (similarity == "dot" and kind not in ("ivf", "hnsw")),
+        )
+        for similarity in ("cosine", "dot")
+        for kind in ("flat", *APPROXIMATE, FACTORY)
+    ],
 )
 def test_the_same_vectors_and_seed_are_the_same_bytes(tmp_path, kind, similarity):
     embeddings = make_embeddings(similarity, count=1000)

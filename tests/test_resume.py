@@ -45,7 +45,10 @@ def dies_at(trainer, step):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("killed_at", [3, 4, 12])
+@pytest.mark.parametrize(
+    "killed_at",
+    [pytest.param(at, marks=[pytest.mark.slow] * (at in (1, 8))) for at in (1, 3, 4, 8, 12)],
+)
 def test_a_killed_training_ends_with_the_same_bytes(
     make_trainer, collection, tmp_path, recipe, killed_at
 ):
