@@ -126,7 +126,6 @@ class TrainSettings(Group):
     valid_passages: Annotated[int, Field(ge=2)]
     patience: Count | None
     precision: Precision
-    save_every: Count
     overfit_one_batch: bool
 
     @model_validator(mode="after")
@@ -201,6 +200,7 @@ class Settings(Group):
     threads: Count
     similarity: Literal["cosine", "dot", "l2", "l1"]
     launcher: Annotated[str, Field(min_length=1)]
+    save_every: Count
     data: DataSettings
     model: ModelSettings
     mine: MineSettings
@@ -216,6 +216,11 @@ class Settings(Group):
     def _consistent(self) -> "Settings":
         if (self.mine.bm25.use or self.mine.encoder.use) and not self.train.hard_negatives:
             raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
+        if (self.train.passage_max_length or 0) > self.model.passage_max_length:
+            raise ValueError(
+                f"train.passage_max_length {self.train.passage_max_length} is above "
+                f"model.passage_max_length {self.model.passage_max_length}: raise that too"
+            )
         return self
 
 

@@ -1,4 +1,4 @@
-"""lengths: tokens of queries and passages, and the share that is cut."""
+"""lengths: tokens of queries and passages, searched and trained on, and the share that is cut."""
 
 import json
 
@@ -15,25 +15,28 @@ def main() -> None:
     runtime.set_up(settings.threads)
     encoder = checkpoint.load("data/encoders/zero_shot")
     spec = encoder.spec
-    manifest = read_json("data/manifest.json")
-    train_limit = min(
-        settings.train.passage_max_length or spec.passage_max_length, spec.passage_max_length
-    )
+    train_limit = settings.train.passage_max_length or spec.passage_max_length
+
+    count = read_json("data/manifest.json")["collection"]["passages"]["count"]
+    passages = spaced(beir.read_corpus("data/collection"), count)
+    queries = beir.read_queries("data/collection").values()
+
+    pairs = beir.read_pairs("data/training")
+    used = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
+    asked = {pair.query_id for pair in pairs}
+    trained = (p for p in beir.read_corpus("data/training") if p.id in used)
+    train_queries = (q for q in beir.read_queries("data/training").values() if q.id in asked)
+
     measured = {}
-    for part, passage_limit in (("collection", spec.passage_max_length), ("train", train_limit)):
-        folder = "data/collection" if part == "collection" else "data/training"
-        count = manifest[part]["passages"]["count"]
-        passages = (
-            spec.passage_prefix + passage.contents(settings.data.separator)
-            for passage in spaced(beir.read_corpus(folder), count)
-        )
-        queries = (spec.query_prefix + query.text for query in beir.read_queries(folder).values())
-        for name, texts, limit in (
-            ("passages", passages, passage_limit),
-            ("queries", queries, spec.query_max_length),
-        ):
-            lengths = token_lengths(encoder.tokenizer, texts)
-            measured[f"{part}_{name}"] = statistics(lengths, limit)
+    for name, of_passages, of_queries, limit in (
+        ("collection", passages, queries, spec.passage_max_length),
+        ("train", spaced(trained, len(used)), train_queries, train_limit),
+    ):
+        texts = (spec.passage_prefix + p.contents(settings.data.separator) for p in of_passages)
+        lengths = token_lengths(encoder.tokenizer, texts)
+        measured[f"{name}_passages"] = statistics(lengths, limit)
+        lengths = token_lengths(encoder.tokenizer, (spec.query_prefix + q.text for q in of_queries))
+        measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
     print(json.dumps(measured, indent=2))
 

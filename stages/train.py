@@ -42,7 +42,16 @@ def main() -> None:
     # DVC empties an output before each try; the state of a killed run waits here.
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "train"
     state_file = folder / f"{scratch.key(inputs, encoder.device)}.safetensors"
-    trainer = Trainer(encoder, pairs, validator.validate, options, settings.seed, world, state_file)
+    trainer = Trainer(
+        encoder,
+        pairs,
+        validator.validate,
+        options,
+        settings.seed,
+        world,
+        state_file,
+        settings.save_every,
+    )
     # An experiment beside this one may train the same; the first process holds it off for all.
     with FileLock(state_file.with_suffix(".lock")) if world.is_first else nullcontext():
         world.from_first((0.0,), encoder.device)  # the others wait until the first holds it

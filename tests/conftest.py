@@ -97,19 +97,15 @@ def collection(tmp_path):
 
 
 @pytest.fixture
-def pairs(make_encoder, collection):
-    listed = beir.read_pairs(collection)
-    return PairSet.read(collection, listed, make_encoder(), ". ", settings())
-
-
-@pytest.fixture
 def make_trainer(make_encoder, collection):
     """make_trainer(validate, encoder, max_steps=...) -> a Trainer on the tiny pairs."""
 
-    def make(validate=rising, encoder=None, state_file=None, **changes):
+    def make(validate=rising, encoder=None, state_file=None, save_every=2, **changes):
         encoder, chosen = encoder or make_encoder(), settings(**changes)
         pairs = PairSet.read(collection, beir.read_pairs(collection), encoder, ". ", chosen)
-        return Trainer(encoder, pairs, validate, chosen, seed=0, state_file=state_file)
+        return Trainer(
+            encoder, pairs, validate, chosen, 0, state_file=state_file, save_every=save_every
+        )
 
     return make
 

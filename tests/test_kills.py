@@ -12,7 +12,7 @@ from helpers import environment, sh
 SETTINGS = {
     "model.passage_max_length": 16,
     "train.max_steps": 600,
-    "train.save_every": 5,
+    "save_every": 5,
     "train.eval_every": 100,
     "train.valid_passages": 200,
     "train.dropout": 0.1,

@@ -8,6 +8,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 
 from dpr import checkpoint
+from dpr.errors import InputError
 from dpr.similarity import SIMILARITIES
 from dpr.training.loss import InBatchLoss, in_batch_loss
 
@@ -52,6 +53,15 @@ def test_loss_equals_the_softmax_written_out(name, margin):
     loss = in_batch_loss(scores, torch.tensor(pairs), torch.tensor(relevant), 0.5, margin)
     expected = brute_force_loss(q, p, pairs, relevant, name, 0.5, margin)
     assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_margin_that_leaves_nothing_to_learn_from_is_an_error():
+    scores, pairs = torch.tensor([[0.9, 0.3], [0.2, 0.8]]), torch.tensor([[0, 0], [1, 1]])
+    with pytest.raises(InputError, match=r"false_negative_margin: 0\.7 takes every negative"):
+        in_batch_loss(scores, pairs, torch.eye(2).bool(), 0.05, 0.7)
+    assert in_batch_loss(scores, pairs, torch.eye(2).bool(), 0.05, 0.55) > 0
+    # Judgments may leave none: no margin is to blame for that.
+    assert in_batch_loss(scores, pairs, torch.ones(2, 2).bool(), 0.05, 0.7) == 0
 
 
 def test_large_scores_do_not_overflow():

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import math
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from dpr import checkpoint, mining
+from dpr import checkpoint, lucene, mining
 from dpr.collections import beir
 from dpr.collections.records import Pair, Query
 from dpr.files import read_json
@@ -139,6 +140,30 @@ def test_bm25_mines_passages_with_words_of_the_query(mine):
         matching = {p for p, text in passages.items() if word in text}
         assert set(pair.negative_ids) == matching - positives[pair.query_id]
         assert pair.negative_ids
+
+
+def test_bm25_mines_at_its_own_ranks_and_parameters(mine, tmp_path):
+    """Beside dpr.lucene, whose scores tests/test_lucene.py computes by the formula."""
+    beir.write_qrels(Path("data/training"), "train", [])
+    passages, queries = list(beir.read_corpus("data/training")), beir.read_queries("data/training")
+    lucene.build_index(iter(passages), ". ", tmp_path / "bm25")
+    ranks = {"use": True, "first_rank": 2, "last_rank": 4, "margin": 0.02}
+    found = []
+    for k1, b in ((0.9, 0.4), (3.0, 0.0)):  # without b the passages of a word have one score
+        mined = mine(bm25=ranks | {"k1": k1, "b": b})
+        positives = {pair.query_id: set() for pair in mined}
+        for pair in mined:
+            positives[pair.query_id].add(pair.passage_id)
+        run = lucene.search(tmp_path / "bm25", list(queries.values()), k1, b, 100, threads=1)
+        for pair in mined:
+            scores = run[pair.query_id]
+            ranked = sorted(scores, key=lambda p: (-scores[p], p))[:4]
+            own = scores[pair.passage_id] if pair.passage_id in ranked else -math.inf
+            expected = {p for p in ranked[1:] if scores[p] <= own - 0.02}
+            assert set(pair.negative_ids) == expected - positives[pair.query_id]
+        found.append([pair.negative_ids for pair in mined])
+    assert any(itertools.chain(*found))
+    assert found[0] != found[1]
 
 
 def test_the_same_seed_mines_the_same(mine):

@@ -8,7 +8,7 @@ import pytest
 from helpers import settings
 
 from dpr.collections import beir
-from dpr.collections.records import Pair
+from dpr.collections.records import Judgment, Pair, Passage, Query
 from dpr.errors import InputError
 from dpr.training.pairs import Batch, PairSet
 
@@ -121,6 +121,29 @@ def test_so_many_hard_negatives_are_drawn(read, count, columns):
         assert columns - 1 <= len(negatives) <= min(3, 2 * count)
         sets.add(tuple(sorted(negatives)))
     assert (len(sets) > 1) == (count in (1, 2))
+
+
+def test_passages_are_cut_at_the_length_of_the_training(read):
+    assert max(map(len, read().passages.values())) > 8
+    assert max(map(len, read(passage_max_length=8).passages.values())) == 8
+
+
+def test_texts_of_the_same_tokens_are_one(tmp_path, make_encoder):
+    """Else d1 would be a negative of q0, whose passage d0 is the same, and so would be e."""
+    texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART."}
+    beir.write_corpus(tmp_path, [Passage(i, "", text) for i, text in texts.items()])
+    queries = {"q0": "heart", "q1": "a pump", "q2": "lung", "q3": "Heart"}
+    beir.write_queries(tmp_path, [Query(i, text) for i, text in queries.items()])
+    judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 1), Judgment("q3", "d2", 2)]
+    beir.write_qrels(tmp_path, "train", judged)
+    pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "d2", ("e",)), Pair("q3", "d2")]
+    read = PairSet.read(tmp_path, pairs, make_encoder(), ". ", settings())
+    assert read.pairs == [
+        *(Pair("q0", "d0"), Pair("q1", "d0"), Pair("q2", "d2", ("d0",)), Pair("q0", "d2"))
+    ]
+    batch = Batch.of(read.pairs, read.qrels)
+    assert (batch.query_ids, batch.passage_ids) == (["q0", "q1", "q2"], ["d0", "d2"])
+    assert batch.relevant.tolist() == [[True, True], [True, False], [False, True]]
 
 
 def test_bad_pairs(read):

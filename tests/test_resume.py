@@ -1,5 +1,6 @@
 """A killed training goes on from its last state and ends with the bytes of an undisturbed one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,18 +56,18 @@ def test_a_killed_training_ends_with_the_same_bytes(
     negatives = ("d06", "d07", "d08")  # one is drawn for each step
     pairs = [pair._replace(negative_ids=negatives) for pair in beir.read_pairs(collection)]
     beir.write_pairs(collection, pairs)
-    chosen = {"max_steps": 12, "save_every": 3, "dropout": 0.1} | RECIPES[recipe]
+    chosen = {"max_steps": 12, "dropout": 0.1} | RECIPES[recipe]
     undisturbed = make_trainer(**chosen)
     expected = undisturbed.run()
 
     file = tmp_path / "scratch/state.safetensors"
-    killed = make_trainer(state_file=file, **chosen)
+    killed = make_trainer(state_file=file, save_every=3, **chosen)
     dies_at(killed, killed_at)
     with pytest.raises(Killed):
         killed.run()
     assert file.exists() == (killed_at > 3)
     torch.manual_seed(99)  # another process has drawn other numbers
-    second = make_trainer(state_file=file, **chosen)
+    second = make_trainer(state_file=file, save_every=3, **chosen)
     assert second.run() == expected
     weights = undisturbed.encoder.state_dict()
     for name, tensor in second.encoder.state_dict().items():
@@ -74,7 +75,7 @@ def test_a_killed_training_ends_with_the_same_bytes(
 
 
 def test_a_second_kill_does_no_harm(make_trainer, tmp_path):
-    chosen = {"max_steps": 9, "save_every": 2, "dropout": 0.1}
+    chosen = {"max_steps": 9, "dropout": 0.1}
     expected = make_trainer(**chosen).run()
     file = tmp_path / "state.safetensors"
     for at in (4, 2, 3):
@@ -89,7 +90,7 @@ def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
     """The best validation is the one before training: its weights come back at the end."""
     falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
     file = tmp_path / "state.safetensors"
-    chosen = {"max_steps": 8, "eval_every": 2, "save_every": 2, "patience": None}
+    chosen = {"max_steps": 8, "eval_every": 2, "patience": None}
     killed = make_trainer(falling, state_file=file, **chosen)
     untouched = {name: t.clone() for name, t in killed.encoder.state_dict().items()}
     dies_at(killed, 6)
@@ -104,7 +105,7 @@ def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "empty", "absent"])
 def test_a_damaged_state_is_no_state(make_trainer, tmp_path, damage):
     file = tmp_path / "state.safetensors"
-    chosen = {"max_steps": 4, "save_every": 2}
+    chosen = {"max_steps": 4}
     expected = make_trainer(state_file=file, **chosen).run()
     content = {"cut": file.read_bytes()[:-100], "empty": b""}.get(damage)
     file.unlink() if content is None else file.write_bytes(content)
@@ -128,6 +129,35 @@ def test_the_file_of_a_killed_saving_is_no_state(tmp_path, monkeypatch):
     assert loaded.numbers == {"steps": [[1, 0.1]]}
 
 
+KEYS = """
+import torch
+from dpr import scratch
+from dpr.training import schedule
+
+for changes in ({}, {"files": "b"}, {"seed": 43}, {"lr": 1e-5}, {"processes": 2}, {"threads": 1}):
+    made = {"files": "a", "seed": 42, "lr": 1e-4, "processes": 1, "threads": 2} | changes
+    torch.set_num_threads(made["threads"])
+    settings = [made["seed"], ". ", {"lr": made["lr"], "names": list("abc")}, made["processes"]]
+    inputs = {"files": made["files"], "settings": settings}
+    print(scratch.key(inputs, torch.device("cpu")))
+"""
+
+
+def test_another_process_finds_the_state_and_another_training_does_not():
+    """The name that stages/train.py gives it."""
+    root = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    first, second = (
+        subprocess.check_output(
+            [sys.executable, "-c", KEYS],
+            env=os.environ | root | {"PYTHONHASHSEED": seed},
+            text=True,
+        ).split()
+        for seed in "12"
+    )
+    assert first == second
+    assert len(set(first)) == len(first) == 6
+
+
 WORKER = """
 import sys
 sys.path[:0] = [{tests!r}, {root!r}]
@@ -142,12 +172,12 @@ from dpr.training.world import World
 
 runtime.set_up(threads=1, seed=0)
 world, folder = World.join(runtime.device()), Path({collection!r})
-chosen = settings(max_steps=8, save_every=3, dropout=0.1)
+chosen = settings(max_steps=8, dropout=0.1)
 
 def trainer(state_file=None):
     encoder = checkpoint.load({encoder!r})
     pairs = PairSet.read(folder, beir.read_pairs(folder), encoder, ". ", chosen)
-    return Trainer(encoder, pairs, rising, chosen, 0, world, state_file)
+    return Trainer(encoder, pairs, rising, chosen, 0, world, state_file, save_every=3)
 
 undisturbed = trainer()
 expected = undisturbed.run()

@@ -56,6 +56,19 @@ def test_without_a_floor_it_is_transformers_one_step_on(kind, warmup, steps):
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
 
 
+@pytest.mark.parametrize("floor", [0.05, 0.5])
+def test_the_cosine_with_a_floor_is_transformers_one_step_on(floor):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = transformers.get_cosine_with_min_lr_schedule_with_warmup(
+        optimizer, num_warmup_steps=4, num_training_steps=20, min_lr_rate=floor
+    )
+    for step in range(20):
+        optimizer.step()
+        theirs.step()
+        ours = schedule.share("cosine", step, 3, 20, floor)
+        assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
+
+
 @pytest.mark.parametrize("kind", schedule.SHAPES)
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (0, 5), (5, 5), (9, 5), (1, 2)])
 def test_the_rate_is_never_zero(kind, warmup, steps):

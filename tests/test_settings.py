@@ -89,6 +89,7 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
         ({"train.lora_rank": 8}, "train: lora_rank has no initial weights to mix"),
         ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),
         ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
+        ({"train.passage_max_length": 300}, r"train\.passage_max_length 300 is above model"),
         (MINED, r"mine\.\*\.use is true, but train\.hard_negatives is 0"),
     ],
 )

@@ -115,7 +115,9 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     params = (workspace / "params.yaml").read_text()
     for old, new in (
         ("max_steps: 120", "max_steps: 6"),
-        ("batch_size: 64", "batch_size: 5"),
+        ("batch_size: 64", "batch_size: 3"),
+        ("accumulate: 1", "accumulate: 2"),
+        ("temperature_lr: null", "temperature_lr: 0.05"),
         ("valid_passages: 1000", "valid_passages: 40"),
         ("precision: auto       # fp32", "precision: fp32       # fp32"),
         ("threads: 2", "threads: 1"),
@@ -126,14 +128,15 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    losses = []
+    curves = []
     for launcher in ([], torchrun):
         command = [sys.executable, *launcher, "-m", "stages.train"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("step 6: validation") == 1
         with Path("plots/train.csv").open() as file:
-            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
-    assert len(losses[0]) == 6
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+            rows = list(csv.DictReader(file))
+        curves.append([float(row[name]) for name in ("loss", "temperature") for row in rows])
+    assert len(curves[0]) == 2 * 6
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
     assert not list(Path(".scratch/train").glob("*.safetensors"))

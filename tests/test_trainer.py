@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch.nn import functional
 
 from dpr.encoder import DualEncoder
@@ -152,6 +153,38 @@ def test_a_learned_temperature_moves_at_its_own_rate(run_training):
     assert {step.temperature for step in fixed.steps} == {0.05}
 
 
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine", "cosine_restarts"])
+def test_each_step_has_the_rate_of_its_schedule(make_trainer, kind):
+    """That of transformers, one step on; the optimizer's own is what the update is made with."""
+    trainer = make_trainer(
+        max_steps=12, schedule=kind, warmup_steps=3, cycles=2, min_lr_ratio=1e-9, patience=None
+    )
+    used, update = [], trainer.optimizer.step
+
+    def noted():
+        used.append({group["lr"] for group in trainer.optimizer.param_groups if group["params"]})
+        return update()
+
+    trainer.optimizer.step = noted
+    history = trainer.run()
+    theirs = transformers.get_scheduler(
+        {"constant": "constant_with_warmup", "cosine_restarts": "cosine_with_restarts"}.get(
+            kind, kind
+        ),
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=trainer.settings.lr),
+        num_warmup_steps=4,
+        num_training_steps=12,
+        scheduler_specific_kwargs={"num_cycles": 2} if kind == "cosine_restarts" else {},
+    )
+    expected = []
+    for _ in range(12):
+        theirs.optimizer.step()
+        theirs.step()
+        expected.append(theirs.get_last_lr()[0])
+    assert [step.lr for step in history.steps] == pytest.approx(expected, abs=1e-11)
+    assert used == [{step.lr} for step in history.steps]
+
+
 def test_epochs_are_steps_by_the_number_of_pairs(make_trainer):
     """18 pairs fill 3 batches of 6."""
     assert make_trainer(max_steps=None, epochs=4.0).max_steps == 12
@@ -195,6 +228,14 @@ def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, make_trainer
         encoder.passage.backbone.embeddings.LayerNorm.weight[0] = torch.nan
     trainer = make_trainer(lambda encoder, step: Validation(step, 0.0, 0.0), encoder)
     with pytest.raises(InputError, match=r"step 1: the loss is nan"):
+        trainer.run()
+
+
+def test_a_last_update_that_spoils_the_weights_is_an_error(make_trainer):
+    """No step follows that would see it."""
+    valid = lambda encoder, step: Validation(step, 0.0 if step == 0 else np.nan, 0.0)  # noqa: E731
+    trainer = make_trainer(valid, max_steps=1, warmup_steps=0)
+    with pytest.raises(InputError, match=r"step 1: the validation loss is nan; lower train\.lr"):
         trainer.run()
 
 

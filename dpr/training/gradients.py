@@ -55,7 +55,8 @@ class Encoded:
         self.vectors = torch.cat([none, *vectors])[order.argsort()]
 
     def _first_pass(self, chunk: list[int]) -> torch.Tensor:
-        self.states.append(runtime.random_state(self.encoder.device))
+        if not self.keep_graph:  # a second pass will need the same dropout
+            self.states.append(runtime.random_state(self.encoder.device))
         with torch.set_grad_enabled(self.keep_graph):
             return self._forward(chunk)
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dpr.errors import InputError
 from dpr.settings import TrainSettings
 from dpr.similarity import Similarity
 
@@ -84,6 +85,8 @@ def in_batch_loss(
             taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829, with the
             encoder for its own guide); None takes none so.
     Returns: the mean loss over the pairs, a scalar.
+    Raises:
+        InputError: where the margin leaves no query a negative, so that nothing would be learned.
     """
     query, own = pairs.T
     rows = scores[query]  # (B, P)
@@ -91,7 +94,13 @@ def in_batch_loss(
     left_out = relevant[query]
     if false_negative_margin is not None:
         own_score = rows.detach().gather(1, own[:, None])
-        left_out = left_out | (rows.detach() > own_score - false_negative_margin)
+        close = rows.detach() > own_score - false_negative_margin
+        if (left_out | close | positive).all() and not (left_out | positive).all():
+            raise InputError(
+                f"params.yaml: train.false_negative_margin: {false_negative_margin} takes every "
+                "negative of a batch for relevant, so nothing is learned; lower it, or set null"
+            )
+        left_out = left_out | close
     # Scaled first: the temperature of a score of -infinity has no gradient.
     rows = (rows / temperature).masked_fill(left_out & ~positive, -torch.inf)
     return functional.cross_entropy(rows, own)

@@ -1,7 +1,8 @@
 """Training pairs, tokenized once, in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from dpr.collections import beir
 from dpr.collections.records import Pair
-from dpr.encoder import DualEncoder, Role, Tokens
+from dpr.encoder import DualEncoder, Tokens
 from dpr.errors import InputError
 from dpr.measures import Qrels
 from dpr.settings import TrainSettings
@@ -67,6 +68,9 @@ class PairSet:
     ) -> "PairSet":
         """Some pairs of a training folder, with its texts and judgments.
 
+        Texts that are the same tokens to the encoder are one, with the judgments of all: were they
+        two, one could be the other's negative.
+
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
@@ -91,11 +95,28 @@ class PairSet:
                     f"{folder}: training pair {number}: query {pair.query_id!r} or one of the "
                     f"passages {sorted(named)} is not in the folder; run prepare again"
                 )
+        limit = settings.passage_max_length
+        query_tokens = encoder.tokenize(list(queries.values()), "query")
+        passage_tokens = encoder.tokenize(list(passages.values()), "passage", limit)
+        first_query, first_passage = (
+            _firsts(queries, query_tokens),
+            _firsts(passages, passage_tokens),
+        )
+        qrels: Qrels = {}
+        for query_id, grades in beir.read_qrels(folder, "train").items():
+            merged = qrels.setdefault(first_query.get(query_id, query_id), {})
+            for passage_id, grade in grades.items():
+                first = first_passage.get(passage_id, passage_id)
+                merged[first] = max(grade, merged.get(first, grade))
+        pairs = [
+            Pair(first_query[q], first_passage[p], tuple(first_passage[n] for n in negatives))
+            for q, p, negatives in pairs
+        ]
         return cls(
             pairs,
-            _tokenize(encoder, queries, "query", None),
-            _tokenize(encoder, passages, "passage", settings.passage_max_length),
-            beir.read_qrels(folder, "train"),
+            dict(zip(queries, query_tokens, strict=True)),
+            dict(zip(passages, passage_tokens, strict=True)),
+            qrels,
             settings,
         )
 
@@ -106,11 +127,11 @@ class PairSet:
         Raises:
             InputError: when it fills none.
         """
-        count = len(self._groups()) // self.settings.batch_size
+        count = len(self._groups) // self.settings.batch_size
         if not count:
             raise InputError(
                 f"params.yaml: train.batch_size is {self.settings.batch_size}, but there are only "
-                f"{len(self._groups())} training {GROUPS[self.settings.group_by]}"
+                f"{len(self._groups)} training {GROUPS[self.settings.group_by]}"
             )
         return count
 
@@ -125,10 +146,11 @@ class PairSet:
         The short batch at the end of an epoch is dropped: with fewer negatives its loss is of
         another scale.
         """
-        groups, size, rng = self._groups(), self.settings.batch_size, np.random.default_rng(seed)
-        while self.steps_per_epoch:
+        groups, size, rng = self._groups, self.settings.batch_size, np.random.default_rng(seed)
+        starts = range(0, self.steps_per_epoch * size, size)
+        while True:
             order = rng.permutation(len(groups))
-            for start in range(0, len(order) - size + 1, size):
+            for start in starts:
                 chosen = [
                     self.pairs[i]
                     for group in order[start : start + size]
@@ -140,6 +162,7 @@ class PairSet:
         drawn = _draw(pair.negative_ids, self.settings.hard_negatives, rng)
         return pair._replace(negative_ids=tuple(drawn))
 
+    @cached_property
     def _groups(self) -> list[list[int]]:
         """Positions of the pairs that are drawn together."""
         by = self.settings.group_by
@@ -158,8 +181,7 @@ def _draw(items, count: int, rng: np.random.Generator) -> list:
     return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
 
 
-def _tokenize(
-    encoder: DualEncoder, texts: dict[str, str], role: Role, max_length: int | None
-) -> dict[str, Tokens]:
-    tokens = encoder.tokenize(list(texts.values()), role, max_length)
-    return dict(zip(texts, tokens, strict=True))
+def _firsts(ids: Iterable[str], tokens: list[Tokens]) -> dict[str, str]:
+    """For each text the first one of the same tokens."""
+    first: dict[bytes, str] = {}
+    return {i: first.setdefault(own.tobytes(), i) for i, own in zip(ids, tokens, strict=True)}

@@ -6,15 +6,13 @@ import peft
 from torch import nn
 
 from dpr.encoder import DualEncoder, TextEncoder
-from dpr.errors import InputError
 from dpr.settings import TrainSettings
 
 
 def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
     """Set dropout, freeze what stays as it is, and add LoRA's matrices where they are asked for.
 
-    Raises:
-        InputError: where LoRA finds no layer that it knows in the model.
+    These go beside every linear layer (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
     """
     if settings.dropout is not None:
         for module in encoder.modules():
@@ -32,13 +30,10 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 r=settings.lora_rank,
                 lora_alpha=settings.lora_alpha,
                 lora_dropout=settings.dropout or 0.0,
+                target_modules="all-linear",
+                exclude_modules=r"pooler\b.*",
             )
-            try:
-                part.backbone = peft.get_peft_model(part.backbone, config)
-            except ValueError as error:
-                raise InputError(
-                    f"params.yaml: train.lora_rank: peft does not know this model: {error}; use 0"
-                ) from None
+            part.backbone = peft.get_peft_model(part.backbone, config)
 
 
 def merge(encoder: DualEncoder) -> None:

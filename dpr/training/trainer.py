@@ -24,6 +24,9 @@ from dpr.training.validation import Validation
 from dpr.training.world import ALONE, World
 
 OVERFITTED = 0.05  # a loss "near zero": the own passage has 95 % of the probability
+CURES = (
+    "; lower train.lr, lengthen the warm-up, raise train.temperature or use train.precision fp32"
+)
 
 
 class Step(NamedTuple):
@@ -58,6 +61,7 @@ class Trainer:
         seed: of the batches and the dropout.
         state_file: where the training's state is kept every `save_every` steps, and found again
             after a kill; None: nowhere. The name has to stand for all that decides the training.
+        save_every: decides nothing of the result.
     """
 
     encoder: DualEncoder
@@ -67,6 +71,7 @@ class Trainer:
     seed: int
     world: World = ALONE
     state_file: Path | None = None
+    save_every: int = 20
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -102,7 +107,7 @@ class Trainer:
         torch.manual_seed(self.seed + self.world.rank)  # each process draws dropout of its own
 
     def run(self) -> History:
-        """Raises InputError when the loss is no longer finite, naming the step."""
+        """Raises InputError when a loss is no longer finite, naming the step."""
         history = self._take_up() or self._begin()
         batches = itertools.islice(
             self._batches(), len(history.steps) * self.settings.accumulate, None
@@ -130,7 +135,7 @@ class Trainer:
                 bar.update()
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validated(history, number)
-                if number % self.settings.save_every == 0:
+                if number % self.save_every == 0:
                     self._save(history)
         if seen["pairs"]:
             rates = ", ".join(f"{count / seconds:,.0f} {what}" for what, count in seen.items())
@@ -161,10 +166,7 @@ class Trainer:
         self.world.sum_gradients(self.encoder.parameters())
         norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), settings.max_grad_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(
-                f"step {number}: the loss is {loss} and the gradient norm {norm}; lower train.lr, "
-                "lengthen the warm-up, raise train.temperature or use train.precision fp32"
-            )
+            raise InputError(f"step {number}: the loss is {loss}, the gradient norm {norm}{CURES}")
         self.optimizer.step()
         if settings.temperature_lr is not None:
             self.loss.limit_temperature()
@@ -208,6 +210,8 @@ class Trainer:
             state.mix_weights(self.encoder, self.initial, self.settings.initial_share)
         result = self.validate(self.encoder, number) if self.world.is_first else (number, 0.0, 0.0)
         _, loss, ndcg = self.world.from_first(result, self.encoder.device)
+        if not math.isfinite(loss):  # by the last update: no step follows that would see it
+            raise InputError(f"step {number}: the validation loss is {loss}{CURES}")
         history.validations.append(Validation(number, loss, ndcg))
         self._print(f"step {number}: validation loss {loss:.4f}, nDCG@10 {ndcg:.4f}")
         if history.best.step == number:

@@ -3,9 +3,14 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed
+
+# Between two messages: the others wait while the first one validates, or waits for a lock. It need
+# not be short for a process that dies: the launcher then ends them all.
+PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class World:
         """The group that the launcher's environment variables name; alone where there are none."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def leave(self) -> None:
