@@ -1,6 +1,9 @@
-# make repro   the whole experiment, then its metrics
-# make test    the tests
-# Both build the environment in .venv first, from requirements.txt and constraints.txt.
+# make repro      the whole experiment, then its metrics
+# make test       the tests but for the slow ones; make test-all: all
+# make lint       style
+# make costs      the whole experiment again, and what each stage costs
+# make clean      removes .venv and what killed stages had done
+# All but clean build the environment in .venv first, from requirements.txt and constraints.txt.
 
 PYTHON ?= python3
 VENV := .venv

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import time
 
 import pytest
 from helpers import sh
@@ -50,6 +51,12 @@ def test_an_experiment_from_end_to_end(experiment):
     (row,) = re.findall(r"^\| *tiny .*$", sh(clone, "python -m stages.grid"), re.MULTILINE)
     assert f"{best:.4f}" in row
     assert f"{metrics['dense']['nDCG@10']:.4f}" in row
+    printed = sh(clone, "python -m stages.diff data/runs/test/zero_shot.txt tiny --top 1")
+    means = [metrics[system]["nDCG@10"] for system in ("zero_shot", "dense")]
+    assert "nDCG@10 over 200 topics: {:.4f} -> {:.4f} ".format(*means) in printed
+    valid = json.loads((clone / "metrics/fuse.json").read_text())["valid"]["nDCG@10"]
+    printed = sh(clone, "python -m stages.diff tiny workspace --split valid --system hybrid")
+    assert f"nDCG@10 over 100 topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 10
@@ -68,6 +75,7 @@ def test_an_experiment_from_end_to_end(experiment):
         ("ef_search:", "ef_search: 99", ["audit", *both("search")]),
         ("min_recall: 0.9", "min_recall: 0.5", ["audit"]),
         ("kind: flat", "kind: hnsw", both("index")),
+        ("save_every: 20", "save_every: 5", []),
     ):
         (clone / "params.yaml").write_text(params.replace(old, new))
         printed = sh(clone, "dvc repro --dry")
@@ -81,6 +89,33 @@ def test_what_is_made_again_is_the_same_byte_for_byte(experiment):
     stages = "mine train encode@dense index@dense search@dense eval bm25_index bm25_search"
     sh(experiment, f"dvc repro -q -f --no-run-cache -s {stages}")
     assert (experiment / "dvc.lock").read_text() == lock
+
+
+@pytest.mark.slow
+def test_a_grid_in_the_queue(experiment):
+    """The README's, smaller: every combination, best validation first."""
+    values = "-S train.max_steps=null -S train.epochs=0.01,0.03 -S train.lr=1e-6,1e-2"
+    sh(experiment, f"dvc exp run -q --queue {values} train")
+    sh(experiment, "dvc queue start")
+    for _ in range(300):
+        status = sh(experiment, "dvc queue status")
+        if "Queued" not in status and "Running" not in status:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 4, status
+    table = sh(experiment, "python -m stages.grid")
+    header, _, *rows = (re.split(r" *\| *", line.strip("| ")) for line in table.splitlines())
+    rows = [dict(zip(header, row, strict=True)) for row in rows]
+    found = [float(row["validation nDCG@10"]) for row in rows]
+    assert found == sorted(found, reverse=True)
+    queued = [row for row in rows if row["train.epochs"] in ("0.01", "0.03")]
+    assert len({(row["train.epochs"], row["train.lr"]) for row in queued}) == 4
+    refs = sh(experiment, "git for-each-ref --format=%(refname) refs/exps").split()
+    ref_of = {ref.rsplit("/", 1)[1]: ref for ref in refs}
+    for row in queued:
+        metrics = sh(experiment, f"git show {ref_of[row['experiment']]}:metrics/train.json")
+        assert row["validation nDCG@10"] == f"{json.loads(metrics)['best']['nDCG@10']:.4f}"
+    assert len(set(found)) > 1
 
 
 @pytest.mark.slow
