@@ -128,22 +128,27 @@ def test_passages_are_cut_at_the_length_of_the_training(read):
     assert max(map(len, read(passage_max_length=8).passages.values())) == 8
 
 
-def test_texts_of_the_same_tokens_are_one(tmp_path, make_encoder):
-    """Else d1 would be a negative of q0, whose passage d0 is the same, and so would be e."""
-    texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART."}
+def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, make_encoder):
+    """d0, d1 and e are one text, and so are q0 and q3: what answers one of them answers all."""
+    texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART.", "f": "f"}
     beir.write_corpus(tmp_path, [Passage(i, "", text) for i, text in texts.items()])
     queries = {"q0": "heart", "q1": "a pump", "q2": "lung", "q3": "Heart"}
     beir.write_queries(tmp_path, [Query(i, text) for i, text in queries.items()])
-    judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 1), Judgment("q3", "d2", 2)]
+    judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 0), Judgment("q3", "f", 2)]
     beir.write_qrels(tmp_path, "train", judged)
-    pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "d2", ("e",)), Pair("q3", "d2")]
-    read = PairSet.read(tmp_path, pairs, make_encoder(), ". ", settings())
-    assert read.pairs == [
-        *(Pair("q0", "d0"), Pair("q1", "d0"), Pair("q2", "d2", ("d0",)), Pair("q0", "d2"))
-    ]
-    batch = Batch.of(read.pairs, read.qrels)
-    assert (batch.query_ids, batch.passage_ids) == (["q0", "q1", "q2"], ["d0", "d2"])
-    assert batch.relevant.tolist() == [[True, True], [True, False], [False, True]]
+    pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "f", ("e",)), Pair("q3", "d2")]
+    read = PairSet.read(tmp_path, pairs, make_encoder(), ". ", settings(batch_size=4))
+    batch = next(read.batches(seed=0))
+    relevant = {
+        query_id: {p for p, yes in zip(batch.passage_ids, row, strict=True) if yes}
+        for query_id, row in zip(batch.query_ids, batch.relevant.tolist(), strict=True)
+    }
+    assert relevant == {
+        "q0": {"d0", "d1", "e", "f", "d2"},  # of q3 too
+        "q1": {"d0", "d1", "e"},
+        "q2": {"f"},
+        "q3": {"d0", "d1", "e", "f", "d2"},
+    }
 
 
 def test_bad_pairs(read):

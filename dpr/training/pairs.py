@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,35 @@ from dpr.measures import Qrels
 from dpr.settings import TrainSettings
 
 GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # what a batch is made of
+
+
+class Same(NamedTuple):
+    """For the id of a query, and of a passage, the first id of the same tokens.
+
+    Texts that the encoder cannot tell apart must not be negatives of each other's queries.
+    """
+
+    queries: dict[str, str]
+    passages: dict[str, str]
+
+    def query(self, query_id: str) -> str:
+        return self.queries.get(query_id, query_id)
+
+    def passage(self, passage_id: str) -> str:
+        return self.passages.get(passage_id, passage_id)
+
+    def merged(self, qrels: Qrels) -> Qrels:
+        """Judgments under the first ids, the best grade where several meet."""
+        found: Qrels = {}
+        for query_id, grades in qrels.items():
+            of_query = found.setdefault(self.query(query_id), {})
+            for passage_id, grade in grades.items():
+                first = self.passage(passage_id)
+                of_query[first] = max(grade, of_query.get(first, grade))
+        return found
+
+
+NONE_THE_SAME = Same({}, {})
 
 
 @dataclass(frozen=True)
@@ -32,29 +62,40 @@ class Batch:
     relevant: torch.Tensor  # (Q, P) bool
 
     @classmethod
-    def of(cls, pairs: list[Pair], qrels: Qrels) -> "Batch":
+    def of(cls, pairs: list[Pair], qrels: Qrels, same: Same = NONE_THE_SAME) -> "Batch":
+        """A batch of these pairs; what is relevant to a query is so to all of the same text."""
         rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
         positives = dict.fromkeys(pair.passage_id for pair in pairs)
         negatives = dict.fromkeys(p for pair in pairs for p in pair.negative_ids)
         columns = {p: i for i, p in enumerate(positives | negatives)}
         at = [(rows[pair.query_id], columns[pair.passage_id]) for pair in pairs]
+        known: dict[str, set[str]] = {}
+        for pair in pairs:
+            known.setdefault(same.query(pair.query_id), set()).add(same.passage(pair.passage_id))
+        columns_of: dict[str, list[int]] = {}
+        for passage_id, column in columns.items():
+            columns_of.setdefault(same.passage(passage_id), []).append(column)
         relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
-        relevant[tuple(zip(*at, strict=True))] = True
         for query_id, row in rows.items():
-            grades = qrels.get(query_id, {})
-            for passage_id in grades.keys() & columns.keys():
-                relevant[row, columns[passage_id]] |= grades[passage_id] > 0
+            grades = qrels.get(same.query(query_id), {})
+            judged = {p for p in grades.keys() & columns_of.keys() if grades[p] > 0}
+            for passage_id in judged | known[same.query(query_id)]:
+                relevant[row, columns_of[passage_id]] = True
         return cls(list(rows), list(columns), torch.tensor(at), relevant)
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs with the token ids of each query and passage, and the judgments about them."""
+    """Pairs with the token ids of each query and passage, and the judgments about them.
+
+    `qrels` have the ids that `same` gives.
+    """
 
     pairs: list[Pair]
     queries: dict[str, Tokens]
     passages: dict[str, Tokens]
     qrels: Qrels
+    same: Same
     settings: TrainSettings
 
     @classmethod
@@ -67,9 +108,6 @@ class PairSet:
         settings: TrainSettings,
     ) -> "PairSet":
         """Some pairs of a training folder, with its texts and judgments.
-
-        Texts that are the same tokens to the encoder are one, with the judgments of all: were they
-        two, one could be the other's negative.
 
         Raises:
             InputError: for a pair of an unknown query or passage.
@@ -98,25 +136,13 @@ class PairSet:
         limit = settings.passage_max_length
         query_tokens = encoder.tokenize(list(queries.values()), "query")
         passage_tokens = encoder.tokenize(list(passages.values()), "passage", limit)
-        first_query, first_passage = (
-            _firsts(queries, query_tokens),
-            _firsts(passages, passage_tokens),
-        )
-        qrels: Qrels = {}
-        for query_id, grades in beir.read_qrels(folder, "train").items():
-            merged = qrels.setdefault(first_query.get(query_id, query_id), {})
-            for passage_id, grade in grades.items():
-                first = first_passage.get(passage_id, passage_id)
-                merged[first] = max(grade, merged.get(first, grade))
-        pairs = [
-            Pair(first_query[q], first_passage[p], tuple(first_passage[n] for n in negatives))
-            for q, p, negatives in pairs
-        ]
+        same = Same(_repeated(queries, query_tokens), _repeated(passages, passage_tokens))
         return cls(
             pairs,
             dict(zip(queries, query_tokens, strict=True)),
             dict(zip(passages, passage_tokens, strict=True)),
-            qrels,
+            same.merged(beir.read_qrels(folder, "train")),
+            same,
             settings,
         )
 
@@ -156,7 +182,8 @@ class PairSet:
                     for group in order[start : start + size]
                     for i in _draw(groups[group], self.settings.pairs_per_group, rng)
                 ]
-                yield Batch.of([self._with_negatives(pair, rng) for pair in chosen], self.qrels)
+                with_negatives = [self._with_negatives(pair, rng) for pair in chosen]
+                yield Batch.of(with_negatives, self.qrels, self.same)
 
     def _with_negatives(self, pair: Pair, rng: np.random.Generator) -> Pair:
         drawn = _draw(pair.negative_ids, self.settings.hard_negatives, rng)
@@ -181,7 +208,8 @@ def _draw(items, count: int, rng: np.random.Generator) -> list:
     return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
 
 
-def _firsts(ids: Iterable[str], tokens: list[Tokens]) -> dict[str, str]:
-    """For each text the first one of the same tokens."""
+def _repeated(ids: Iterable[str], tokens: list[Tokens]) -> dict[str, str]:
+    """For each text whose tokens came before the id that they came with."""
     first: dict[bytes, str] = {}
-    return {i: first.setdefault(own.tobytes(), i) for i, own in zip(ids, tokens, strict=True)}
+    found = {i: first.setdefault(own.tobytes(), i) for i, own in zip(ids, tokens, strict=True)}
+    return {own: before for own, before in found.items() if own != before}
