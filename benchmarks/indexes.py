@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from dpr.files import read_json, sha256, write_json
+from dpr.indexes.artifact import Index, save
+from dpr.indexes.exact import exact_search
 
 from dpr import report, runtime
 from dpr.embeddings import IDS, MANIFEST, VECTORS, Embeddings, write_ids
-from dpr.files import read_json, sha256, write_json
-from dpr.indexes.artifact import Index, save
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
-from dpr.indexes.exact import exact_search
 from dpr.indexes.kinds import KINDS
 from dpr.settings import load_settings
 

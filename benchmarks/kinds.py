@@ -11,14 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dpr import checkpoint, report, runtime
 from dpr.collections import beir
-from dpr.embeddings import Embeddings
 from dpr.indexes.artifact import Index, save
+from dpr.queries import embed_topics
+
+from dpr import checkpoint, report, runtime
+from dpr.embeddings import Embeddings
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
 from dpr.indexes.kinds import KINDS
-from dpr.queries import embed_topics
 from dpr.settings import load_settings
 
 OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")

@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 
 import torch
+from dpr.collections import beir
 
 from dpr import checkpoint, report, runtime
-from dpr.collections import beir
 from dpr.settings import load_settings
 from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer

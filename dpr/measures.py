@@ -5,18 +5,19 @@ from statistics import fmean
 import ir_measures
 from ir_measures.measures import Measure
 
-Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
-Run = dict[str, dict[str, float]]  # {query id: {passage id: score}}
+from dpr.records.types import Qrels, Run
+
+HEADLINE = "nDCG@10"  # of tables, plots, validation, the fusion weight and the audit
 ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
 
 
 def parse_measure(name: str) -> Measure:
-    """Names of ir_measures (`nDCG@10`, `AP`), and `recall@k` and `judged@k` for two of them.
+    """A measure by its name in ir_measures (`nDCG@10`, `AP`), or `recall@k`, or `judged@k`.
 
     Raises:
-        ValueError: for a name that is no measure, and for IPrec: the trec_eval code in ir_measures
-            counts the documents that a recall level needs otherwise than trec_eval's own reference
-            output does; `dpr.curves` has it.
+        ValueError: for a name that is no measure, and for IPrec: for it the trec_eval code in
+            ir_measures rounds otherwise than trec_eval's reference output. See
+            `dpr.evaluation.curves`.
     """
     if name.startswith("IPrec"):
         raise ValueError(f"{name!r} is not offered as a measure; see plots/precision.csv")
@@ -30,10 +31,23 @@ def parse_measure(name: str) -> Measure:
         ) from None
 
 
+def check(names: list[str]) -> None:
+    """Raises ValueError for a name that cannot be computed, a duplicate, or no headline."""
+    for name in names:  # on one topic, since some measures fail only when they are computed
+        try:
+            by_topic({"q": {"d": 1}}, {"q": {"d": 1.0}}, [name])
+        except Exception as error:
+            raise ValueError(f"{name!r} cannot be computed: {error}") from None
+    if len({parse_measure(name) for name in names}) < len(names):
+        raise ValueError("a measure is listed twice")
+    if HEADLINE not in names:
+        raise ValueError(f"{HEADLINE}, the headline of plots and tables, must be among them")
+
+
 def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
     """Each measure for every judged topic; a topic that the run lacks counts as 0.
 
-    (trec_eval's option -c; without it a system gains by leaving hard topics out.)
+    That is trec_eval's option -c: without it a system gains by leaving out hard topics.
     """
     names = {parse_measure(name): name for name in measures}
     values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
@@ -46,3 +60,8 @@ def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
 def means(values: ByTopic) -> dict[str, float]:
     """The mean of each measure over the topics."""
     return {name: fmean(by_query.values()) for name, by_query in values.items()}
+
+
+def headline(qrels: Qrels, run: Run) -> float:
+    """The mean of the headline measure over the judged topics."""
+    return means(by_topic(qrels, run, [HEADLINE]))[HEADLINE]

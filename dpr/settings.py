@@ -1,16 +1,14 @@
-"""params.yaml as typed settings: the one place that says which keys exist and what they allow.
+"""The keys of params.yaml, their types and their ranges: decided here alone.
 
-Every key is required, so params.yaml alone decides a run, and no value hides in the code.
+Every key is required, so that no default hides in the code.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML, YAMLError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dpr.errors import InputError
-from dpr.measures import by_topic, parse_measure
+from dpr import measures, params_file
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
@@ -133,7 +131,7 @@ class TrainSettings(Group):
         if (self.max_steps is None) == (self.epochs is None):
             raise ValueError("give one of max_steps and epochs, and null for the other")
         if self.pairs_per_group > 1 and self.group_by is None:
-            raise ValueError("pairs_per_group is of group_by: set that to query or passage")
+            raise ValueError("pairs_per_group needs group_by: set it to query or passage")
         if self.overfit_one_batch and self.max_steps == 0:
             raise ValueError("overfit_one_batch needs max_steps above 0")
         if self.lora_rank and self.initial_share:
@@ -160,6 +158,9 @@ class IndexSettings(Group):
     pq_bytes: Count | None
     lsh_bits: Count | None
     train_sample: Count | None
+
+
+class AuditSettings(Group):
     min_recall: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -183,15 +184,7 @@ class EvalSettings(Group):
     @field_validator("measures")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
-        for name in names:  # one relevant passage found: some measures fail only at work
-            try:
-                by_topic({"q": {"d": 1}}, {"q": {"d": 1.0}}, [name])
-            except Exception as error:
-                raise ValueError(f"{name!r} cannot be computed: {error}") from None
-        if len({parse_measure(name) for name in names}) < len(names):
-            raise ValueError("a measure is listed twice")
-        if "nDCG@10" not in names:
-            raise ValueError("nDCG@10, the headline of plots and tables, must be among them")
+        measures.check(names)
         return names
 
 
@@ -207,6 +200,7 @@ class Settings(Group):
     train: TrainSettings
     encode: EncodeSettings
     index: IndexSettings
+    audit: AuditSettings
     search: SearchSettings
     bm25: Bm25Settings
     fuse: FuseSettings
@@ -225,44 +219,5 @@ class Settings(Group):
 
 
 def load_settings(path: str | Path) -> Settings:
-    """Read a params file.
-
-    YAML 1.2 rules hold: `3e-05`, which `dvc exp run -S train.lr=3e-5` writes, is a number there
-    (PyYAML reads it as text).
-
-    Raises:
-        InputError: naming each key that is missing, unknown, of a wrong type or out of range.
-    """
-    try:
-        values = YAML(typ="safe", pure=True).load(Path(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run from the root of the repository") from None
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        problems = [f"  {_describe(problem)}" for problem in error.errors()]
-        raise InputError("\n".join([f"{path}:", *problems])) from None
-
-
-def _describe(problem: Any) -> str:
-    """One line for one of pydantic's error records."""
-    # pydantic adds the branch of a union ("int") to the location: a key has no such part.
-    key = ".".join(str(part) for part in problem["loc"] if part not in ("int", "float"))
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(_group_at(problem["loc"][:-1]).model_fields)
-        return f"{key}: unknown key (known here: {known})"
-    if problem["type"] == "missing":
-        return f"{key}: missing; every key has to be given"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    shown = "" if isinstance(given, dict) else f" (got {given!r})"
-    return f"{key or 'the file'}: {message}{shown}"
-
-
-def _group_at(location: tuple) -> type[BaseModel]:
-    group: type[BaseModel] = Settings
-    for part in location:
-        group = group.model_fields[part].annotation  # type: ignore[assignment]
-    return group
+    """Raises InputError naming every key that is missing, unknown, mistyped or out of range."""
+    return params_file.read(path, Settings)

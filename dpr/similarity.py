@@ -1,8 +1,8 @@
-"""The one decision about similarity: training loss, index and run scores all ask here.
+"""How vectors are compared: the loss, the index, mining and the scores of a run all ask here.
 
-An encoder scored by another similarity than the one it was trained for silently loses much of
-its quality, so every artifact (encoder, embeddings, index) records its similarity, and `require`
-refuses one that was made with another.
+An encoder that is scored by another similarity than it was trained for loses much of its quality
+without an error. So every artifact (encoder, embeddings, index) records its similarity, and
+`require_same_similarity` refuses one that was made with another.
 """
 
 from dataclasses import dataclass
@@ -12,25 +12,28 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dpr.errors import InputError
+from dpr.base.errors import InputError
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How a query vector and a passage vector become a score; higher is better."""
+    """How a query vector and a passage vector become a score; higher is always better.
+
+    Scores lie in -1..1 for cosine, anywhere for dot, and at 0 or below for l2 and l1.
+    """
 
     name: str
-    normalize: bool  # the encoder gives vectors of length one
+    normalize: bool  # the encoder gives vectors of norm 1
     metric: int  # of FAISS
 
     def vectors(self, pooled: torch.Tensor) -> torch.Tensor:
-        """(B, D) pooled token states -> (B, D) vectors that this similarity compares."""
+        """(B, D) pooled token states -> (B, D) vectors, of norm 1 for cosine."""
         return functional.normalize(pooled, dim=-1) if self.normalize else pooled
 
-    def cut(self, vectors: np.ndarray, dimension: int | None) -> np.ndarray:
-        """The first `dimension` components of (N, D) vectors, as float32 that this compares.
+    def truncate(self, vectors: np.ndarray, dimension: int | None) -> np.ndarray:
+        """(N, D) vectors -> (N, dimension) float32: the first components; None keeps all.
 
-        Of an encoder trained with `train.matryoshka` they stand for the whole. None: all of them.
+        They are normalized again for cosine. See `train.matryoshka`.
         """
         vectors = np.ascontiguousarray(vectors[:, :dimension], dtype=np.float32)
         if dimension is None:
@@ -47,10 +50,6 @@ class Similarity:
         squares = (queries**2).sum(-1, keepdim=True) + (passages**2).sum(-1)
         return 2 * products - squares  # -|q - p|^2
 
-    def scores_of_faiss(self, distances: np.ndarray) -> np.ndarray:
-        """What a FAISS index returns -> scores; it returns *squared* distances for l2."""
-        return distances if self.metric == faiss.METRIC_INNER_PRODUCT else -distances
-
 
 SIMILARITIES = {
     similarity.name: similarity
@@ -63,8 +62,16 @@ SIMILARITIES = {
 }
 
 
-def require(recorded: str, wanted: str, artifact: object) -> None:
-    """Refuse an artifact made for another similarity.
+def scores_of_faiss(found: np.ndarray, metric: int) -> np.ndarray:
+    """What an index of that FAISS metric returns -> scores.
+
+    An inner product is a score. Distances (squared for l2, differing bits for lsh) are negated.
+    """
+    return found if metric == faiss.METRIC_INNER_PRODUCT else -found
+
+
+def require_same_similarity(recorded: str, wanted: str, artifact: object) -> None:
+    """Refuse an artifact made with another similarity.
 
     Raises:
         InputError: naming the artifact and both similarities.

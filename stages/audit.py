@@ -1,51 +1,50 @@
-"""audit: what each index misses of what exact search finds, on the same test topics."""
+"""audit: what each index misses of what exact search finds, on the test topics.
+
+Reads topics and judgments of data/collection, and encoders, embeddings and indexes of both systems.
+Makes metrics/audit.json and plots/tradeoff.csv. Fails if an index has a lower recall than
+audit.min_recall.
+
+    python -m stages.audit
+"""
 
 import sys
 from pathlib import Path
 
-from dpr import checkpoint, runtime
-from dpr.collections import beir
-from dpr.embeddings import Embeddings
-from dpr.files import write_json
-from dpr.indexes.artifact import Index
-from dpr.indexes.audit import audit, require
-from dpr.queries import embed_topics
+from dpr.base import runtime
+from dpr.base.files import write_csv, write_json
+from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.queries import embed_topics
+from dpr.encoders import checkpoint
+from dpr.indexes.audit import audit, require_recall
+from dpr.indexes.index import Index
+from dpr.records import beir
 from dpr.settings import load_settings
-from dpr.tables import write_csv
-from stages import run
-
-SYSTEMS = ["zero_shot", "dense"]
+from stages.run import ENCODERS, run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     qrels = beir.read_qrels("data/collection", "test")
+    query_ids = list(qrels)
     results, tradeoff = {}, []
-    for system in SYSTEMS:
+    for system in ENCODERS:
         encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
         embeddings = Embeddings.open(f"data/embeddings/{system}")
         folder = Path("data/indexes") / system
         index = Index.open(folder)
         index.require_embeddings(embeddings.manifest, folder)
-        vectors = embed_topics(encoder, "data/collection", list(qrels), settings.encode)
-        results[system], found, speeds = audit(
-            index,
-            embeddings,
-            list(qrels),
-            vectors,
-            qrels,
-            folder,
-            settings.search,
-        )
-        tradeoff += [[system, *row] for row in found]
+        vectors = embed_topics(encoder, "data/collection", query_ids, settings.encode)
+        found = audit(index, embeddings, query_ids, vectors, qrels, folder, settings.search)
+        results[system] = found.metrics
+        tradeoff += [[system, *row] for row in found.tradeoff]
+        ours, exact = found.queries_per_second
         print(
-            f"{system}: {results[system]}; queries a second: {speeds[0]:,.0f}, exact search "
-            f"{speeds[1]:,.0f}",
+            f"{system}: {found.metrics}; queries a second: {ours:,.0f}, exact search {exact:,.0f}",
             file=sys.stderr,
         )
-    for system in SYSTEMS:
-        require(results[system], settings.index.min_recall, f"data/indexes/{system}")
+    for system in ENCODERS:
+        require_recall(results[system], settings.audit.min_recall, f"data/indexes/{system}")
     write_json("metrics/audit.json", results)
     write_csv("plots/tradeoff.csv", ["system", "setting", "value", "recall@10"], tradeoff)
 

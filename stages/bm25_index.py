@@ -1,17 +1,22 @@
-"""bm25_index: the passages as a Lucene index."""
+"""bm25_index: the passages as a Lucene index.
+
+Reads data/collection/corpus.jsonl. Makes data/indexes/bm25.
+
+    python -m stages.bm25_index
+"""
 
 from pathlib import Path
 
-from dpr import lucene
-from dpr.collections import beir
+from dpr.bm25 import lucene
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from stages import run
+from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    passages = beir.read_corpus("data/collection")
-    lucene.build_index(passages, settings.data.separator, Path("data/indexes/bm25"))
+    corpus = Corpus(Path("data/collection"), settings.data.separator)
+    lucene.build_index(corpus.texts(), Path("data/indexes/bm25"))
 
 
 if __name__ == "__main__":

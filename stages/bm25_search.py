@@ -1,30 +1,34 @@
-"""bm25_search: BM25 runs over every validation and every test topic."""
+"""bm25_search: BM25 runs over all validation and test topics.
+
+Reads queries and judged topics of data/collection, and data/indexes/bm25. Makes
+data/runs/valid/bm25.txt and data/runs/test/bm25.txt.
+
+    python -m stages.bm25_search
+"""
 
 from pathlib import Path
 
-from dpr import lucene
-from dpr.collections import beir
+from dpr.bm25 import lucene
+from dpr.records import beir
+from dpr.runs.ranking import finish, search_depth
+from dpr.runs.trec import write_run
 from dpr.settings import load_settings
-from dpr.trec import drop_query_ids, write_run
-from stages import run
+from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
     queries = beir.read_queries("data/collection")
-    depth = settings.search.top_k
     for split in ("valid", "test"):
         found = lucene.search(
             Path("data/indexes/bm25"),
             [queries[query_id] for query_id in beir.read_qrels("data/collection", split)],
             settings.bm25.k1,
             settings.bm25.b,
-            depth + settings.search.drop_query_id,
+            search_depth(settings.search),
             settings.threads,
         )
-        if settings.search.drop_query_id:
-            found = drop_query_ids(found, depth)
-        write_run(f"data/runs/{split}/bm25.txt", found, tag="bm25")
+        write_run(f"data/runs/{split}/bm25.txt", finish(found, settings.search), tag="bm25")
 
 
 if __name__ == "__main__":

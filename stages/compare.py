@@ -1,14 +1,20 @@
-"""compare: every system's measures with intervals, tests against references, and curves."""
+"""compare: the measures of all systems with intervals, tests against references, and curves.
 
-from dpr import comparison, curves, measures, trec
-from dpr.collections import beir
-from dpr.files import write_json
+Reads all test runs, and topics and judgments of data/collection. Makes metrics/compare.json and, in
+plots/, systems.csv, compare_topics.csv, recall.csv and precision.csv.
+
+    python -m stages.compare
+"""
+
+from dpr import measures
+from dpr.base.files import write_csv, write_json
+from dpr.evaluation import comparison, curves
+from dpr.records import beir
+from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.tables import write_csv
-from stages import run
+from stages.run import ENCODERS, run
 
-SYSTEMS = ["bm25", "zero_shot", "dense", "rrf", "hybrid"]
-HEADLINE = "nDCG@10"
+SYSTEMS = ["bm25", *ENCODERS, "rrf", "hybrid"]
 
 
 def main() -> None:
@@ -22,30 +28,30 @@ def main() -> None:
     compared = comparison.compare_systems(results, settings.eval.references, settings.seed)
     write_json("metrics/compare.json", compared)
 
-    rows = (
+    intervals = (
         [system, measure, interval["mean"], interval["low"], interval["high"]]
         for system, by_measure in compared["systems"].items()
         for measure, interval in by_measure.items()
     )
-    write_csv("plots/systems.csv", ["system", "measure", "mean", "low", "high"], rows)
-    rows = (
-        [queries[query_id].text, *(results[system][HEADLINE][query_id] for system in SYSTEMS)]
-        for query_id in qrels
+    write_csv("plots/systems.csv", ["system", "measure", "mean", "low", "high"], intervals)
+    topics = (
+        [queries[q].text, *(results[system][measures.HEADLINE][q] for system in SYSTEMS)]
+        for q in qrels
     )
-    write_csv("plots/compare_topics.csv", ["query", *SYSTEMS], rows)
+    write_csv("plots/compare_topics.csv", ["query", *SYSTEMS], topics)
     depths = [depth for depth in curves.DEPTHS if depth <= settings.search.top_k]
-    rows = (
+    recall = (
         [system, depth, value]
         for system, found in runs.items()
         for depth, value in curves.recall_by_depth(qrels, found, depths).items()
     )
-    write_csv("plots/recall.csv", ["system", "depth", "recall"], rows)
-    rows = (
+    write_csv("plots/recall.csv", ["system", "depth", "recall"], recall)
+    precision = (
         [system, level, value]
         for system, found in runs.items()
         for level, value in curves.precision_by_recall(qrels, found).items()
     )
-    write_csv("plots/precision.csv", ["system", "recall", "precision"], rows)
+    write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
 
 
 if __name__ == "__main__":

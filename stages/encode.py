@@ -1,13 +1,20 @@
-"""encode SYSTEM: the passages as vectors, with the encoder of that system."""
+"""encode SYSTEM: the passages as vectors, by the encoder of that system.
 
-import os
-import sys
+Reads data/collection/corpus.jsonl and data/encoders/SYSTEM. Makes data/embeddings/SYSTEM. A killed
+run resumes after its last complete window.
+
+    python -m stages.encode dense
+"""
+
 from pathlib import Path
 
-from dpr import checkpoint, runtime, similarity
-from dpr.encoding import encode_corpus
+from dpr.base import runtime
+from dpr.embeddings.passages import encode_passages
+from dpr.encoders import checkpoint
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from stages import run
+from dpr.similarity import require_same_similarity
+from stages.run import SCRATCH, run
 
 
 def main(system: str) -> None:
@@ -15,18 +22,16 @@ def main(system: str) -> None:
     runtime.set_up(settings.threads)
     folder = Path("data/encoders") / system
     encoder = checkpoint.load(folder).to(runtime.device())
-    similarity.require(encoder.spec.similarity, settings.similarity, folder)
-    encode_corpus(
+    require_same_similarity(encoder.spec.similarity, settings.similarity, folder)
+    encode_passages(
         encoder,
         encoder_folder=folder,
-        collection=Path("data/collection"),
-        separator=settings.data.separator,
+        corpus=Corpus(Path("data/collection"), settings.data.separator),
         options=settings.encode,
         folder=Path("data/embeddings") / system,
-        # DVC empties an output before each try; what a killed run had done waits here.
-        scratch=Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "encode",
+        scratch=SCRATCH / "encode",
     )
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    run(main)

@@ -1,17 +1,17 @@
-"""eval: the encoders' measures over every judged test topic, and nDCG@10 topic by topic.
+"""eval: the measures of the encoders over all judged test topics, and nDCG@10 of each topic.
 
-In a stage of its own, beside `compare`, it also ends well where there is no Java for BM25.
+Reads their test runs, and topics and judgments of data/collection. Makes metrics/eval.json and
+plots/topics.csv. In a stage of its own, it needs no Java, which BM25 in `compare` does.
+
+    python -m stages.eval
 """
 
-from dpr import measures, trec
-from dpr.collections import beir
-from dpr.files import write_json
+from dpr import measures
+from dpr.base.files import write_csv, write_json
+from dpr.records import beir
+from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.tables import write_csv
-from stages import run
-
-SYSTEMS = ["zero_shot", "dense"]
-HEADLINE = "nDCG@10"
+from stages.run import ENCODERS, run
 
 
 def main() -> None:
@@ -19,15 +19,15 @@ def main() -> None:
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
     results = {}
-    for system in SYSTEMS:
-        scores = trec.as_dict(trec.read_run(f"data/runs/test/{system}.txt"))
-        results[system] = measures.by_topic(qrels, scores, settings.eval.measures)
+    for system in ENCODERS:
+        found = trec.as_dict(trec.read_run(f"data/runs/test/{system}.txt"))
+        results[system] = measures.by_topic(qrels, found, settings.eval.measures)
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (
-        [number, queries[qid].text, *(results[system][HEADLINE][qid] for system in SYSTEMS)]
-        for number, qid in enumerate(qrels, start=1)
+        [number, queries[q].text, *(results[s][measures.HEADLINE][q] for s in ENCODERS)]
+        for number, q in enumerate(qrels, start=1)
     )
-    write_csv("plots/topics.csv", ["topic", "query", *SYSTEMS], rows)
+    write_csv("plots/topics.csv", ["topic", "query", *ENCODERS], rows)
 
 
 if __name__ == "__main__":

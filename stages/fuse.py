@@ -1,15 +1,19 @@
-"""fuse: BM25 and dense together, by reciprocal rank (rrf) and by weighted scores (hybrid).
+"""fuse: dense and BM25 together, by reciprocal rank (rrf) and by weighted scores (hybrid).
 
-The weight is the best on the validation topics, or `fuse.default_weight` where the collection has
-none; the test topics are never looked at for it.
+Reads the runs of both, and the judgments of data/collection. Makes data/runs/SPLIT/rrf.txt,
+data/runs/SPLIT/hybrid.txt and metrics/fuse.json. The weight is the best one on the validation
+topics, or fuse.default_weight if there are none; the test topics never choose it.
+
+    python -m stages.fuse
 """
 
-from dpr import fusion
-from dpr.collections import beir
-from dpr.files import write_json
+from dpr.base.files import write_json
+from dpr.measures import HEADLINE
+from dpr.records import beir
+from dpr.runs import fusion
+from dpr.runs.trec import as_dict, read_run, write_run
 from dpr.settings import load_settings
-from dpr.trec import as_dict, read_run, write_run
-from stages import run
+from stages.run import run
 
 
 def main() -> None:
@@ -21,10 +25,11 @@ def main() -> None:
         for split, qrels in splits.items()
         if qrels
     }
-    tried = {}
+    tried: dict[float, float] = {}
     if "valid" in runs:
         weights = [step / steps for step in range(steps + 1)]
-        tried = fusion.choose_weight(*runs["valid"], weights, splits["valid"], depth)
+        dense, bm25 = runs["valid"]
+        tried = fusion.choose_weight(dense, bm25, weights, splits["valid"], depth)
     best = max(tried, key=tried.__getitem__, default=settings.fuse.default_weight)
     for split in splits.keys() - runs.keys():
         for system in ("rrf", "hybrid"):
@@ -34,7 +39,7 @@ def main() -> None:
         hybrid = fusion.weighted(dense, bm25, best, depth)
         write_run(f"data/runs/{split}/rrf.txt", as_dict(rrf), tag="rrf")
         write_run(f"data/runs/{split}/hybrid.txt", as_dict(hybrid), tag="hybrid")
-    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {"nDCG@10": tried.get(best)}})
+    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {HEADLINE: tried.get(best)}})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""init: the encoder before training, which is also the zero-shot system.
+"""init: the encoder before training, which is also the system zero_shot.
 
-In a stage of its own, it is encoded and evaluated once, whatever training parameters change.
+Reads the model that model.name names. Makes data/encoders/zero_shot. In a stage of its own, it is
+encoded and searched once, whatever training parameters change.
+
+    python -m stages.init
 """
 
-from dpr import checkpoint, runtime
-from dpr.encoder import EncoderSpec
+from dpr.base import runtime
+from dpr.encoders import checkpoint
+from dpr.encoders.pretrained import pretrained
+from dpr.encoders.spec import EncoderSpec
 from dpr.settings import load_settings
-from stages import run
+from stages.run import run
 
 
 def main() -> None:
@@ -21,7 +26,7 @@ def main() -> None:
         query_prefix=settings.model.query_prefix,
         passage_prefix=settings.model.passage_prefix,
     )
-    encoder = checkpoint.pretrained(
+    encoder = pretrained(
         settings.model.name, spec, settings.model.query_name, settings.model.respect_modules
     )
     checkpoint.save(encoder, "data/encoders/zero_shot")

@@ -1,41 +1,52 @@
-"""lengths: tokens of queries and passages, searched and trained on, and the share that is cut."""
+"""lengths: tokens of queries and passages, and the share that is truncated.
+
+Reads data/collection, data/training, data/manifest.json and the tokenizer of
+data/encoders/zero_shot. Makes metrics/lengths.json. Of the training data, only what a pair names is
+measured.
+
+    python -m stages.lengths
+"""
 
 import json
+from pathlib import Path
 
-from dpr import checkpoint, runtime
-from dpr.collections import beir
-from dpr.files import read_json, write_json
-from dpr.lengths import spaced, statistics, token_lengths
+from dpr.base import runtime
+from dpr.base.files import read_json, write_json
+from dpr.encoders import checkpoint
+from dpr.evaluation.lengths import spaced, statistics, token_lengths
+from dpr.records import beir
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from stages import run
+from stages.run import run
+
+COLLECTION, TRAINING = Path("data/collection"), Path("data/training")
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     encoder = checkpoint.load("data/encoders/zero_shot")
-    spec = encoder.spec
-    train_limit = settings.train.passage_max_length or spec.passage_max_length
+    spec, separator = encoder.spec, settings.data.separator
 
     count = read_json("data/manifest.json")["collection"]["passages"]["count"]
-    passages = spaced(beir.read_corpus("data/collection"), count)
-    queries = beir.read_queries("data/collection").values()
+    searched = (text for _, text in Corpus(COLLECTION, separator).texts())
+    queries = (query.text for query in beir.read_queries(COLLECTION).values())
 
-    pairs = beir.read_pairs("data/training")
+    pairs = beir.read_pairs(TRAINING)
     used = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
     asked = {pair.query_id for pair in pairs}
-    trained = (p for p in beir.read_corpus("data/training") if p.id in used)
-    train_queries = (q for q in beir.read_queries("data/training").values() if q.id in asked)
+    trained = (text for p, text in Corpus(TRAINING, separator).texts() if p in used)
+    train_queries = (q.text for q in beir.read_queries(TRAINING).values() if q.id in asked)
+    train_limit = settings.train.passage_max_length or spec.passage_max_length
 
     measured = {}
-    for name, of_passages, of_queries, limit in (
-        ("collection", passages, queries, spec.passage_max_length),
+    for name, passage_texts, query_texts, limit in (
+        ("collection", spaced(searched, count), queries, spec.passage_max_length),
         ("train", spaced(trained, len(used)), train_queries, train_limit),
     ):
-        texts = (spec.passage_prefix + p.contents(settings.data.separator) for p in of_passages)
-        lengths = token_lengths(encoder.tokenizer, texts)
+        lengths = token_lengths(encoder, passage_texts, "passage")
         measured[f"{name}_passages"] = statistics(lengths, limit)
-        lengths = token_lengths(encoder.tokenizer, (spec.query_prefix + q.text for q in of_queries))
+        lengths = token_lengths(encoder, query_texts, "query")
         measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
     print(json.dumps(measured, indent=2))

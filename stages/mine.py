@@ -1,19 +1,26 @@
-"""mine: the training pairs with hard negatives, from BM25 and the encoder before training.
+"""mine: training pairs with hard negatives, from BM25 and from the encoder before training.
 
-With neither in use the pairs are as `prepare` left them.
+Reads data/training and data/encoders/zero_shot. Makes data/negatives and metrics/mine.json. If
+neither mine.bm25.use nor mine.encoder.use is true, the pairs stay as they are.
+
+    python -m stages.mine
 """
 
-import os
 import tempfile
 from pathlib import Path
 
-from dpr import checkpoint, mining, runtime, similarity
-from dpr.collections import beir
-from dpr.embeddings import Embeddings
-from dpr.encoding import encode_corpus
-from dpr.files import write_json
-from dpr.settings import load_settings
-from stages import run
+from dpr.base import runtime
+from dpr.base.files import write_json
+from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.passages import encode_passages
+from dpr.encoders import checkpoint
+from dpr.mining.negatives import add_negatives, never_negative
+from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.settings import MineSource, load_settings
+from dpr.similarity import require_same_similarity
+from stages.run import SCRATCH, run
 
 TRAINING = Path("data/training")
 ENCODER = Path("data/encoders/zero_shot")
@@ -22,39 +29,26 @@ ENCODER = Path("data/encoders/zero_shot")
 def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
-    separator, options = settings.data.separator, settings.mine
+    options, corpus = settings.mine, Corpus(TRAINING, settings.data.separator)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
-    scratch = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
-    (scratch / "mine").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch / "mine") as work:
-        rankers = []
+    rankers: list[tuple[Ranker, MineSource]] = []
+    (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
         if options.bm25.use:
-            passages, folder = beir.read_corpus(TRAINING), Path(work) / "bm25"
-            ranker = mining.bm25_ranker(
-                passages, separator, folder, options.bm25, options.bm25.last_rank, settings.threads
-            )
+            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, settings.threads)
             rankers.append((ranker, options.bm25))
         if options.encoder.use:
             encoder = checkpoint.load(ENCODER).to(runtime.device())
-            similarity.require(encoder.spec.similarity, settings.similarity, ENCODER)
+            require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
             folder = Path(work) / "embeddings"
-            encode_corpus(
-                encoder, ENCODER, TRAINING, separator, settings.encode, folder, scratch / "encode"
-            )
-            ranker = mining.encoder_ranker(
-                encoder, Embeddings.open(folder), settings.encode, options.encoder.last_rank
-            )
+            encode_passages(encoder, ENCODER, corpus, settings.encode, folder, SCRATCH / "encode")
+            embeddings = Embeddings.open(folder)
+            ranker = encoder_ranker(encoder, embeddings, settings.encode, options.encoder)
             rankers.append((ranker, options.encoder))
         if rankers:
-            never = mining.never_negative(
-                pairs,
-                queries,
-                beir.read_qrels(TRAINING, "train"),
-                ((p.id, p.contents(separator)) for p in beir.read_corpus(TRAINING)),
-            )
-            pairs = mining.add_negatives(
-                pairs, queries, never, rankers, options.per_pair, settings.seed
-            )
+            judged = beir.read_qrels(TRAINING, "train")
+            never = never_negative(pairs, queries, judged, corpus.texts())
+            pairs = add_negatives(pairs, queries, never, rankers, options.per_pair, settings.seed)
     beir.write_pairs(Path("data/negatives"), pairs)
     counts = [len(pair.negative_ids) for pair in pairs]
     write_json(

@@ -1,24 +1,28 @@
-"""prepare: what is searched and what is trained on, in BEIR layout, with a manifest of both.
+"""prepare: bring what is searched and what is trained on into BEIR layout.
 
-Text is cleaned, ids and judgments are checked, and counts and fingerprints pin what was read.
+Reads the sources that data.collection and data.train name. Makes data/collection, data/training and
+data/manifest.json, with counts and fingerprints of both. Texts are cleaned, ids and judgments
+checked.
+
+    python -m stages.prepare
 """
 
 import json
 
-from dpr.collections import door, writer
-from dpr.files import new_folder, write_json
+from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
-from stages import run
+from dpr.sources import registry, write
+from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    collection = door.open_collection(settings.data)
-    training = door.open_training(settings.data)
+    collection = registry.open_collection(settings.data)
+    training = registry.open_training(settings.data)
     with new_folder("data/collection") as folder:
-        searched = writer.write_collection(collection, folder, settings.data.collection)
+        searched = write.write_collection(collection, folder, settings.data.collection)
     with new_folder("data/training") as folder:
-        trained = writer.write_training(training, folder, settings.data.train)
+        trained = write.write_training(training, folder, settings.data.train)
     manifest = {"collection": searched, "train": trained}
     write_json("data/manifest.json", manifest)
     print(json.dumps(manifest, indent=2))

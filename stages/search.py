@@ -1,45 +1,47 @@
-"""search SYSTEM: a TREC run of that system over every validation and every test topic."""
+"""search SYSTEM: TREC runs of that system over all validation and test topics.
 
-import sys
+Reads queries and judged topics of data/collection, data/encoders/SYSTEM, data/indexes/SYSTEM and
+the manifest of data/embeddings/SYSTEM. Makes data/runs/valid/SYSTEM.txt and
+data/runs/test/SYSTEM.txt.
 
-from dpr import checkpoint, runtime, similarity
-from dpr.collections import beir
-from dpr.files import read_json
-from dpr.indexes.artifact import Index
-from dpr.queries import embed_topics
-from dpr.search import search
+    python -m stages.search dense
+"""
+
+from dpr.base import runtime
+from dpr.base.files import read_json
+from dpr.embeddings.queries import embed_topics
+from dpr.encoders import checkpoint
+from dpr.indexes.exact_search import as_run
+from dpr.indexes.index import Index
+from dpr.records import beir
+from dpr.runs.ranking import finish, search_depth
+from dpr.runs.trec import write_run
 from dpr.settings import load_settings
-from dpr.trec import drop_query_ids, write_run
-from stages import run
+from dpr.similarity import require_same_similarity
+from stages.run import run
 
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
-    encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
-    similarity.require(encoder.spec.similarity, settings.similarity, f"data/encoders/{system}")
-    index = Index.open(f"data/indexes/{system}")
-    similarity.require(index.manifest["similarity"], settings.similarity, f"data/indexes/{system}")
-    index.require_embeddings(
-        read_json(f"data/embeddings/{system}/manifest.json"), f"data/indexes/{system}"
-    )
+    folder = f"data/encoders/{system}"
+    encoder = checkpoint.load(folder).to(runtime.device())
+    require_same_similarity(encoder.spec.similarity, settings.similarity, folder)
+    folder = f"data/indexes/{system}"
+    index = Index.open(folder)
+    require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
+    index.require_embeddings(read_json(f"data/embeddings/{system}/manifest.json"), folder)
 
-    depth = settings.search.top_k
+    options = settings.search
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
         vectors = embed_topics(encoder, "data/collection", query_ids, settings.encode)
-        found = search(
-            index,
-            query_ids,
-            vectors,
-            depth + settings.search.drop_query_id,
-            settings.search.nprobe,
-            settings.search.ef_search,
+        scores, rows = index.search(
+            vectors, search_depth(options), options.nprobe, options.ef_search
         )
-        if settings.search.drop_query_id:
-            found = drop_query_ids(found, depth)
+        found = finish(as_run(query_ids, scores, rows, index.ids), options)
         write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    run(main)

@@ -1,24 +1,31 @@
-"""train: the dual encoder, from its initial weights, with in-batch negatives.
+"""train: the dual encoder, with in-batch negatives, from its initial weights.
 
-`launcher` in params.yaml says how it is started: with torchrun, by several processes together.
+Reads data/encoders/zero_shot, data/training and data/negatives. Makes data/encoders/dense,
+metrics/train.json, plots/train.csv and plots/valid.csv. A killed training resumes from its last
+snapshot in .scratch.
+
+    python -m stages.train
+    torchrun --standalone --nproc-per-node 2 -m stages.train      # `launcher` in params.yaml
 """
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
 from filelock import FileLock
 
-from dpr import checkpoint, runtime, scratch, similarity
-from dpr.collections import beir
-from dpr.files import write_json
+from dpr.base import resume, runtime
+from dpr.base.files import fingerprint, write_csv, write_json
+from dpr.encoders import checkpoint
+from dpr.records import beir
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from dpr.tables import write_csv
+from dpr.similarity import require_same_similarity
+from dpr.training.history import History, Step
 from dpr.training.pairs import PairSet
-from dpr.training.trainer import History, Step, Trainer
+from dpr.training.processes import ProcessGroup
+from dpr.training.trainer import Trainer
 from dpr.training.validation import Validator
-from dpr.training.world import World
-from stages import run
+from stages.run import SCRATCH, run
 
 TRAINING = Path("data/training")
 ENCODER = Path("data/encoders/zero_shot")
@@ -28,47 +35,45 @@ NEGATIVES = Path("data/negatives")
 def main() -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
-    world = World.join(runtime.device())
+    processes = ProcessGroup.join(runtime.device())
     encoder = checkpoint.load(ENCODER).to(runtime.device())
-    similarity.require(encoder.spec.similarity, settings.similarity, ENCODER)
+    require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
 
-    separator, options = settings.data.separator, settings.train
-    pairs = PairSet.read(TRAINING, beir.read_pairs(NEGATIVES), encoder, separator, options)
-    validator = Validator(TRAINING, encoder, separator, options)
-    inputs = {
-        "files": scratch.fingerprint([ENCODER, TRAINING, NEGATIVES]),
-        "settings": [settings.seed, separator, options.model_dump(), world.size],
+    corpus, options = Corpus(TRAINING, settings.data.separator), settings.train
+    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options)
+    validator = Validator(corpus, encoder, options)
+    decides = {
+        "files": fingerprint([ENCODER, TRAINING, NEGATIVES]),
+        "settings": [settings.seed, corpus.separator, options.model_dump(), processes.size],
     }
-    # DVC empties an output before each try; the state of a killed run waits here.
-    folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "train"
-    state_file = folder / f"{scratch.key(inputs, encoder.device)}.safetensors"
+    snapshot = SCRATCH / "train" / f"{resume.key(decides, encoder.device)}.safetensors"
     trainer = Trainer(
         encoder,
         pairs,
         validator.validate,
         options,
         settings.seed,
-        world,
-        state_file,
+        processes,
+        snapshot,
         settings.save_every,
     )
-    # An experiment beside this one may train the same; the first process holds it off for all.
-    with FileLock(state_file.with_suffix(".lock")) if world.is_first else nullcontext():
-        world.from_first((0.0,), encoder.device)  # the others wait until the first holds it
+    # Another experiment may be training the same. The first process takes the lock for all.
+    with FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext():
+        processes.broadcast((0.0,), encoder.device)  # the others wait for it here
         history = trainer.run()
-        if world.is_first:
+        if processes.is_first:
             write_results(trainer, history)
-            state_file.unlink(missing_ok=True)
-    world.leave()
+            trainer.snapshots.remove()
+    processes.leave()
 
 
 def write_results(trainer: Trainer, history: History) -> None:
     checkpoint.save(trainer.encoder, "data/encoders/dense")
-    # A plot needs a row: an encoder that took no step has the validation loss it came with.
-    steps = history.steps or [Step(0, history.best.loss, 0.0, 0.0, 0.0)]
+    best, untrained = history.best, history.validations[0]
+    # A plot needs a row: without a step, the one of the untrained encoder.
+    steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
     write_csv("plots/train.csv", Step._fields, steps)
     write_csv("plots/valid.csv", ["step", "loss", "nDCG@10"], history.validations)
-    best, untrained = history.best, history.validations[0]
     results = {
         "best": {"step": best.step, "loss": best.loss, "nDCG@10": best.ndcg},
         "untrained": {"loss": untrained.loss, "nDCG@10": untrained.ndcg},

@@ -1,1 +1,1 @@
-"""FAISS indexes: which kinds there are, how they are built, and what they miss."""
+"""FAISS indexes over embeddings: kinds, building, searching, auditing; and search without one."""

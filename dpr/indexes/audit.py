@@ -1,4 +1,4 @@
-"""What an index misses: its passages beside those of exact search, on the same topics."""
+"""What an index misses: its passages beside those of exact search, for the same topics."""
 
 import time
 from collections.abc import Iterator
@@ -9,16 +9,19 @@ import faiss
 import numpy as np
 
 from dpr import measures
-from dpr.embeddings import Embeddings
-from dpr.errors import InputError
-from dpr.indexes import layers
-from dpr.indexes.artifact import Index
-from dpr.indexes.exact import as_run, exact_search
+from dpr.base.errors import InputError
+from dpr.embeddings.artifact import Embeddings
+from dpr.indexes import wrappers
+from dpr.indexes.exact_search import as_run, exact_search
+from dpr.indexes.index import Index
+from dpr.records.types import Qrels
+from dpr.runs.ranking import finish, search_depth
 from dpr.settings import SearchSettings
-from dpr.trec import drop_query_ids
 
 DEPTHS = (10, 100, 1000)
-RAISE = {
+NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # of the trade-off curve, and
+EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
+ADVICE = {  # kind -> what to raise for a better recall
     "ivf": "search.nprobe",
     "ivfpq": "index.pq_bytes and search.nprobe",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
@@ -29,14 +32,11 @@ RAISE = {
 
 
 class Audit(NamedTuple):
-    """`metrics` of one index; `tradeoff`: a setting of the search, its value, its recall@10.
-
-    `queries_per_second`: of the index and of exact search here and now; for people, not for files.
-    """
+    """What one index misses, and how fast it was."""
 
     metrics: dict[str, Any]
-    tradeoff: list[tuple[str, int, float]]
-    queries_per_second: tuple[float, float]
+    tradeoff: list[tuple[str, int, float]]  # (setting of the search, its value, its recall@10)
+    queries_per_second: tuple[float, float]  # index, exact search; to print, never to a file
 
 
 def audit(
@@ -44,50 +44,48 @@ def audit(
     embeddings: Embeddings,
     query_ids: list[str],
     vectors: np.ndarray,
-    qrels: measures.Qrels,
+    qrels: Qrels,
     folder: Path,
     settings: SearchSettings,
 ) -> Audit:
-    """Compare an index with exact search over the embeddings that it was built from.
-
-    The index is searched as for a run: as many passages, with the same settings.
+    """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32, of the queries.
-        folder: of the index; what its file weighs is counted.
+        folder: of the index, whose file size is measured.
     """
-    top_k = settings.top_k + settings.drop_query_id
+    depth = search_depth(settings)
     dimension = index.manifest["dimension"]
-    cut = dimension if dimension < index.manifest["vector_dimension"] else None
+    truncated = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
-    exact_scores, exact = exact_search(embeddings, vectors, max(top_k, DEPTHS[0]), cut)
+    exact_scores, exact = exact_search(embeddings, vectors, max(depth, DEPTHS[0]), truncated)
     between = time.perf_counter()
-    scores, rows = index.search(vectors, top_k, settings.nprobe, settings.ef_search)
+    scores, rows = index.search(vectors, depth, settings.nprobe, settings.ef_search)
     seconds = (time.perf_counter() - between, between - started)
 
-    def ndcg(scores: np.ndarray, rows: np.ndarray) -> float:
-        run = as_run(query_ids, scores[:, :top_k], rows[:, :top_k], index.ids)
-        if settings.drop_query_id:
-            run = drop_query_ids(run, settings.top_k)
-        return measures.means(measures.by_topic(qrels, run, ["nDCG@10"]))["nDCG@10"]
+    def headline(scores: np.ndarray, rows: np.ndarray) -> float:
+        run = as_run(query_ids, scores[:, :depth], rows[:, :depth], index.ids)
+        return measures.headline(qrels, finish(run, settings))
 
-    depths = [depth for depth in DEPTHS if depth <= top_k] or [top_k]
+    depths = [k for k in DEPTHS if k <= depth] or [depth]
     metrics = {
         "kind": index.manifest["kind"],
         "bytes_per_vector": round((folder / "index.faiss").stat().st_size / len(index.ids), 2),
-        "nDCG@10_lost": ndcg(exact_scores, exact) - ndcg(scores, rows),
-        **{f"recall@{depth}": recall(rows, exact, depth) for depth in depths},
+        f"{measures.HEADLINE}_lost": headline(exact_scores, exact) - headline(scores, rows),
+        **{f"recall@{k}": recall(rows, exact, k) for k in depths},
     }
     tradeoff = [
-        (*setting, recall(found, exact, DEPTHS[0])) for *setting, found in _settings(index, vectors)
+        (name, value, recall(found, exact, DEPTHS[0]))
+        for name, value, found in _by_setting(index, vectors)
     ]
-    return Audit(metrics, tradeoff, tuple(len(vectors) / s for s in seconds))
+    speeds = (len(vectors) / seconds[0], len(vectors) / seconds[1])
+    return Audit(metrics, tradeoff, speeds)
 
 
 def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
-    """The share of the exact first k, fewer in a small corpus, among the first k found.
+    """The share of the exact first k (fewer in a small corpus) that is among the first k found.
 
-    By row: of passages with equal vectors at the end of the k, one counts and its copy does not.
+    Rows are compared, not scores: a passage with the vector of another one does not replace it.
     """
     found = [
         len(set(ours[:k].tolist()) & set(theirs[:k].tolist())) / len(theirs[:k])
@@ -96,27 +94,27 @@ def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
     return float(np.mean(found))
 
 
-def require(metrics: dict[str, Any], least: float, where: object) -> None:
-    """Raises InputError for an index that misses more than `index.min_recall` allows."""
+def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> None:
+    """Raises InputError for an index that misses more than `audit.min_recall` allows."""
     first = next(name for name in metrics if name.startswith("recall@"))
-    if metrics[first] < least:
-        advice = RAISE.get(metrics["kind"], "what the factory string stores or search.nprobe")
+    if metrics[first] < minimum:
+        advice = ADVICE.get(metrics["kind"], "what the factory string stores or search.nprobe")
         raise InputError(
             f"{where}: {first} against exact search is {metrics[first]:.4f}, below "
-            f"index.min_recall {least}: raise {advice}, take another index.kind, or lower "
-            "index.min_recall"
+            f"audit.min_recall {minimum}: raise {advice}, take another index.kind, or lower "
+            "audit.min_recall"
         )
 
 
-def _settings(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """The first ten rows found by each of a few settings; by the only one for most kinds."""
-    inner = layers.inner(index.faiss_index)
+def _by_setting(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
+    """(setting, value, first ten rows) for some values; one row for kinds without a setting."""
+    inner = wrappers.inner(index.faiss_index)
     if isinstance(inner, faiss.IndexIVF):
-        for nprobe in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+        for nprobe in NPROBES:
             if nprobe <= inner.nlist:
                 yield "nprobe", nprobe, index.search(vectors, DEPTHS[0], nprobe=nprobe)[1]
     elif hasattr(inner, "hnsw"):
-        for ef in (10, 16, 32, 64, 128, 256, 512):
+        for ef in EF_SEARCHES:
             yield "ef_search", ef, index.search(vectors, DEPTHS[0], ef=ef)[1]
     else:
         yield "none", 1, index.search(vectors, DEPTHS[0])[1]

@@ -1,14 +1,14 @@
-"""An index in the layout that pyserini's FaissSearcher reads: `index` and `docid`, nothing else."""
+"""An index in the layout that pyserini's FaissSearcher reads: the files `index` and `docid`."""
 
 from pathlib import Path
 
 import faiss
 
-from dpr.embeddings import write_ids
-from dpr.errors import InputError
-from dpr.files import new_folder
-from dpr.indexes import kinds, layers
-from dpr.indexes.artifact import Index
+from dpr.base.errors import InputError
+from dpr.base.files import new_folder
+from dpr.embeddings.artifact import write_ids
+from dpr.indexes import kinds, wrappers
+from dpr.indexes.index import Index
 from dpr.settings import SearchSettings
 
 INDEX, IDS = "index", "docid"  # pyserini's names
@@ -17,27 +17,29 @@ INDEX, IDS = "index", "docid"  # pyserini's names
 def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> None:
     """Write the index for `FaissSearcher(folder, query_encoder)`.
 
-    It has no search parameters of its own: they are set in the index. Its scores are FAISS's own:
+    FaissSearcher has no search parameters, so they are set in the index. Its scores are FAISS's:
     the same as here for cosine and dot, squared distances for l2.
 
     Args:
-        folder: a new or empty one, or that of an earlier export, which is replaced.
+        folder: a new or empty one, or an earlier export, which is replaced.
     Raises:
-        InputError: for an index that only this project can search, or a folder of other things.
+        InputError: for an index that only this project can search, or a folder with other files.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and _names(folder) <= {INDEX, IDS}):
-        raise InputError(f"{folder}: holds other things than an export; give a new folder")
-    if index.manifest["greatest_length"] is not None:
+        raise InputError(f"{folder}: has other files than an export; give a new folder")
+    if index.manifest["max_norm"] is not None:
         raise InputError(
             f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
             "pyserini does not undo; export one of kind flat or sq8, or of similarity cosine"
         )
     if index.manifest["dimension"] < index.manifest["vector_dimension"]:
-        raise InputError("index.dimension: pyserini does not cut its queries; export whole vectors")
+        raise InputError(
+            "index.dimension: pyserini does not truncate its queries; export whole vectors"
+        )
     if index.manifest["lsh"]:
-        raise InputError("index.kind lsh: pyserini would take bits that differ for scores")
-    inner = layers.inner(index.faiss_index)
+        raise InputError("index.kind lsh: pyserini would take differing bits for scores")
+    inner = wrappers.inner(index.faiss_index)
     if isinstance(inner, faiss.IndexIVF):
         inner.nprobe = min(settings.nprobe or kinds.default_nprobe(inner.nlist), inner.nlist)
     elif hasattr(inner, "hnsw"):

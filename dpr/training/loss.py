@@ -6,18 +6,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dpr.errors import InputError
+from dpr.base.errors import InputError
 from dpr.settings import TrainSettings
 from dpr.similarity import Similarity
+from dpr.training.batch import Targets
 
-LOWEST_TEMPERATURE = 0.01  # a learned one goes no lower (Radford et al. 2021, CLIP)
+MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
 
 
 class InBatchLoss(nn.Module):
-    """The loss as the parameters of a training say; its own parameter is the temperature.
+    """The loss that the settings ask for. Its own parameter is the temperature.
 
-    With `matryoshka` dimensions it is the mean of the losses of the vectors cut to each of them
-    (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147) and of the whole vectors.
+    With `matryoshka` it is the mean over the whole vectors and the vectors truncated to each of
+    these dimensions (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
     """
 
     def __init__(self, similarity: Similarity, settings: TrainSettings):
@@ -37,26 +38,23 @@ class InBatchLoss(nn.Module):
 
     @torch.no_grad()
     def limit_temperature(self) -> None:
-        """After each update: the parameter itself is held, so that it can come back."""
-        self.log_temperature.clamp_(min=math.log(LOWEST_TEMPERATURE))
+        """To be called after each update. It limits the parameter, so that it can rise again."""
+        self.log_temperature.clamp_(min=math.log(MIN_TEMPERATURE))
 
     def forward(
-        self,
-        queries: torch.Tensor,
-        passages: torch.Tensor,
-        pairs: torch.Tensor,
-        relevant: torch.Tensor,
+        self, queries: torch.Tensor, passages: torch.Tensor, targets: Targets
     ) -> torch.Tensor:
-        """See `in_batch_loss`."""
+        """(Q, D) and (P, D) vectors -> the mean loss over the pairs; see `in_batch_loss`."""
         whole = queries.shape[1]
+        pairs, relevant = targets.pairs.to(queries.device), targets.relevant.to(queries.device)
         losses = []
         for dimension in dict.fromkeys((*self.settings.matryoshka, whole)):
-            # The whole vectors are as the encoder gave them: normalised already where they should.
-            cut = [
+            truncated = [
+                # The encoder has already normalized the whole vectors.
                 v if dimension == whole else self.similarity.vectors(v[:, :dimension])
                 for v in (queries, passages)
             ]
-            scores = self.similarity.scores(*cut)
+            scores = self.similarity.scores(*truncated)
             temperature = self.temperature.to(scores.device)
             margin = self.settings.false_negative_margin
             losses.append(in_batch_loss(scores, pairs, relevant, temperature, margin))
@@ -76,31 +74,31 @@ def in_batch_loss(
     """Cross-entropy of each pair's own passage against the passages of the batch.
 
     Args:
-        scores: (Q, P), of each query with each passage of the batch.
-        pairs: (B, 2) int64, the row and the column of each training pair. A column that no pair
-            names is a hard negative, which every query has as a negative.
-        relevant: (Q, P) bool, True where passage j is relevant to query i: no negative of it.
+        scores: (Q, P), each query with each passage of the batch.
+        pairs: (B, 2) int64, row and column of each training pair. A column in no pair is a hard
+            negative, and a negative of every query.
+        relevant: (Q, P) bool. A passage that is relevant to a query is no negative of it.
         temperature: scores are divided by it.
-        false_negative_margin: a passage that scores above the pair's own less this margin is
-            taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829, with the
-            encoder for its own guide); None takes none so.
+        false_negative_margin: a passage that scores higher than the pair's own minus this margin
+            is taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829; the
+            encoder is its own guide). None: no passage is.
     Returns: the mean loss over the pairs, a scalar.
     Raises:
-        InputError: where the margin leaves no query a negative, so that nothing would be learned.
+        InputError: if the margin leaves no query a negative, so that nothing would be learned.
     """
     query, own = pairs.T
     rows = scores[query]  # (B, P)
     positive = functional.one_hot(own, rows.shape[1]).bool()
-    left_out = relevant[query]
+    excluded = relevant[query]
     if false_negative_margin is not None:
         own_score = rows.detach().gather(1, own[:, None])
         close = rows.detach() > own_score - false_negative_margin
-        if (left_out | close | positive).all() and not (left_out | positive).all():
+        if (excluded | close | positive).all() and not (excluded | positive).all():
             raise InputError(
                 f"params.yaml: train.false_negative_margin: {false_negative_margin} takes every "
                 "negative of a batch for relevant, so nothing is learned; lower it, or set null"
             )
-        left_out = left_out | close
-    # Scaled first: the temperature of a score of -infinity has no gradient.
-    rows = (rows / temperature).masked_fill(left_out & ~positive, -torch.inf)
+        excluded = excluded | close
+    # Divided first: a score of -infinity has no gradient for the temperature.
+    rows = (rows / temperature).masked_fill(excluded & ~positive, -torch.inf)
     return functional.cross_entropy(rows, own)

@@ -1,113 +1,44 @@
-"""Training pairs, tokenized once, in batches."""
+"""Training pairs, tokenized once, and the batches that are drawn from them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
-import torch
 
-from dpr.collections import beir
-from dpr.collections.records import Pair
-from dpr.encoder import DualEncoder, Tokens
-from dpr.errors import InputError
-from dpr.measures import Qrels
+from dpr.base.errors import InputError
+from dpr.encoders.dual_encoder import DualEncoder, Tokens
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.records.types import Pair, Qrels
 from dpr.settings import TrainSettings
+from dpr.training.batch import Batch, targets_of
+from dpr.training.duplicates import Duplicates, find_duplicates
 
-GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # what a batch is made of
-
-
-class Same(NamedTuple):
-    """For the id of a query, and of a passage, the first id of the same tokens.
-
-    Texts that the encoder cannot tell apart must not be negatives of each other's queries.
-    """
-
-    queries: dict[str, str]
-    passages: dict[str, str]
-
-    def query(self, query_id: str) -> str:
-        return self.queries.get(query_id, query_id)
-
-    def passage(self, passage_id: str) -> str:
-        return self.passages.get(passage_id, passage_id)
-
-    def merged(self, qrels: Qrels) -> Qrels:
-        """Judgments under the first ids, the best grade where several meet."""
-        found: Qrels = {}
-        for query_id, grades in qrels.items():
-            of_query = found.setdefault(self.query(query_id), {})
-            for passage_id, grade in grades.items():
-                first = self.passage(passage_id)
-                of_query[first] = max(grade, of_query.get(first, grade))
-        return found
-
-
-NONE_THE_SAME = Same({}, {})
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one loss is computed over: each query and each passage of some pairs, once.
-
-    `pairs[i]` is the row and the column of pair i among them; the passages that no pair names,
-    hard negatives, come last. `relevant[q, p]`: passage p is relevant to query q.
-    """
-
-    query_ids: list[str]  # Q
-    passage_ids: list[str]  # P
-    pairs: torch.Tensor  # (B, 2) int64
-    relevant: torch.Tensor  # (Q, P) bool
-
-    @classmethod
-    def of(cls, pairs: list[Pair], qrels: Qrels, same: Same = NONE_THE_SAME) -> "Batch":
-        """A batch of these pairs; what is relevant to a query is so to all of the same text."""
-        rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
-        positives = dict.fromkeys(pair.passage_id for pair in pairs)
-        negatives = dict.fromkeys(p for pair in pairs for p in pair.negative_ids)
-        columns = {p: i for i, p in enumerate(positives | negatives)}
-        at = [(rows[pair.query_id], columns[pair.passage_id]) for pair in pairs]
-        known: dict[str, set[str]] = {}
-        for pair in pairs:
-            known.setdefault(same.query(pair.query_id), set()).add(same.passage(pair.passage_id))
-        columns_of: dict[str, list[int]] = {}
-        for passage_id, column in columns.items():
-            columns_of.setdefault(same.passage(passage_id), []).append(column)
-        relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
-        for query_id, row in rows.items():
-            grades = qrels.get(same.query(query_id), {})
-            judged = {p for p in grades.keys() & columns_of.keys() if grades[p] > 0}
-            for passage_id in judged | known[same.query(query_id)]:
-                relevant[row, columns_of[passage_id]] = True
-        return cls(list(rows), list(columns), torch.tensor(at), relevant)
+GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # group_by -> its plural
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs with the token ids of each query and passage, and the judgments about them.
+    """Pairs with the tokens of their queries and passages, and the judgments about them.
 
-    `qrels` have the ids that `same` gives.
+    `qrels` are those that `duplicates.merge` returns.
     """
 
     pairs: list[Pair]
     queries: dict[str, Tokens]
     passages: dict[str, Tokens]
     qrels: Qrels
-    same: Same
+    duplicates: Duplicates
     settings: TrainSettings
 
     @classmethod
     def read(
-        cls,
-        folder: Path,
-        pairs: list[Pair],
-        encoder: DualEncoder,
-        separator: str,
-        settings: TrainSettings,
+        cls, corpus: Corpus, pairs: list[Pair], encoder: DualEncoder, settings: TrainSettings
     ) -> "PairSet":
-        """Some pairs of a training folder, with its texts and judgments.
+        """Pairs with the texts and judgments of a training folder.
 
         Raises:
             InputError: for a pair of an unknown query or passage.
@@ -118,40 +49,40 @@ class PairSet:
         passage_ids = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
         queries = {
             query.id: query.text
-            for query in beir.read_queries(folder).values()
+            for query in beir.read_queries(corpus.folder).values()
             if query.id in query_ids
         }
         passages = {
-            passage.id: passage.contents(separator)
-            for passage in beir.read_corpus(folder)
-            if passage.id in passage_ids
+            passage_id: text for passage_id, text in corpus.texts() if passage_id in passage_ids
         }
         for number, pair in enumerate(pairs, start=1):
             named = {pair.passage_id, *pair.negative_ids}
             if pair.query_id not in queries or not named <= passages.keys():
                 raise InputError(
-                    f"{folder}: training pair {number}: query {pair.query_id!r} or one of the "
-                    f"passages {sorted(named)} is not in the folder; run prepare again"
+                    f"{corpus.folder}: training pair {number}: query {pair.query_id!r} or one of "
+                    f"the passages {sorted(named)} is not in the folder; run prepare again"
                 )
         limit = settings.passage_max_length
         query_tokens = encoder.tokenize(list(queries.values()), "query")
         passage_tokens = encoder.tokenize(list(passages.values()), "passage", limit)
-        same = Same(_repeated(queries, query_tokens), _repeated(passages, passage_tokens))
+        duplicates = Duplicates(
+            find_duplicates(queries, query_tokens), find_duplicates(passages, passage_tokens)
+        )
         return cls(
             pairs,
             dict(zip(queries, query_tokens, strict=True)),
             dict(zip(passages, passage_tokens, strict=True)),
-            same.merged(beir.read_qrels(folder, "train")),
-            same,
+            duplicates.merge(beir.read_qrels(corpus.folder, "train")),
+            duplicates,
             settings,
         )
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that an epoch fills.
+        """Full batches in an epoch.
 
         Raises:
-            InputError: when it fills none.
+            InputError: if there is none.
         """
         count = len(self._groups) // self.settings.batch_size
         if not count:
@@ -164,13 +95,13 @@ class PairSet:
     def batches(self, seed: int) -> Iterator[Batch]:
         """Batches without end, each epoch in a new order.
 
-        A batch has `batch_size` pairs or, with `group_by`, as many queries or passages, each with
-        up to `pairs_per_group` of its pairs, drawn anew each time. So every query counts alike,
-        however many passages it has; or what a passage costs to encode trains several queries.
-        `hard_negatives` of each pair's negatives are drawn to go with it.
+        A batch has `batch_size` pairs. With `group_by` it has as many queries (or passages), each
+        with up to `pairs_per_group` of its pairs, drawn anew each time: then every query counts
+        the same, however many passages it has (or a passage, encoded once, trains several
+        queries). `hard_negatives` of each pair's negatives are drawn too.
 
-        The short batch at the end of an epoch is dropped: with fewer negatives its loss is of
-        another scale.
+        The short batch at the end of an epoch is dropped: with fewer negatives its loss would not
+        compare.
         """
         groups, size, rng = self._groups, self.settings.batch_size, np.random.default_rng(seed)
         starts = range(0, self.steps_per_epoch * size, size)
@@ -182,16 +113,23 @@ class PairSet:
                     for group in order[start : start + size]
                     for i in _draw(groups[group], self.settings.pairs_per_group, rng)
                 ]
-                with_negatives = [self._with_negatives(pair, rng) for pair in chosen]
-                yield Batch.of(with_negatives, self.qrels, self.same)
+                yield self._batch([self._with_negatives(pair, rng) for pair in chosen])
 
     def _with_negatives(self, pair: Pair, rng: np.random.Generator) -> Pair:
         drawn = _draw(pair.negative_ids, self.settings.hard_negatives, rng)
         return pair._replace(negative_ids=tuple(drawn))
 
+    def _batch(self, pairs: list[Pair]) -> Batch:
+        targets = targets_of(pairs, self.qrels, self.duplicates)
+        return Batch(
+            [self.queries[query_id] for query_id in targets.query_ids],
+            [self.passages[passage_id] for passage_id in targets.passage_ids],
+            targets,
+        )
+
     @cached_property
     def _groups(self) -> list[list[int]]:
-        """Positions of the pairs that are drawn together."""
+        """Positions of the pairs of each group."""
         by = self.settings.group_by
         if by is None:
             return [[i] for i in range(len(self.pairs))]
@@ -201,15 +139,8 @@ class PairSet:
         return list(groups.values())
 
 
-def _draw(items, count: int, rng: np.random.Generator) -> list:
-    """`count` of the items, all where there are no more, in their order."""
+def _draw(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
+    """`count` of the items (all, if there are no more), in their order."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
-
-
-def _repeated(ids: Iterable[str], tokens: list[Tokens]) -> dict[str, str]:
-    """For each text whose tokens came before the id that they came with."""
-    first: dict[bytes, str] = {}
-    found = {i: first.setdefault(own.tobytes(), i) for i, own in zip(ids, tokens, strict=True)}
-    return {own: before for own, before in found.items() if own != before}

@@ -1,8 +1,8 @@
-"""Learning rate by step, as a share of its peak: warm-up, then one of the `SHAPES`."""
+"""The learning rate of each step, as a share of its peak: warm-up, then one of the `SHAPES`."""
 
 import math
 
-from dpr.errors import InputError
+from dpr.base.errors import InputError
 
 SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
     "constant": lambda progress, cycles: 1.0,
@@ -15,10 +15,10 @@ SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
 
 
 def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
-    """The stated steps of warm-up or, where there are none, their ratio of `max_steps`.
+    """`steps` of warm-up or, if that is None, `ratio` of `max_steps`.
 
     Raises:
-        InputError: where no step is left behind the warm-up.
+        InputError: if no step is left after the warm-up.
     """
     steps = round(ratio * max_steps) if steps is None else steps
     if 0 < max_steps <= steps:
@@ -32,14 +32,14 @@ def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
 def share(
     kind: str, step: int, warmup: int, max_steps: int, floor: float, cycles: int = 1
 ) -> float:
-    """Linear warm-up to 1, then the shape `kind` down to `floor`; never zero.
+    """Linear warm-up to 1, then the shape `kind` down to `floor`; never 0.
 
-    The shapes are those of transformers' schedules, whose first step, at zero, would be wasted:
-    here step s with w steps of warm-up has what transformers gives step s + 1 with w + 1.
+    The shapes are those of transformers, whose first step has the rate 0 and learns nothing. Here
+    step s with w warm-up steps has the rate of transformers' step s + 1 with w + 1.
 
     Args:
-        step: counted from 0; warm-up gives 1/(warmup+1) at step 0 and 1 at step `warmup`.
-        floor: above 0, reached at the last step, `max_steps - 1`, but for `constant`.
+        step: from 0. Warm-up gives 1 / (warmup + 1) at step 0 and 1 at step `warmup`.
+        floor: above 0; the share at the last step, `max_steps - 1`, for all shapes but constant.
         cycles: of cosine_restarts, each from 1 down to `floor`.
     """
     if step < warmup:

@@ -1,0 +1,38 @@
+"""The key under which unfinished work is kept: equal keys mean equal bytes in the end.
+
+A killed stage leaves what it has done in a scratch folder. The next try of the same work finds it
+by its key, and any other work never does. It knows nothing of what is kept there.
+"""
+
+import hashlib
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpr.base import runtime
+from dpr.base.files import fingerprint
+
+
+def key(inputs: dict[str, Any], device: torch.device) -> str:
+    """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
+
+    That is `inputs`, the modules of this package that are loaded, the versions of torch,
+    transformers and peft, the number of threads and the kind of processor.
+    """
+    code = sorted(
+        Path(str(module.__file__))
+        for name, module in list(sys.modules.items())
+        if name.startswith("dpr.") and name != "dpr.settings" and module.__file__
+    )
+    decides = inputs | {
+        "code": fingerprint(code),
+        "bf16": runtime.fast_bf16(device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "versions": [version(package) for package in ("torch", "transformers", "peft")],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

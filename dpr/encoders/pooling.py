@@ -1,0 +1,23 @@
+"""From token states to one vector a text. To add a pooling: a case here, a name in settings.py."""
+
+import torch
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Pool the last hidden states over the tokens of each text.
+
+    Args:
+        states: (B, T, D) last hidden states, float.
+        mask: (B, T), 1 for a token, 0 for padding.
+        pooling: "cls" takes the first token, "mean" the mean of the tokens, "max" the maximum of
+            each dimension. ("pooler" is the transformer's own, see `TextEncoder`.)
+    Returns: (B, D).
+    """
+    if pooling == "cls":
+        return states[:, 0]
+    inside = mask.unsqueeze(-1).bool()
+    if pooling == "mean":
+        return (states * inside).sum(1) / inside.sum(1)
+    if pooling == "max":
+        return states.masked_fill(~inside, -torch.inf).amax(1)
+    raise ValueError(f"unknown pooling {pooling!r}")

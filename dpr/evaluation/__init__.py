@@ -1,0 +1,1 @@
+"""What runs are worth: comparisons, tests of significance, curves, and tables for people."""

@@ -1,0 +1,56 @@
+"""Systems side by side: means with intervals, and paired tests against references."""
+
+from typing import Any
+
+from dpr.base.errors import InputError
+from dpr.evaluation import significance
+from dpr.measures import ByTopic
+
+Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
+
+
+def compare_systems(results: Results, references: list[str], seed: int) -> dict[str, Any]:
+    """How good each system is, how much better than the references, and whether by chance.
+
+    Returns:
+        {"systems": {system: {measure: {mean, low, high}}},
+         "against": {reference: {system: {measure: {difference, p_randomization, p_t, p_holm,
+                                                    wins, ties, losses}}}}}
+        p_holm is the randomization test's p value, corrected for the number of systems compared
+        with the same reference in the same measure.
+    Raises:
+        InputError: for a reference that is not among the systems.
+    """
+    for reference in references:
+        if reference not in results:
+            raise InputError(
+                f"params.yaml: eval.references: {reference!r} is no system; there are "
+                + ", ".join(results)
+            )
+    systems = {
+        system: {
+            measure: significance.interval(list(values.values()), seed)._asdict()
+            for measure, values in by_topic.items()
+        }
+        for system, by_topic in results.items()
+    }
+    against = {reference: _against(results, reference, seed) for reference in references}
+    return {"systems": systems, "against": against}
+
+
+def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
+    others = [system for system in results if system != reference]
+    rows: dict[str, Any] = {system: {} for system in others}
+    for measure, reference_values in results[reference].items():
+        compared = {
+            system: significance.compare(
+                [results[system][measure][query_id] for query_id in reference_values],
+                list(reference_values.values()),
+                seed,
+            )
+            for system in others
+        }
+        corrected = significance.holm({s: c.p_randomization for s, c in compared.items()})
+        for system, comparison in compared.items():
+            rows[system][measure] = comparison._asdict() | {"p_holm": corrected[system]}
+    return rows

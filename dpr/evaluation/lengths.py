@@ -1,0 +1,42 @@
+"""How long the texts are in tokens, and which share is truncated."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.spec import Role
+
+SAMPLE = 100_000  # texts measured at most
+BLOCK = 1_000  # texts in memory at a time
+Item = TypeVar("Item")
+
+
+def token_lengths(encoder: DualEncoder, texts: Iterable[str], role: Role) -> np.ndarray:
+    """(N,) int64: tokens of each text as the encoder would see it, before truncation."""
+    lengths: list[int] = []
+    texts = iter(texts)
+    while block := list(itertools.islice(texts, BLOCK)):
+        lengths += encoder.count_tokens(block, role)
+    return np.array(lengths, dtype=np.int64)
+
+
+def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
+    """Count, mean, quantiles, and the share of texts longer than `limit` tokens."""
+    quantiles = {f"p{q}": float(np.percentile(lengths, q)) for q in (10, 50, 90, 99)}
+    return {
+        "count": len(lengths),
+        "mean": round(float(lengths.mean()), 2),
+        **quantiles,
+        "max": int(lengths.max()),
+        "limit": limit,
+        "truncated": round(float((lengths > limit).mean()), 4),
+    }
+
+
+def spaced(items: Iterable[Item], count: int, sample: int = SAMPLE) -> Iterator[Item]:
+    """At most `sample` of `count` items, evenly spaced."""
+    step = -(-count // sample)
+    return itertools.islice(items, 0, None, max(1, step))

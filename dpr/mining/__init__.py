@@ -1,0 +1,1 @@
+"""Hard negatives for training pairs: the rule, and the rankers that it picks from."""

@@ -1,0 +1,1 @@
+"""The records of a test collection, and the files that hold them."""

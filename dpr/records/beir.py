@@ -1,0 +1,140 @@
+"""The BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; and training pairs beside it.
+
+    corpus.jsonl     {"_id": "d1", "title": "Heart", "text": "It beats."}
+    queries.jsonl    {"_id": "q1", "text": "what beats?"}
+    qrels/test.tsv   query-id TAB corpus-id TAB score, with that header
+    pairs.jsonl      {"query_id": "q1", "passage_id": "d1", "negative_ids": ["d7"]}
+
+Any BEIR tool reads the first three. If a file is missing, the same name with `.gz` is read.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dpr.base.errors import InputError
+from dpr.base.files import new_file
+from dpr.records.lines import existing, read_lines
+from dpr.records.types import Judgment, Pair, Passage, Qrels, Query
+
+PASSAGES, QUERIES, PAIRS = "corpus.jsonl", "queries.jsonl", "pairs.jsonl"
+QRELS_HEADER = "query-id\tcorpus-id\tscore"
+
+
+def write_passages(folder: Path, passages: Iterable[Passage]) -> None:
+    _write_jsonl(
+        folder / PASSAGES, ({"_id": p.id, "title": p.title, "text": p.text} for p in passages)
+    )
+
+
+def write_queries(folder: Path, queries: Iterable[Query]) -> None:
+    _write_jsonl(folder / QUERIES, ({"_id": q.id, "text": q.text} for q in queries))
+
+
+def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
+    _write_jsonl(folder / PAIRS, (pair._asdict() for pair in pairs))
+
+
+def write_qrels(folder: Path, split: str, judgments: Iterable[Judgment]) -> None:
+    with new_file(folder / "qrels" / f"{split}.tsv") as file:
+        file.write(QRELS_HEADER + "\n")
+        file.writelines(f"{j.query_id}\t{j.passage_id}\t{j.grade}\n" for j in judgments)
+
+
+def read_passages(folder: str | Path) -> Iterator[Passage]:
+    """Passages one by one, in the order of the file; errors as in `read_queries`."""
+    for where, row in read_jsonl(Path(folder) / PASSAGES):
+        title = _text(where, row, "title", default="")
+        yield Passage(_id(where, row, "_id"), title, _text(where, row, "text"))
+
+
+def read_queries(folder: str | Path) -> dict[str, Query]:
+    """Queries by id.
+
+    Raises:
+        InputError: naming file and line, for a malformed line, a duplicate id or an empty text.
+    """
+    queries: dict[str, Query] = {}
+    for where, row in read_jsonl(Path(folder) / QUERIES):
+        query = Query(_id(where, row, "_id"), _text(where, row, "text"))
+        if query.id in queries:
+            raise InputError(f"{where}: the id {query.id!r} comes twice; ids must be unique")
+        if not query.text.strip():
+            raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
+        queries[query.id] = query
+    return queries
+
+
+def read_pairs(folder: str | Path) -> list[Pair]:
+    return [
+        Pair(
+            _id(where, row, "query_id"),
+            _id(where, row, "passage_id"),
+            tuple(row.get("negative_ids", ())),
+        )
+        for where, row in read_jsonl(Path(folder) / PAIRS)
+    ]
+
+
+def read_qrels(folder: str | Path, split: str) -> Qrels:
+    """Judgments of a split; an empty dictionary if the file has its header alone.
+
+    Raises:
+        InputError: naming file and line, for a line that is not `query TAB passage TAB integer`
+            and for a passage that is judged twice for one query.
+    """
+    path = Path(folder) / "qrels" / f"{split}.tsv"
+    if not existing(path).exists():
+        splits = sorted({p.name.split(".")[0] for p in path.parent.glob("*.tsv*")})
+        raise InputError(f"{path}: no such file; there are the splits: {', '.join(splits) or '-'}")
+    qrels: Qrels = {}
+    for number, line in read_lines(path):
+        if number == 1:
+            if line != QRELS_HEADER:
+                raise InputError(f"{path}:1: the header must be {QRELS_HEADER!r}, not {line!r}")
+            continue
+        try:
+            query_id, passage_id, grade = line.split("\t")
+            value = int(grade)
+        except ValueError:
+            raise InputError(
+                f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
+            ) from None
+        if passage_id in qrels.setdefault(query_id, {}):
+            raise InputError(f"{path}:{number}: {passage_id!r} is judged twice for {query_id!r}")
+        qrels[query_id][passage_id] = value
+    return qrels
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE:LINE", object) of each line."""
+    for number, line in read_lines(path):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: not a line of JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")
+        yield where, row
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with new_file(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _text(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = row.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key!r} must be text, not {value!r}")
+    return value
+
+
+def _id(where: str, row: dict[str, Any], key: str) -> str:
+    value = _text(where, row, key)
+    if not value or value.split() != [value]:
+        # A TREC run separates its columns by white space.
+        raise InputError(f"{where}: {key!r} must be an id without white space, not {value!r}")
+    return value

@@ -1,0 +1,31 @@
+"""The text of a passage as it is encoded, indexed and measured: decided here alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dpr.records import beir
+from dpr.records.types import Passage
+
+
+class Corpus(NamedTuple):
+    """The passages of a folder in BEIR layout, as texts.
+
+    `Corpus(Path("data/collection"), ". ")` reads the title "Heart" and the text "It beats." as
+    "Heart. It beats.".
+    """
+
+    folder: Path
+    separator: str
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """(id, text) of each passage, in the order of the file."""
+        return ((passage.id, self.text(passage)) for passage in beir.read_passages(self.folder))
+
+    def text(self, passage: Passage) -> str:
+        """Title, separator and text; only one of them if the other is empty."""
+        return self.separator.join(part for part in (passage.title, passage.text) if part)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / beir.PASSAGES

@@ -1,0 +1,35 @@
+"""The records of a test collection. Ids are always strings."""
+
+from typing import NamedTuple
+
+Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
+Run = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
+
+
+class Passage(NamedTuple):
+    """`dpr.records.corpus` decides how title and text become the text that is encoded."""
+
+    id: str
+    title: str
+    text: str
+
+
+class Query(NamedTuple):
+    id: str
+    text: str
+
+
+class Judgment(NamedTuple):
+    """Relevant if `grade` is above 0."""
+
+    query_id: str
+    passage_id: str
+    grade: int
+
+
+class Pair(NamedTuple):
+    """A training example: a query, a passage that answers it, and hard negatives."""
+
+    query_id: str
+    passage_id: str
+    negative_ids: tuple[str, ...] = ()

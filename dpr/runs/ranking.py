@@ -1,0 +1,31 @@
+"""The order of a run, and how deep it goes: decided here for every system."""
+
+import numpy as np
+
+from dpr.records.types import Run
+from dpr.settings import SearchSettings
+
+
+def ranking(scores: dict[str, float]) -> list[tuple[str, float]]:
+    """(passage id, 32-bit score), best first, equal scores by id descending: trec_eval's order."""
+    rounded = [(float(np.float32(score)), passage_id) for passage_id, score in scores.items()]
+    return [(passage_id, score) for score, passage_id in sorted(rounded, reverse=True)]
+
+
+def search_depth(settings: SearchSettings) -> int:
+    """Passages to search for: one more than in the run if a query's own may be left out."""
+    return settings.top_k + settings.drop_query_id
+
+
+def finish(run: Run, settings: SearchSettings) -> Run:
+    """A run as it is written, out of one of `search_depth` passages.
+
+    With `drop_query_id` it is without the passage that has the query's id, for collections whose
+    queries are passages. (In ArguAna the query finds itself first.)
+    """
+    if not settings.drop_query_id:
+        return run
+    return {
+        query_id: dict([row for row in ranking(scores) if row[0] != query_id][: settings.top_k])
+        for query_id, scores in run.items()
+    }

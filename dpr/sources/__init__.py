@@ -1,0 +1,1 @@
+"""Where collections and training data come from; all end in the BEIR layout of `dpr.records`."""

@@ -1,0 +1,149 @@
+"""Records on their way from a source to disk: cleaned, checked and counted as they stream past.
+
+What cannot be trusted is an error. What is mended or kept is counted: docs/collections.md.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from dpr.base.errors import InputError
+from dpr.records.id_set import IdSet
+from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.sources.clean import clean, is_repaired
+
+
+class Passages:
+    """Cleaned passages; `counts` and `ids` are complete once they were iterated over."""
+
+    def __init__(self, passages: Iterable[Passage], name: str):
+        self.passages, self.name = passages, name
+        self.ids = IdSet()
+        self.counts: dict[str, Any] = {"count": 0, "first": None, "last": None}
+        self.counts |= {"empty": 0, "repaired": 0}
+
+    def __iter__(self) -> Iterator[Passage]:
+        counts = self.counts
+        for passage in tqdm(self.passages, desc=self.name, unit=" passages", disable=None):
+            _check_id(passage.id, f"{self.name}: passage {counts['count'] + 1}")
+            title, text = clean(passage.title), clean(passage.text)
+            counts["count"] += 1
+            counts["first"] = counts["first"] or passage.id
+            counts["last"] = passage.id
+            counts["empty"] += not (title or text)
+            counts["repaired"] += is_repaired(passage.title, title) or is_repaired(
+                passage.text, text
+            )
+            self.ids.add(passage.id)
+            yield Passage(passage.id, title, text)
+
+
+class Queries:
+    """Cleaned queries; `counts` and `ids` are complete once they were iterated over."""
+
+    def __init__(self, queries: Iterable[Query], name: str):
+        self.queries, self.name = queries, name
+        self.ids = IdSet()
+        self.counts = {"count": 0, "repaired": 0}
+
+    def __iter__(self) -> Iterator[Query]:
+        for query in self.queries:
+            self.counts["count"] += 1
+            where = f"{self.name}: query {self.counts['count']}"
+            _check_id(query.id, where)
+            text = clean(query.text)
+            if not text:
+                raise InputError(f"{where} ({query.id!r}) has no text; remove it or give it one")
+            self.counts["repaired"] += is_repaired(query.text, text)
+            self.ids.add(query.id)
+            yield Query(query.id, text)
+
+
+class Judgments:
+    """Judgments, each once. Those of passages that the collection lacks stay, as in trec_eval."""
+
+    def __init__(
+        self, judgments: Iterable[Judgment], query_ids: IdSet, passage_ids: IdSet, name: str
+    ):
+        self.judgments, self.name = judgments, name
+        self.query_ids, self.passage_ids = query_ids, passage_ids
+        kinds = ("judgments", "relevant", "negative_grade", "unknown_passages", "repeated")
+        self.counts = {**dict.fromkeys(kinds, 0), "queries": 0}
+
+    def __iter__(self) -> Iterator[Judgment]:
+        seen: dict[str, dict[str, int]] = {}
+        for judgment in self.judgments:
+            if judgment.query_id not in self.query_ids:
+                raise InputError(
+                    f"{self.name}: query {judgment.query_id!r} is judged but has no text; add it "
+                    "to the queries or remove its judgments"
+                )
+            grades = seen.setdefault(judgment.query_id, {})
+            self.counts["queries"] = len(seen)
+            if judgment.passage_id in grades:
+                if grades[judgment.passage_id] != judgment.grade:
+                    raise InputError(
+                        f"{self.name}: {judgment.passage_id!r} is judged twice for query "
+                        f"{judgment.query_id!r}, with two grades; keep one"
+                    )
+                self.counts["repeated"] += 1
+                continue
+            grades[judgment.passage_id] = judgment.grade
+            self.counts["judgments"] += 1
+            self.counts["relevant"] += judgment.grade > 0
+            self.counts["negative_grade"] += judgment.grade < 0
+            self.counts["unknown_passages"] += judgment.passage_id not in self.passage_ids
+            yield judgment
+
+
+class Pairs:
+    """Training pairs; those that name a passage that is not there are left out."""
+
+    def __init__(self, pairs: Iterable[Pair], query_ids: IdSet, passage_ids: IdSet, name: str):
+        self.pairs, self.name = pairs, name
+        self.query_ids, self.passage_ids = query_ids, passage_ids
+        self.counts = {"count": 0, "with_negatives": 0, "of_unknown_passages": 0}
+
+    def __iter__(self) -> Iterator[Pair]:
+        for pair in self.pairs:
+            if pair.query_id not in self.query_ids:
+                raise InputError(
+                    f"{self.name}: a training pair names query {pair.query_id!r}, which has no "
+                    "text; add it to the queries or remove its judgments"
+                )
+            if not all(p in self.passage_ids for p in (pair.passage_id, *pair.negative_ids)):
+                self.counts["of_unknown_passages"] += 1
+                continue
+            self.counts["count"] += 1
+            self.counts["with_negatives"] += bool(pair.negative_ids)
+            yield pair
+
+
+def refuse_duplicates(ids: IdSet, in_order: Iterable[str], what: str) -> None:
+    """Raises InputError naming the first id that comes twice, and where.
+
+    Args:
+        in_order: the ids again, in the order in which they are numbered in the error.
+    """
+    duplicates = ids.duplicates()
+    if not len(duplicates):
+        return
+    numbers: dict[str, list[int]] = {}
+    for number, identifier in enumerate(in_order, start=1):
+        if identifier in duplicates:
+            numbers.setdefault(identifier, []).append(number)
+    for identifier, places in numbers.items():
+        if len(places) > 1:  # else another id of the same hash
+            raise InputError(
+                f"{what} {places[0]} and {places[1]} have the same id {identifier!r}; "
+                "ids must be unique"
+            )
+
+
+def _check_id(identifier: str, where: str) -> None:
+    if not identifier or identifier.split() != [identifier] or not identifier.isprintable():
+        raise InputError(
+            f"{where}: {identifier!r} is no id: a TREC run needs ids without white space and "
+            "control characters"
+        )

@@ -1,0 +1,123 @@
+"""Topics and judgments from MeSH headings, and their split by descriptor.
+
+A topic is a descriptor ("Heart"), or a descriptor with a qualifier ("Heart drug effects"). NLM's
+indexers read each article and assigned its headings: human judgments over the whole collection.
+"""
+
+import random
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from dpr.base.errors import InputError
+from dpr.settings import MedlineSettings
+from dpr.sources.medline_xml import Heading, Term
+
+
+class Topic(NamedTuple):
+    """`grades`: {PMID: 2 for a major topic, else 1}, in the order of the collection."""
+
+    id: str
+    descriptor: str
+    text: str
+    is_pair: bool
+    grades: dict[str, int]
+
+    @property
+    def major(self) -> list[str]:
+        return [pmid for pmid, grade in self.grades.items() if grade == 2]
+
+
+def natural_order(descriptor: str) -> str:
+    """The words as they are spoken: "Arrhythmias, Cardiac" becomes "Cardiac Arrhythmias"."""
+    return " ".join(reversed(descriptor.split(", ")))
+
+
+def topics(
+    indexed: Iterable[tuple[str, Iterable[Heading]]],
+    min_relevant: int,
+    max_relevant: int,
+    min_major: int,
+) -> list[Topic]:
+    """Topics with `min_relevant` to `max_relevant` citations, `min_major` of them of grade 2.
+
+    A descriptor is a major topic of a citation if it or one of its qualifiers is flagged, and a
+    descriptor with a qualifier if either of the two is. So does NLM read its asterisks.
+
+    Args:
+        indexed: (PMID, headings) of each citation.
+    Returns: topics sorted by id.
+    """
+    found: dict[str, Topic] = {}
+
+    def judge(
+        pmid: str, topic_id: str, descriptor: Term, qualifier: Term | None, major: bool
+    ) -> None:
+        if topic_id not in found:
+            name = natural_order(descriptor.name)
+            text = f"{name} {qualifier.name}" if qualifier else name
+            found[topic_id] = Topic(topic_id, descriptor.ui, text, qualifier is not None, {})
+        grades = found[topic_id].grades
+        grades[pmid] = max(grades.get(pmid, 1), 2 if major else 1)
+
+    for pmid, headings in indexed:
+        for descriptor, qualifiers in headings:
+            flagged = descriptor.major or any(q.major for q in qualifiers)
+            judge(pmid, descriptor.ui, descriptor, None, flagged)
+            for q in qualifiers:
+                judge(pmid, descriptor.ui + q.ui, descriptor, q, descriptor.major or q.major)
+    return sorted(
+        t
+        for t in found.values()
+        if min_relevant <= len(t.grades) <= max_relevant and len(t.major) >= min_major
+    )
+
+
+def split(
+    topics: list[Topic], settings: MedlineSettings, trainable: list[Topic] | None = None
+) -> dict[str, list[Topic]]:
+    """Topics for training, validation and test; no two splits share a descriptor.
+
+    Validation and test each draw their number of topics from their share of the descriptors: half
+    are plain descriptors, half have a qualifier. Training takes every topic of the rest.
+
+    Args:
+        trainable: topics for training, of wider bounds than the judged ones; None: the same.
+    Raises:
+        InputError: if a share holds too few topics of a kind.
+    """
+    rng = random.Random(settings.seed)
+    descriptors = sorted({topic.descriptor for topic in topics})
+    rng.shuffle(descriptors)
+    n_test = round(settings.test_share * len(descriptors))
+    n_valid = round(settings.valid_share * len(descriptors))
+    test, valid = set(descriptors[:n_test]), set(descriptors[n_test : n_test + n_valid])
+
+    def sample(name: str, share: set[str], count: int) -> list[Topic]:
+        chosen = []
+        for is_pair in (False, True):
+            pool = [t for t in topics if t.descriptor in share and t.is_pair == is_pair]
+            if len(pool) < count // 2:
+                kind = "descriptor/qualifier" if is_pair else "descriptor"
+                raise InputError(
+                    f"params.yaml: data.medline.{name}_topics: {count // 2} {kind} topics asked "
+                    f"for, {len(pool)} in their share; lower it, raise data.medline.{name}_share "
+                    "or widen the bounds on relevant citations"
+                )
+            chosen += rng.sample(pool, count // 2)
+        return sorted(chosen)
+
+    return {
+        "train": [t for t in trainable or topics if t.descriptor not in test | valid],
+        "valid": sample("valid", valid, settings.valid_topics),
+        "test": sample("test", test, settings.test_topics),
+    }
+
+
+def summary(topics: list[Topic]) -> dict[str, int]:
+    """Counts of one split, for the manifest."""
+    return {
+        "descriptors": sum(not t.is_pair for t in topics),
+        "pairs": sum(t.is_pair for t in topics),
+        "judgments": sum(len(t.grades) for t in topics),
+        "judgments_of_grade_2": sum(len(t.major) for t in topics),
+    }

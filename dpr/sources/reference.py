@@ -1,0 +1,75 @@
+"""The two halves of the reference experiment: `trec-covid` and `msmarco-tiny`.
+
+Their names promise how many records there are, so that other data under them is an error.
+"""
+
+from typing import Any
+
+from dpr.base.errors import InputError
+from dpr.bm25.java import start_java
+from dpr.records.types import Query
+from dpr.sources import irds
+from dpr.sources.types import Collection, Training
+
+TREC_COVID: dict[str, Any] = {
+    "id": "beir/trec-covid",
+    "topics": "covid-round5",
+    "passages": 171_332,
+    "queries": 50,
+}
+MSMARCO_TINY: dict[str, Any] = {"id": "msmarco-passage/train/triples-small", "examples": 11_000}
+
+
+def trec_covid(topic_field: str) -> Collection:
+    """BEIR's TREC-COVID: its documents and judgments, the topics of round 5 by pyserini.
+
+    Raises:
+        InputError: if the number of documents or topics is not the promised one.
+    """
+    identifier, topics = TREC_COVID["id"], TREC_COVID["topics"]
+    dataset = irds.load(identifier, "docs", "qrels")
+    _check_count(identifier, "documents", dataset.docs_count(), TREC_COVID["passages"])
+    queries = pyserini_topics(topics, topic_field)
+    _check_count(topics, "topics", len(queries), TREC_COVID["queries"])
+    return Collection(
+        passages=irds.passages(dataset.docs_iter(), identifier),
+        queries=queries,
+        qrels={"test": irds.judgments(dataset)},
+        source={"ir_datasets": identifier, "topics": topics, "field": topic_field},
+    )
+
+
+def pyserini_topics(name: str, field: str) -> list[Query]:
+    """One field of the topics that pyserini knows by that name; ids as strings.
+
+    Raises:
+        InputError: for a field that the topics do not have, or topics that cannot be fetched.
+    """
+    start_java()
+    from pyserini.search import get_topics
+
+    try:
+        topics = get_topics(name)
+    except Exception as error:  # pyserini and Java raise many kinds
+        raise InputError(
+            f"topics {name!r}: pyserini cannot get them ({error}); without a network, put their "
+            "file into ~/.cache/pyserini/topics-and-qrels"
+        ) from None
+    for values in topics.values():
+        if field not in values:
+            raise InputError(
+                f"params.yaml: data.topic_field: {field!r}; {name!r} has {', '.join(values)}"
+            )
+    queries = [Query(str(number), values[field]) for number, values in topics.items()]
+    return sorted(queries, key=lambda query: (len(query.id), query.id))  # Java has no order
+
+
+def msmarco_tiny(limit: int | None, held_out: int, seed: int) -> Training:
+    """The first 11,000 triples of MS MARCO's small training file."""
+    examples = MSMARCO_TINY["examples"]
+    return irds.training(MSMARCO_TINY["id"], min(limit or examples, examples), held_out, seed)
+
+
+def _check_count(name: str, what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise InputError(f"{name}: {found:,} {what}, but the name promises {expected:,}")

@@ -1,0 +1,79 @@
+"""The names that `data.collection` and `data.train` may have, and the source of each.
+
+To add a source: a module with `collection()`, `training()` or both, and a case here.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dpr.base.errors import InputError
+from dpr.settings import DataSettings
+from dpr.sources import beir_folder, irds, medline, medline_2021, reference, text_pairs
+from dpr.sources.mixture import mix
+from dpr.sources.sampling import take
+from dpr.sources.types import Collection, Training
+
+COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "irds:ID"]
+TRAINING = [
+    *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
+    *["triples:FILE", "pairs:FILE", "or several: NAME + NAME"],
+]
+
+
+def open_collection(data: DataSettings) -> Collection:
+    """The source that `data.collection` names.
+
+    Raises:
+        InputError: for a name that is not in `COLLECTIONS`.
+    """
+    match data.collection.partition(":"):
+        case ("medline", "", ""):
+            return medline.collection(data.medline)
+        case ("medline-2021", "", ""):
+            return medline_2021.collection()
+        case ("trec-covid", "", ""):
+            return reference.trec_covid(data.topic_field)
+        case ("beir", ":", folder) if folder:
+            return beir_folder.collection(Path(folder), data.split)
+        case ("irds", ":", identifier) if identifier:
+            return irds.collection(identifier)
+    raise _unknown("data.collection", data.collection, COLLECTIONS)
+
+
+def open_training(data: DataSettings) -> Training:
+    """The source that `data.train` names, or the mixture of several with ` + ` between them.
+
+    Raises:
+        InputError: for a name that is not in `TRAINING`.
+    """
+    return mix([_open_training(name, data) for name in data.train.split(" + ")])
+
+
+def _open_training(name: str, data: DataSettings) -> Training:
+    limit, held_out, seed = data.train_limit, data.held_out, data.held_out_seed
+    match name.partition(":"):
+        case ("medline", "", ""):
+            return _limited(medline.training(data.medline), limit)
+        case ("medline-2021", "", ""):
+            return _limited(medline_2021.training(held_out, seed), limit)
+        case ("msmarco-tiny", "", ""):
+            return reference.msmarco_tiny(limit, held_out, seed)
+        case ("beir", ":", folder) if folder:
+            return beir_folder.training(Path(folder), data.split, limit, held_out, seed)
+        case ("irds", ":", identifier) if identifier:
+            return irds.training(identifier, limit, held_out, seed)
+        case ("triples", ":", file) if file:
+            examples = text_pairs.read_triples(Path(file))
+            return text_pairs.from_file(Path(file), examples, limit, held_out, seed)
+        case ("pairs", ":", file) if file:
+            examples = text_pairs.read_pairs(Path(file))
+            return text_pairs.from_file(Path(file), examples, limit, held_out, seed)
+    raise _unknown("data.train", name, TRAINING)
+
+
+def _limited(training: Training, limit: int | None) -> Training:
+    return replace(training, pairs=list(take(training.pairs, limit)))
+
+
+def _unknown(key: str, name: str, known: list[str]) -> InputError:
+    return InputError(f"params.yaml: {key}: {name!r} is none of: {', '.join(known)}")

@@ -1,0 +1,78 @@
+"""From any source to a BEIR folder and its manifest, as a stream."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dpr.base.errors import InputError
+from dpr.base.files import sha256
+from dpr.records import beir
+from dpr.records.types import Judgment
+from dpr.sources.checked import Judgments, Pairs, Passages, Queries, refuse_duplicates
+from dpr.sources.types import Collection, Training
+
+
+def write_collection(collection: Collection, folder: Path, name: str) -> dict[str, Any]:
+    """Write what is searched and judged; returns its manifest.
+
+    A collection without validation topics has a qrels/valid.tsv of its header alone.
+
+    Raises:
+        InputError: for a duplicate id or one with white space, judgments of an unknown query, and
+            a collection without passages, queries or judgments.
+    """
+    qrels = {"valid": (), **collection.qrels}
+    _, _, manifest = _write(collection, qrels, folder, name)
+    if not manifest["judgments"]["test"]["judgments"]:
+        raise InputError(f"{name}: no judgments of its queries; nothing could be measured")
+    return manifest
+
+
+def write_training(training: Training, folder: Path, name: str) -> dict[str, Any]:
+    """Write what is trained on; returns its manifest. Raises as `write_collection` does."""
+    queries, passages, manifest = _write(training, training.qrels, folder, name)
+    pairs = Pairs(training.pairs, queries.ids, passages.ids, name)
+    beir.write_pairs(folder, pairs)
+    if not pairs.counts["count"]:
+        raise InputError(f"{name}: no training pairs; nothing to train on")
+    return manifest | {"pairs": pairs.counts}
+
+
+def _write(
+    data: Collection | Training, qrels: Mapping[str, Iterable[Judgment]], folder: Path, name: str
+) -> tuple[Queries, Passages, dict[str, Any]]:
+    """Passages, queries and judgments, which a collection and training data have alike."""
+    passages = Passages(data.passages, name)
+    beir.write_passages(folder, passages)
+    if not passages.counts["count"]:
+        raise InputError(f"{name}: no passages; an empty collection cannot be searched")
+    written = (passage.id for passage in beir.read_passages(folder))
+    refuse_duplicates(passages.ids, written, f"{name}: passages")
+
+    queries = Queries(data.queries, name)
+    beir.write_queries(folder, queries)
+    if not queries.counts["count"]:
+        raise InputError(f"{name}: no queries")
+    rows = (row["_id"] for _, row in beir.read_jsonl(folder / beir.QUERIES))
+    refuse_duplicates(queries.ids, rows, f"{name}: queries")
+
+    judged = {}
+    for split, judgments in qrels.items():
+        checked = Judgments(judgments, queries.ids, passages.ids, f"{name}: qrels {split}")
+        beir.write_qrels(folder, split, checked)
+        judged[split] = checked.counts
+        if unknown := checked.counts["unknown_passages"]:
+            print(
+                f"{name}: qrels {split}: {unknown} judgments of passages that are not in the "
+                "collection; they are kept, and cannot be found",
+                file=sys.stderr,
+            )
+    manifest = {
+        "name": name,
+        "source": data.source,
+        "passages": passages.counts | {"sha256": sha256(folder / beir.PASSAGES)},
+        "queries": queries.counts | {"sha256": sha256(folder / beir.QUERIES)},
+        "judgments": judged,
+    }
+    return queries, passages, manifest

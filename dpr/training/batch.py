@@ -1,0 +1,64 @@
+"""What one loss is computed over: queries, passages, and which answers which."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from dpr.encoders.dual_encoder import Tokens
+from dpr.records.types import Pair, Qrels
+from dpr.training.duplicates import NO_DUPLICATES, Duplicates
+
+
+class Targets(NamedTuple):
+    """Which passages are positives, and which are no negatives, of some pairs.
+
+    Each query and each passage comes once; hard negatives come after all positives.
+    """
+
+    query_ids: list[str]  # Q
+    passage_ids: list[str]  # P
+    pairs: torch.Tensor  # (B, 2) int64: row and column of each pair's query and passage
+    relevant: torch.Tensor  # (Q, P) bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    queries: list[Tokens]  # Q
+    passages: list[Tokens]  # P
+    targets: Targets
+
+    @property
+    def token_count(self) -> int:
+        return sum(map(len, self.queries)) + sum(map(len, self.passages))
+
+
+def targets_of(pairs: list[Pair], qrels: Qrels, duplicates: Duplicates = NO_DUPLICATES) -> Targets:
+    """The targets of some pairs.
+
+    A passage is relevant to a query if it is judged so, or is its passage in a pair. What holds for
+    a text holds for its duplicates.
+
+    Args:
+        qrels: as `duplicates.merge` returns them.
+    """
+    rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
+    positives = dict.fromkeys(pair.passage_id for pair in pairs)
+    negatives = dict.fromkeys(p for pair in pairs for p in pair.negative_ids)
+    columns = {p: i for i, p in enumerate(positives | negatives)}
+    at = [(rows[pair.query_id], columns[pair.passage_id]) for pair in pairs]
+    paired: dict[str, set[str]] = {}
+    for pair in pairs:
+        query, passage = duplicates.query(pair.query_id), duplicates.passage(pair.passage_id)
+        paired.setdefault(query, set()).add(passage)
+    columns_of: dict[str, list[int]] = {}
+    for passage_id, column in columns.items():
+        columns_of.setdefault(duplicates.passage(passage_id), []).append(column)
+    relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
+    for query_id, row in rows.items():
+        first = duplicates.query(query_id)
+        grades = qrels.get(first, {})
+        judged = {p for p in grades.keys() & columns_of.keys() if grades[p] > 0}
+        for passage_id in judged | paired[first]:
+            relevant[row, columns_of[passage_id]] = True
+    return Targets(list(rows), list(columns), torch.tensor(at), relevant)

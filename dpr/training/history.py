@@ -1,0 +1,35 @@
+"""What a training records: its steps, its validations, and which of them is the best."""
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """One step, counted from 1; the gradient norm is the one before clipping."""
+
+    step: int
+    loss: float
+    lr: float
+    gradient_norm: float
+    temperature: float
+
+
+class Validation(NamedTuple):
+    """The encoder after a step; 0 is the untrained one."""
+
+    step: int
+    loss: float
+    ndcg: float
+
+
+class History(NamedTuple):
+    steps: list[Step]
+    validations: list[Validation]
+
+    @property
+    def best(self) -> Validation:
+        """The validation with the highest nDCG@10; of equal ones the first."""
+        return max(self.validations, key=lambda v: v.ndcg)
+
+    def validations_since_best(self) -> int:
+        """How many validations have followed the best one."""
+        return sum(v.step > self.best.step for v in self.validations)

@@ -1,0 +1,86 @@
+"""The processes that train together: a launcher starts them, torch.distributed connects them.
+
+torchrun or accelerate sets the environment variables that are read here.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+# The others wait this long for the first process while it validates or waits for a lock. If a
+# process dies, the launcher ends all of them at once.
+TIMEOUT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """`size` processes, of which this is number `rank`; by default a single one."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> "ProcessGroup":
+        """The group of the launcher; a single process without one."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=TIMEOUT)
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def leave(self) -> None:
+        if self.size > 1:
+            distributed.destroy_process_group()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process validates, saves and prints for all."""
+        return self.rank == 0
+
+    def shard(self, count: int, rank: int | None = None) -> slice:
+        """The share of `count` items that a process (by default this one) encodes."""
+        rank = self.rank if rank is None else rank
+        return slice(count * rank // self.size, count * (rank + 1) // self.size)
+
+    def gather(self, mine: torch.Tensor, count: int) -> torch.Tensor:
+        """The (count, ...) rows of all processes; `mine` are those of this one's shard."""
+        if self.size == 1:
+            return mine
+        shards = [self.shard(count, rank) for rank in range(self.size)]
+        lengths = [shard.stop - shard.start for shard in shards]
+        padded = mine.new_zeros(max(lengths), *mine.shape[1:])  # all_gather needs equal shapes
+        padded[: len(mine)] = mine
+        received = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(received, padded)
+        return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its sum over all processes."""
+        if self.size == 1:
+            return
+        parameters = list(parameters)
+        # A process whose shard has no text for an encoder has no gradient for it. A layer that no
+        # vector depends on has a gradient in no process, and keeps none.
+        has_gradient = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
+        has_gradient = has_gradient.to(parameters[0].device)
+        distributed.all_reduce(has_gradient, distributed.ReduceOp.MAX)
+        for parameter, anywhere in zip(parameters, has_gradient.tolist(), strict=True):
+            if anywhere:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                distributed.all_reduce(parameter.grad)
+
+    def broadcast(self, numbers: tuple[float, ...], device: torch.device) -> tuple[float, ...]:
+        """The numbers of the first process, in every process."""
+        if self.size == 1:
+            return numbers
+        shared = torch.tensor(numbers, dtype=torch.float64, device=device)
+        distributed.broadcast(shared, src=0)
+        return tuple(shared.tolist())
+
+
+SINGLE = ProcessGroup()

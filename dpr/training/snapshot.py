@@ -1,0 +1,83 @@
+"""What a killed training needs to resume and end with the same bytes."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dpr.base import runtime
+from dpr.base.errors import InputError
+from dpr.encoders.dual_encoder import DualEncoder
+from dpr.training import snapshot_file
+from dpr.training.history import History, Step, Validation
+from dpr.training.loss import InBatchLoss
+from dpr.training.processes import ProcessGroup
+from dpr.training.weights import (
+    Tensors,
+    optimizer_tensors,
+    set_optimizer_tensors,
+    set_weights,
+    weights,
+)
+
+
+class Snapshots(NamedTuple):
+    """The latest state of a training, in `path`: weights, optimizer, random generators, history.
+
+    The name of the file must be a key of all that decides the training. None: no snapshots.
+    """
+
+    path: Path | None
+    encoder: DualEncoder
+    loss: InBatchLoss
+    optimizer: torch.optim.Optimizer
+    processes: ProcessGroup
+
+    def save(self, history: History, best_weights: Tensors) -> None:
+        """Every process must call it; the first one writes."""
+        if self.path is None:
+            return
+        device, processes = self.encoder.device, self.processes
+        groups = {
+            "weights": weights(self.encoder),
+            "best": best_weights,
+            "loss": weights(self.loss),
+            "optimizer": optimizer_tensors(self.optimizer),
+            "random": {  # of every process, since each draws its own dropout
+                kind: processes.gather(own[None].to(device), processes.size)
+                for kind, own in runtime.random_state(device).items()
+            },
+        }
+        if processes.is_first:
+            snapshot_file.save(self.path, groups, history._asdict())
+
+    def resume(self) -> tuple[History, Tensors] | None:
+        """Restore everything; returns the history and the best weights. None without a snapshot.
+
+        Raises:
+            InputError: if another machine has another snapshot than the first process.
+        """
+        saved = snapshot_file.load(self.path) if self.path else None
+        steps = len(saved.numbers["steps"]) if saved else 0
+        (first_has,) = self.processes.broadcast((float(steps),), self.encoder.device)
+        if steps != first_has:
+            raise InputError(
+                f"{self.path}: the first process resumes after step {first_has:.0f}, this machine "
+                f"has {steps}: share .scratch between the machines, or remove it on all"
+            )
+        if saved is None:
+            return None
+        set_weights(self.encoder, saved.group("weights"))
+        set_weights(self.loss, saved.group("loss"))
+        set_optimizer_tensors(self.optimizer, saved.group("optimizer"))
+        own = {kind: states[self.processes.rank] for kind, states in saved.group("random").items()}
+        runtime.set_random_state(own, self.encoder.device)
+        history = History(
+            [Step(*values) for values in saved.numbers["steps"]],
+            [Validation(*values) for values in saved.numbers["validations"]],
+        )
+        return history, saved.group("best")
+
+    def remove(self) -> None:
+        if self.path:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""Weights and optimizer state as named tensors: copied, restored, averaged."""
+
+import torch
+from torch import nn
+
+Tensors = dict[str, torch.Tensor]
+
+
+def weights(module: nn.Module) -> Tensors:
+    """A copy of parameters and buffers by name; a tensor with two names comes once."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+@torch.no_grad()
+def set_weights(module: nn.Module, saved: Tensors) -> None:
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        tensor.copy_(saved[name])
+
+
+@torch.no_grad()
+def mix_weights(module: nn.Module, others: Tensors, share: float) -> None:
+    """Each parameter becomes (1 - share) * itself + share * the other of its name."""
+    for name, parameter in module.named_parameters():
+        parameter.lerp_(others[name], share)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """AdamW's moments and steps, as `NUMBER.NAME` with the number of the parameter."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{k}": tensor for i, named in state.items() for k, tensor in named.items()}
+
+
+def set_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
+    state: dict[int, Tensors] = {}
+    for name, tensor in saved.items():
+        number, key = name.split(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

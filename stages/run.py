@@ -1,0 +1,72 @@
+"""What all commands share: help by docstring, errors in one line, the scratch folder, costs."""
+
+import argparse
+import inspect
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dpr.base.errors import InputError
+
+ENCODERS = ("zero_shot", "dense")  # the systems of the matrix in dvc.yaml
+# Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
+# sets DVC_ROOT to the main checkout, also in a queued experiment, whose own folder is temporary.
+SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
+COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change dvc.lock
+
+
+def run(main: Callable[..., None]) -> None:
+    """Call a stage's `main` with the arguments of the command line; print and log what it cost.
+
+    Its parameters are its arguments: none, or `system`.
+    """
+    module = sys.modules[main.__module__]
+    stage = Path(str(module.__file__)).stem
+    arguments = parser(f"stages.{stage}", module.__doc__)
+    for name in inspect.signature(main).parameters:
+        add_system(arguments, name)
+    given = list(vars(arguments.parse_args()).values())
+    command = " ".join([stage, *given])
+    started = time.monotonic()
+    with told_in_one_line(command):
+        main(*given)
+    if os.environ.get("RANK", "0") == "0":  # of several processes only the first
+        log_cost(command, time.monotonic() - started)
+
+
+def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
+    """`--help` prints the docstring; wrong arguments end with exit code 2."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_system(arguments: argparse.ArgumentParser, name: str = "system") -> None:
+    arguments.add_argument(name, choices=ENCODERS, metavar=name.upper(), help=" or ".join(ENCODERS))
+
+
+@contextmanager
+def told_in_one_line(command: str) -> Iterator[None]:
+    """End the process with `command: message` and exit code 1 on an `InputError`."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"{command}: {error}")
+
+
+def log_cost(command: str, seconds: float) -> None:
+    """Append time and peak memory to the log that `python -m tools.costs` prints."""
+    unit = 2**20 if sys.platform == "linux" else 2**30  # ru_maxrss is in KiB, on macOS in bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
+    print(f"{command}: {seconds:.0f} s, peak {cost['peak_gib']} GiB", file=sys.stderr)
+    COSTS.parent.mkdir(exist_ok=True)
+    with COSTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(cost) + "\n")

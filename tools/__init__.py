@@ -1,0 +1,1 @@
+"""What a person calls to look at results: `python -m tools.NAME --help`. No stage needs them."""

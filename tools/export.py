@@ -1,0 +1,27 @@
+"""Write the index of a system in the layout of pyserini's FaissSearcher.
+
+Reads data/indexes/SYSTEM and `search` in params.yaml. Makes FOLDER.
+
+    python -m tools.export dense FOLDER
+
+Then, in Python: `FaissSearcher("FOLDER", query_encoder).search(query, k=10)`.
+"""
+
+from dpr.indexes.export import to_pyserini
+from dpr.indexes.index import Index
+from dpr.settings import load_settings
+from stages.run import add_system, parser, told_in_one_line
+
+
+def main(system: str, folder: str) -> None:
+    settings = load_settings("params.yaml")
+    to_pyserini(Index.open(f"data/indexes/{system}"), folder, settings.search)
+
+
+if __name__ == "__main__":
+    arguments = parser("tools.export", __doc__)
+    add_system(arguments)
+    arguments.add_argument("folder", metavar="FOLDER", help="a new one, or an earlier export")
+    chosen = arguments.parse_args()
+    with told_in_one_line("export"):
+        main(chosen.system, chosen.folder)
