@@ -3,19 +3,34 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from dpr.collections import door, writer
+import pytest
+
 from dpr.settings import load_settings
-from dpr.training.validation import Validation
+from dpr.sources import registry, write
+from dpr.training.history import Validation
 
 ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+SHARED = ROOT.parent / "shared"  # reference data beside the repository, no part of it
 PARAMS = load_settings(ROOT / "params.yaml")
 DATA = PARAMS.data
 HEADER = b"query-id\tcorpus-id\tscore\n"
 TRIPLE = b"what is a heart\tA muscle.\tA bone.\n"
+
+# For tests that need that data: they are skipped without it, and must not be with it (conftest.py).
+needs_shared = pytest.mark.needs_shared
+
+
+def contents(passage, separator=". "):
+    """The text of a passage that is encoded, by its definition."""
+    if passage.title and passage.text:
+        return passage.title + separator + passage.text
+    return passage.title or passage.text
 
 
 def jsonl(*rows):
@@ -24,12 +39,12 @@ def jsonl(*rows):
 
 def collect(name, out, **changes):
     data = DATA.model_copy(update={"collection": name} | changes)
-    return writer.write_collection(door.open_collection(data), out, name)
+    return write.write_collection(registry.open_collection(data), out, name)
 
 
 def train(name, out, **changes):
     data = DATA.model_copy(update={"train": name, "held_out": 1} | changes)
-    return writer.write_training(door.open_training(data), out, name)
+    return write.write_training(registry.open_training(data), out, name)
 
 
 def settings(**changes):
@@ -53,8 +68,52 @@ def environment():
 
 
 def sh(folder, command):
+    """The standard output of a command that must succeed."""
     done = subprocess.run(
         shlex.split(command), cwd=folder, capture_output=True, text=True, env=environment()
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def clone_into(folder):
+    """The files of this checkout, committed or not, as a fresh git repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    sh(folder, "git init -q")
+    sh(folder, "git add -A")
+    sh(folder, "git -c user.name=t -c user.email=t@example.org commit -qm start")
+    return folder
+
+
+def two_processes(script, text, **names):
+    """Run a script, with its {names} filled in, in two processes of torchrun."""
+    paths = [str(path) for path in (ROOT, TESTS, TESTS / "training")]
+    script.write_text(f"import sys\nsys.path[:0] = {paths!r}\n" + text.format(**names))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def folder_of_sentence_transformers(tiny_model, folder, pooling, normalize):
+    """A model as that library itself saves it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+
+    transformer = Transformer(tiny_model)
+    parts = [transformer, Pooling(32, pooling)]
+    parts += [Normalize()] if normalize else []
+    SentenceTransformer(modules=parts, device="cpu").save(str(folder))
+    return str(folder)

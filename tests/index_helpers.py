@@ -3,9 +3,10 @@
 import numpy as np
 from helpers import PARAMS
 
-from dpr.embeddings import Embeddings
-from dpr.indexes.artifact import Index, save
+from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
+from dpr.indexes.exact_search import as_run
+from dpr.indexes.index import Index, save
 from dpr.similarity import SIMILARITIES
 
 
@@ -29,6 +30,11 @@ def build_and_open(embeddings, folder, seed=0, **changes):
     chosen = options(**changes)
     save(*build(embeddings, chosen, seed), embeddings, chosen, folder)
     return Index.open(folder)
+
+
+def search(index, query_ids, vectors, top_k, nprobe=None, ef=None):
+    """{query id: {passage id: score}} of what an index finds."""
+    return as_run(query_ids, *index.search(vectors, top_k, nprobe, ef), index.ids)
 
 
 def brute_force(similarity, query, passages):

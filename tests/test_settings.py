@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from dpr.errors import InputError
+from dpr.base.errors import InputError
 from dpr.settings import load_settings
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -84,7 +84,7 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
     [
         ({"train.epochs": 2}, "train: give one of max_steps and epochs"),
         ({"train.max_steps": None}, "train: give one of max_steps and epochs"),
-        ({"train.group_by": None, "train.pairs_per_group": 2}, "train: pairs_per_group is of"),
+        ({"train.group_by": None, "train.pairs_per_group": 2}, "train: pairs_per_group needs"),
         ({"train.overfit_one_batch": True, "train.max_steps": 0}, "train: overfit_one_batch needs"),
         ({"train.lora_rank": 8}, "train: lora_rank has no initial weights to mix"),
         ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),

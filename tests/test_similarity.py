@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpr import similarity
-from dpr.errors import InputError
-from dpr.similarity import SIMILARITIES
+from dpr.base.errors import InputError
+from dpr.similarity import SIMILARITIES, require_same_similarity
 
 
 def brute_force(name, queries, passages):
@@ -30,6 +29,6 @@ def test_scores_equal_the_textbook_formula(name):
 
 
 def test_an_artifact_of_another_similarity_is_refused():
-    similarity.require("dot", "dot", "data/indexes/dense")
+    require_same_similarity("dot", "dot", "data/indexes/dense")
     with pytest.raises(InputError, match=r"data/indexes/dense: made with similarity 'dot'.*'l2'"):
-        similarity.require("dot", "l2", "data/indexes/dense")
+        require_same_similarity("dot", "l2", "data/indexes/dense")

@@ -1,6 +1,7 @@
 """Compare two experiments topic by topic, and say whether their difference is significant.
 
-Each side is a git revision, the name of an experiment, `workspace`, or the file of a TREC run.
+Reads the runs of both sides, and topics and judgments of data/collection. Each side is a git
+revision, the name of an experiment, `workspace`, or the file of a TREC run.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid

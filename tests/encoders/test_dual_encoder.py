@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from dpr.encoders.dual_encoder import token_batches
+from dpr.encoders.pooling import pool
+
+TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear", "lung " * 90]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_pooling_of_each_text_alone(pooling):
+    rng = np.random.default_rng(0)
+    lengths = [3, 1, 5]
+    states = rng.normal(size=(3, 5, 4)).astype(np.float32)
+    mask = np.array([[1] * n + [0] * (5 - n) for n in lengths])
+    reference = {
+        "cls": lambda tokens: tokens[0],
+        "mean": lambda tokens: tokens.mean(axis=0),
+        "max": lambda tokens: tokens.max(axis=0),
+    }[pooling]
+    expected = [reference(states[i, :n]) for i, n in enumerate(lengths)]
+    pooled = pool(torch.tensor(states), torch.tensor(mask), pooling)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "pooler"])
+def test_vectors_equal_those_of_plain_transformers(make_encoder, tiny_model, pooling):
+    """One text at a time, no padding, truncation by hand."""
+    encoder = make_encoder(pooling=pooling, similarity="dot")
+    model = AutoModel.from_pretrained(tiny_model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    vectors = encoder.embed(encoder.tokenize(TEXTS, "passage"), "passage", 64, "fp32")
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = tokenizer(text)["input_ids"]
+        ids = ids if len(ids) <= 32 else [*ids[:31], tokenizer.sep_token_id]
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([ids]))
+        states = output.last_hidden_state[0]
+        expected = {
+            "cls": lambda s=states: s[0],
+            "mean": lambda s=states: s.mean(0),
+            "max": lambda s=states: s.max(0).values,
+            "pooler": lambda o=output: o.pooler_output[0],
+        }[pooling]()
+        np.testing.assert_allclose(vector, expected, atol=2e-6)
+
+
+def test_cosine_vectors_have_length_one(make_encoder):
+    encoder = make_encoder(similarity="cosine")
+    vectors = encoder.embed(encoder.tokenize(TEXTS, "query"), "query", 64, "fp32")
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+
+
+def test_the_roles_differ_only_where_untied(make_encoder):
+    def both(encoder):
+        tokens = encoder.tokenize(["heart"], "query")
+        return [encoder.embed(tokens, role, 64, "fp32") for role in ("query", "passage")]
+
+    query, passage = both(make_encoder(tied=True))
+    np.testing.assert_array_equal(query, passage)
+    query, passage = both(make_encoder(tied=False))
+    assert np.abs(query - passage).max() > 1e-3
+
+
+def test_lengths_in_tokens(make_encoder):
+    encoder = make_encoder()
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "query")] == [16]
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage")] == [32]
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage", 20)] == [20]
+    assert [len(t) for t in encoder.tokenize(["heart"], "passage")] == [3]
+
+
+def test_batches_keep_the_budget_and_hold_each_text_once():
+    rng = np.random.default_rng(0)
+    tokens = [np.zeros(n, np.int32) for n in rng.integers(1, 90, size=300)]
+    batches = list(token_batches(tokens, 100))
+    assert sorted(i for batch in batches for i in batch) == list(range(300))
+    for batch in batches:
+        padded = len(batch) * max(len(tokens[i]) for i in batch)
+        assert padded <= 100 or len(batch) == 1
+
+
+def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
+    assert list(token_batches([np.zeros(50), np.zeros(3)], 10)) == [[0], [1]]
+
+
+def test_no_text_is_no_vector(make_encoder):
+    encoder = make_encoder()
+    assert encoder.tokenize([], "query") == []
+    assert encoder.embed([], "query", 64, "fp32").shape == (0, 32)

@@ -1,0 +1,89 @@
+import pytest
+
+from dpr.base.errors import InputError
+from dpr.evaluation import comparison, curves, report
+from dpr.evaluation.significance import compare
+
+RESULTS = {
+    "bm25": {"AP": {"1": 0.1, "2": 0.2, "3": 0.3}},
+    "dense": {"AP": {"1": 0.3, "2": 0.3, "3": 0.4}},
+    "hybrid": {"AP": {"3": 0.35, "1": 0.1, "2": 0.6}},
+}
+
+
+def test_systems_and_tests_by_hand():
+    compared = comparison.compare_systems(RESULTS, ["bm25"], seed=0)
+    assert compared["systems"]["dense"]["AP"]["mean"] == pytest.approx(1 / 3)
+    against = compared["against"]["bm25"]
+    assert against.keys() == {"dense", "hybrid"}
+    dense, hybrid = against["dense"]["AP"], against["hybrid"]["AP"]
+    assert dense["difference"] == pytest.approx(0.4 / 3)
+    assert (dense["wins"], dense["ties"], dense["losses"]) == (3, 0, 0)
+    assert dense["p_randomization"] == pytest.approx(2 / 8)  # 2 of 2^3 ways are as extreme
+    # topics are paired by id, whatever the order
+    assert (hybrid["wins"], hybrid["ties"], hybrid["losses"]) == (2, 1, 0)
+    assert hybrid["difference"] == pytest.approx(0.45 / 3)
+    assert dense["p_holm"] == pytest.approx(0.5)  # the smaller of two p values, doubled
+    assert hybrid["p_holm"] == pytest.approx(0.5)
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(InputError, match=r"eval\.references: 'bm52' is no system; .*bm25, dense"):
+        comparison.compare_systems(RESULTS, ["bm52"], seed=0)
+
+
+def test_tables():
+    compared = comparison.compare_systems(RESULTS, ["bm25"], seed=0)
+    lines = report.systems_table(compared, ["AP"]).splitlines()
+    assert lines[0].startswith("| system | AP")
+    assert "0.200 [0.100, 0.300]" in lines[2]
+    lines = report.tests_table(compared, "AP").splitlines()
+    assert [cell.strip() for cell in lines[2].split("|")[1:5]] == [
+        "dense - bm25",
+        "+0.1333",
+        "3 / 0 / 0",
+        "0.2500",
+    ]
+
+
+def test_topics_that_moved_most_come_first():
+    before, after = {"1": 0.5, "2": 0.5, "3": 0.5}, {"1": 0.6, "2": 0.1, "3": 0.5}
+    texts = {"1": "heart", "2": "lung", "3": "eye"}
+    lines = report.topics_table(texts, before, after, top=2).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["lung", "heart"]
+    assert "-0.4000" in lines[2]
+    result = compare(list(after.values()), list(before.values()), seed=0)
+    assert "not significant at 0.05" in report.verdict("AP", before, after, result)
+
+
+def test_curves_by_hand():
+    qrels = {"1": {"a": 1, "b": 1}, "2": {"z": 1}}
+    run = {"1": {"a": 3.0, "x": 2.0, "b": 1.0}}
+    assert curves.recall_by_depth(qrels, run, [1, 2, 3]) == {1: 0.25, 2: 0.25, 3: 0.5}
+    precision = curves.precision_by_recall(qrels, run)
+    # topic 1: precision 1 up to recall .5, 2/3 up to 1; topic 2 has nothing
+    assert precision[0.0] == pytest.approx(0.5)
+    assert precision[0.5] == pytest.approx(0.5)
+    assert precision[0.7] == pytest.approx(0.5)  # 1.4 of 2 documents: one will do
+    assert precision[0.8] == pytest.approx(1 / 3)
+    assert precision[1.0] == pytest.approx(1 / 3)
+
+
+def test_experiments_come_best_first_with_the_parameters_that_differ():
+    same = {"train.batch_size": 64, "seed": 42}
+    table = report.experiments_table(
+        {
+            "low": report.Experiment(same | {"train.lr": 1e-5, "n": 64.0}, 0.5, 0.31),
+            "queued": report.Experiment(
+                same | {"train.lr": 9e-5, "n": None}, float("nan"), float("nan")
+            ),
+            "high": report.Experiment(same | {"train.lr": 5e-5, "n": 32}, 0.6, float("nan")),
+        }
+    )
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    assert cells[0] == ["experiment", "train.lr", "n", "validation nDCG@10", "test nDCG@10"]
+    assert cells[2:] == [
+        ["high", "5e-05", "32", "0.6000", "-"],
+        ["low", "1e-05", "64", "0.5000", "0.3100"],
+        ["queued", "9e-05", "null", "-", "-"],
+    ]

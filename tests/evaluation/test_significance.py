@@ -1,0 +1,77 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dpr.evaluation.significance import compare, holm, interval
+
+
+def test_every_way_to_flip_by_hand():
+    """Six differences: all 64 sign patterns, written out."""
+    differences = np.array([0.3, 0.1, -0.05, 0.2, 0.02, 0.15])
+    flips = np.array(list(itertools.product([1, -1], repeat=6)))
+    means = (flips * differences).mean(axis=1)
+    expected = np.mean(np.abs(means) >= abs(differences.mean()) - 1e-12)
+    result = compare(list(differences), [0.0] * 6, seed=0)
+    assert result.p_randomization == pytest.approx(expected)
+    assert result.difference == pytest.approx(0.12)
+    assert (result.wins, result.ties, result.losses) == (5, 0, 1)
+
+
+def test_the_t_test_by_its_formula():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(50), rng.random(50)
+    d = a - b
+    t = d.mean() / (d.std(ddof=1) / np.sqrt(50))
+    expected = 2 * stats.t.sf(abs(t), df=49)
+    assert compare(list(a), list(b), seed=0).p_t == pytest.approx(expected)
+
+
+def test_many_topics_are_sampled_by_seed_and_near_the_t_test():
+    rng = np.random.default_rng(0)
+    a = rng.normal(0.02, 0.1, size=200)
+    first = compare(list(a), [0.0] * 200, seed=1)
+    assert first == compare(list(a), [0.0] * 200, seed=1)
+    assert first.p_randomization == pytest.approx(first.p_t, abs=0.01)
+
+
+def test_no_false_alarms_beyond_the_level():
+    """Under the null hypothesis p < 0.05 comes about one time in twenty."""
+    rng = np.random.default_rng(0)
+    p_values = [compare(list(rng.normal(size=9)), [0.0] * 9, 0).p_randomization for _ in range(400)]
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.08
+
+
+def test_equal_systems():
+    result = compare([0.1, 0.2], [0.1, 0.2], seed=0)
+    assert result == (0.0, 1.0, 1.0, 0, 2, 0)
+
+
+def test_float_noise_is_a_tie():
+    assert compare([0.1 + 0.2, 1.0], [0.3, 0.5], seed=0).ties == 1
+
+
+def test_holm_by_hand():
+    # sorted: .01 * 4, .02 * 3, .03 * 2, .04 * 1, none below the one before it
+    corrected = holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.02})
+    assert corrected == pytest.approx({"b": 0.04, "d": 0.06, "c": 0.06, "a": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        found = interval(list(rng.exponential(size=60)), seed=0)
+        assert found.low < found.mean < found.high
+        covered += found.low <= 1.0 <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_the_interval_of_a_constant_is_a_point():
+    assert interval([0.5, 0.5, 0.5], seed=0) == (0.5, 0.5, 0.5)
+
+
+def test_one_topic_proves_nothing():
+    assert compare([0.5], [0.1], seed=0) == (pytest.approx(0.4), 1.0, 1.0, 1, 0, 0)

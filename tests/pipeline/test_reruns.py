@@ -1,0 +1,92 @@
+"""What `dvc repro` would run after a change: told by DVC, in a clone that is up to date."""
+
+import contextlib
+
+import pytest
+from dvc.repo import Repo
+from helpers import ROOT
+
+
+def both(stage):
+    return {f"{stage}@zero_shot", f"{stage}@dense"}
+
+
+ENCODED = both("encode") | both("index") | both("search")
+BM25 = {"bm25_index", "bm25_search"}
+MEASURED = {"eval", "fuse", "compare"}
+ALL = {"prepare", "init", "lengths", "mine", "train", "audit"} | ENCODED | BM25 | MEASURED
+
+CODE = {
+    "dpr/base/files.py": ALL,
+    "dpr/records/beir.py": ALL - {"init"},
+    "dpr/similarity.py": {"init", "lengths", "mine", "train", "audit"} | ENCODED,
+    "dpr/measures.py": {"train", "audit"} | MEASURED,
+    "dpr/sources/clean.py": {"prepare"},
+    "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
+    "dpr/mining/negatives.py": {"mine"},
+    "dpr/training/loss.py": {"train"},
+    "dpr/embeddings/artifact.py": {"mine", "audit"} | ENCODED,
+    "dpr/indexes/kinds.py": {"mine", "audit"} | both("index") | both("search"),
+    "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
+    "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
+    "dpr/evaluation/report.py": {"lengths", "compare"},
+    "dpr/settings.py": set(),
+    "dpr/params_file.py": set(),
+    "stages/run.py": set(),
+    "stages/train.py": {"train"},
+    "tools/diff.py": set(),
+    "benchmarks/kinds.py": set(),
+}
+
+PARAMS = [
+    ("top_k: 100", "top_k: 10", {"audit", "bm25_search", "compare", "fuse"} | both("search")),
+    ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
+    ("temperature: 0.05", "temperature: 0.1", {"train"}),
+    ("window: 8192", "window: 99", {"mine"} | both("encode")),
+    ("drop_query_id: false", "drop_query_id: true", {"audit", "bm25_search"} | both("search")),
+    ("ef_search:", "ef_search: 99", {"audit"} | both("search")),
+    ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
+    ("kind: flat", "kind: hnsw", both("index")),
+    ("save_every: 20", "save_every: 5", set()),
+]
+
+
+def would_run(folder):
+    """The stages that `dvc repro --dry` names."""
+    with contextlib.chdir(folder), Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(dry=True)}
+
+
+@pytest.fixture(scope="module")
+def after(experiment):
+    """after(file, old, new) -> the stages that would run."""
+
+    def change(name, old, new):
+        path = experiment / name
+        before = path.read_text()
+        assert old in before
+        path.write_text(before.replace(old, new, 1) if old else before + new)
+        try:
+            return would_run(experiment)
+        finally:
+            path.write_text(before)
+
+    assert would_run(experiment) == set()
+    return change
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_comment_in_a_module_runs_the_stages_of_its_package(after, name):
+    assert after(name, "", "# a comment\n") == CODE[name]
+
+
+def test_every_package_has_its_case():
+    packages = {path.parent.name for path in (ROOT / "dpr").glob("*/*.py")}
+    modules = {path.name for path in (ROOT / "dpr").glob("*.py")} - {"__init__.py"}
+    named = {name.split("/")[1] for name in CODE if name.startswith("dpr/")}
+    assert named == packages | modules
+
+
+@pytest.mark.parametrize(("old", "new", "stages"), PARAMS)
+def test_a_parameter_runs_the_stages_that_read_it(after, old, new, stages):
+    assert after("params.yaml", old, new) == stages

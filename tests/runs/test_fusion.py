@@ -1,0 +1,62 @@
+import math
+
+import pytest
+
+from dpr.runs import fusion, trec
+from dpr.runs.ranking import ranking
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """first: a 3, b 2, c 1; second: c 10, d 5, a 0; one topic more in the second."""
+    values = [
+        {"1": {"a": 3.0, "b": 2.0, "c": 1.0}},
+        {"1": {"c": 10.0, "d": 5.0, "a": 0.0}, "2": {"x": 7.0}},
+    ]
+    opened = []
+    for number, run in enumerate(values):
+        trec.write_run(tmp_path / f"{number}.txt", run, tag="t")
+        opened.append(trec.read_run(tmp_path / f"{number}.txt"))
+    return opened
+
+
+def test_reciprocal_rank_by_hand(runs):
+    fused = trec.as_dict(fusion.reciprocal_rank(*runs, k=60, depth=1000))
+    assert fused["1"] == pytest.approx(
+        {"a": 1 / 61 + 1 / 63, "b": 1 / 62, "c": 1 / 63 + 1 / 61, "d": 1 / 62}
+    )
+    assert fused["2"] == pytest.approx({"x": 1 / 61})
+
+
+def test_weighted_by_hand(runs):
+    fused = trec.as_dict(fusion.weighted(*runs, weight=0.75, depth=1000))
+    # first scaled: a 1, b .5, c 0; second: c 1, d .5, a 0; a lone document is 0
+    assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.375, "c": 0.25, "d": 0.125})
+    assert fused["2"] == {"x": 0}
+
+
+def test_depth(runs):
+    assert list(trec.as_dict(fusion.weighted(*runs, weight=0.75, depth=2))["1"]) == ["a", "b"]
+    assert len(trec.as_dict(fusion.reciprocal_rank(*runs, k=60, depth=3))["1"]) == 3
+
+
+def test_the_ends_of_the_weight_are_the_runs_alone(runs):
+    first = trec.as_dict(fusion.weighted(*runs, weight=1.0, depth=3))["1"]
+    assert ranking(first)[:2] == [("a", 1.0), ("b", 0.5)]
+    second = trec.as_dict(fusion.weighted(*runs, weight=0.0, depth=3))["1"]
+    assert ranking(second)[:2] == [("c", 1.0), ("d", 0.5)]
+
+
+def test_the_weight_is_chosen_by_ndcg(runs):
+    tried = fusion.choose_weight(
+        *runs, weights=[0.0, 0.5, 1.0], qrels={"1": {"b": 1}, "2": {"x": 1}}, depth=9
+    )
+    # 0: c 1, d .5, then b before a, tied at 0; .5: c and a, then d before b, tied at .25; 1: a, b
+    ranks = {0.0: 3, 0.5: 4, 1.0: 2}
+    assert tried == pytest.approx({w: (1 / math.log2(1 + r) + 1) / 2 for w, r in ranks.items()})
+
+
+def test_the_runs_are_left_as_they_were(runs):
+    before = runs[0].run_data.copy()
+    fusion.weighted(*runs, weight=0.3, depth=9)
+    assert runs[0].run_data.equals(before)

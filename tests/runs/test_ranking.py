@@ -1,0 +1,28 @@
+"""The order of a run is trec_eval's, and its depth that of the settings."""
+
+import pytest
+import pytrec_eval
+from helpers import PARAMS
+
+from dpr.runs.ranking import finish, ranking, search_depth
+
+
+def test_ties_stand_in_the_order_of_trec_eval():
+    """Also scores that differ only beyond 32-bit floats are tied."""
+    scores = {"a": 1.0, "c": 1.0, "b": 1.0 + 1e-12, "d": 0.5}
+    order = [passage_id for passage_id, _ in ranking(scores)]
+    assert order == ["c", "b", "a", "d"]
+    for rank, passage_id in enumerate(order, start=1):
+        # trec_eval tells a document's rank as the reciprocal rank of it alone being relevant
+        evaluator = pytrec_eval.RelevanceEvaluator({"q": {passage_id: 1}}, {"recip_rank"})
+        assert evaluator.evaluate({"q": scores})["q"]["recip_rank"] == pytest.approx(1 / rank)
+
+
+def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
+    run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
+    chosen = PARAMS.search.model_copy(update={"top_k": 2, "drop_query_id": True})
+    assert search_depth(chosen) == 3
+    assert finish(run, chosen) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}
+    plain = PARAMS.search.model_copy(update={"top_k": 3})
+    assert search_depth(plain) == 3
+    assert finish(run, plain) == run

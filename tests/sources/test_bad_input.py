@@ -1,0 +1,124 @@
+"""Bad input through the registry: one clear error that names file and line."""
+
+import gzip
+
+import pytest
+from helpers import HEADER, TRIPLE, collect, jsonl, train
+
+from dpr.base.errors import InputError
+from dpr.records.lines import LONGEST
+
+BAD_BEIR = [
+    ("corpus.jsonl", b"", r"corpus\.jsonl: empty"),
+    ("corpus.jsonl", b"{", r"corpus\.jsonl:1: not a line of JSON"),
+    ("corpus.jsonl", b"[]\n", r"corpus\.jsonl:1: must be a JSON object"),
+    ("corpus.jsonl", b"\n", r"corpus\.jsonl:1: not a line of JSON"),
+    ("corpus.jsonl", jsonl({"text": "a"}), r"corpus\.jsonl:1: '_id' must be text"),
+    ("corpus.jsonl", jsonl({"_id": "d0"}), r"corpus\.jsonl:1: 'text' must be text"),
+    ("corpus.jsonl", jsonl({"_id": 7, "text": "a"}), r"corpus\.jsonl:1: '_id' must be text, not 7"),
+    ("corpus.jsonl", jsonl({"_id": "a b", "text": "a"}), r"corpus\.jsonl:1: .*without white space"),
+    ("corpus.jsonl", jsonl({"_id": "a\0b", "text": "a"}), r"passage 1: 'a\\x00b' is no id"),
+    (
+        "corpus.jsonl",
+        jsonl(*({"_id": i, "text": "a"} for i in ("d0", "d1", "d0"))),
+        r"passages 1 and 3 have the same id 'd0'",
+    ),
+    ("corpus.jsonl", b'{"_id": "d0", "text": "\xff"}\n', r"corpus\.jsonl:1: not UTF-8"),
+    ("corpus.jsonl", b"x" * (LONGEST + 2), r"corpus\.jsonl:1: a line of more than"),
+    ("corpus.jsonl", b'{"_id": "d0"}\r{"_id": "d1"}\r', r"corpus\.jsonl:1: a CR within"),
+    ("queries.jsonl", jsonl({"_id": "q0", "text": " "}), r"queries\.jsonl:1: query 'q0' has no"),
+    (
+        "queries.jsonl",
+        jsonl({"_id": "q0", "text": "a"}, {"_id": "q0", "text": "b"}),
+        r"queries\.jsonl:2: the id 'q0' comes twice",
+    ),
+    ("qrels/test.tsv", b"q0\td0\t1\n", r"test\.tsv:1: the header must be"),
+    ("qrels/test.tsv", HEADER + b"q0 d0 1\n", r"test\.tsv:2: .*TAB integer grade"),
+    ("qrels/test.tsv", HEADER + b"q0\td0\t0.5\n", r"test\.tsv:2: .*TAB integer grade"),
+    (
+        "qrels/test.tsv",
+        HEADER + b"q0\td0\t1\nq0\td0\t2\n",
+        r"test\.tsv:3: 'd0' is judged twice for 'q0'",
+    ),
+    ("qrels/test.tsv", HEADER + b"q0\td0\t1\nq9\td0\t1\n", r"query 'q9' is judged but has no text"),
+    ("qrels/test.tsv", HEADER, r"no judgments of its queries|no queries"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_BEIR)
+def test_a_bad_beir_folder(folder, tmp_path, name, content, message):
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        collect(f"beir:{folder}", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
+def test_a_missing_file(folder, tmp_path, name):
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}: no such file"):
+        collect(f"beir:{folder}", tmp_path / "out")
+
+
+def test_missing_folders_and_splits(folder, tmp_path):
+    with pytest.raises(InputError, match=r"dev\.tsv: no such file; there are the splits: test, tr"):
+        collect(f"beir:{folder}", tmp_path / "out", split="dev")
+    for path in (folder / "qrels").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"no qrels/SPLIT\.tsv"):
+        collect(f"beir:{folder}", tmp_path / "out")
+    with pytest.raises(InputError, match=r"no such folder"):
+        collect(f"beir:{tmp_path / 'nowhere'}", tmp_path / "out")
+
+
+def test_a_truncated_gzip(folder, tmp_path):
+    whole = gzip.compress((folder / "corpus.jsonl").read_bytes())
+    (folder / "corpus.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "corpus.jsonl").unlink()
+    with pytest.raises(InputError, match=r"corpus\.jsonl\.gz: damaged gzip after line"):
+        collect(f"beir:{folder}", tmp_path / "out")
+    (folder / "corpus.jsonl.gz").write_bytes(b"not gzip at all")
+    with pytest.raises(InputError, match=r"corpus\.jsonl\.gz: damaged gzip"):
+        collect(f"beir:{folder}", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("triples", b"q\tp\n", r"f\.tsv:1: 2 columns or an empty one; .*negative"),
+        ("triples", TRIPLE + b"q\tp\tn\tx\n", r"f\.tsv:2: 4 columns"),
+        ("triples", b"q\t \tn\n", r"f\.tsv:1: 3 columns or an empty one"),
+        ("triples", b"", r"f\.tsv: empty"),
+        ("triples", TRIPLE, r"data\.held_out: 1 of 1 .* leave nothing to train on"),
+        ("pairs", TRIPLE, r"f\.tsv:1: 3 columns or an empty one; .*`query TAB passage`"),
+        ("pairs", b"q\xff\tp\n", r"f\.tsv:1: not UTF-8"),
+        ("pairs", b"\n", r"f\.tsv:1: 1 columns"),
+    ],
+)
+def test_bad_triples_and_pairs(tmp_path, kind, content, message):
+    (tmp_path / "f.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        train(f"{kind}:{tmp_path / 'f.tsv'}", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "row", [{"query": "a"}, {"query": "a", "passage": ""}, {"query": 1, "passage": "b"}]
+)
+def test_bad_pairs_as_json(tmp_path, row):
+    (tmp_path / "f.jsonl").write_bytes(jsonl({"query": "a", "passage": "b"}, row))
+    with pytest.raises(InputError, match=r'f\.jsonl:2: "query" and "passage" must be texts'):
+        train(f"pairs:{tmp_path / 'f.jsonl'}", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["medlin", "beir", "beir:", "medline:x", "triples:f", "", "irds:"])
+def test_an_unknown_collection(tmp_path, name):
+    with pytest.raises(InputError, match=r"params\.yaml: data\.collection: .* is none of: medline"):
+        collect(name, tmp_path / "out")
+
+
+def test_an_unknown_training(tmp_path):
+    with pytest.raises(InputError, match=r"params\.yaml: data\.train: 'trec-covid' is none of"):
+        train("trec-covid", tmp_path / "out")
+    with pytest.raises(InputError, match=r"no such file"):
+        train(f"triples:{tmp_path / 'nowhere.tsv'}", tmp_path / "out")
+    with pytest.raises(InputError, match=r"a folder; a file is"):
+        train(f"pairs:{tmp_path}", tmp_path / "out")

@@ -1,0 +1,154 @@
+"""Loaders on the real code of ir_datasets and pyserini, without a network."""
+
+import shutil
+from pathlib import Path
+
+import ir_datasets
+import pytest
+from helpers import SHARED, collect, contents, needs_shared, train
+from ir_datasets.datasets.base import Dataset
+from ir_datasets.datasets.beir import BeirTitleDoc
+from ir_datasets.datasets.cord19 import Cord19Doc
+from ir_datasets.datasets.msmarco_document import MsMarcoDocument
+from ir_datasets.formats import TrecQrels, TsvDocPairs, TsvDocs, TsvQueries
+from ir_datasets.util import LocalDownload
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.sources import irds, reference
+
+TOPICS = SHARED / "topics/topics.covid-round5.xml"
+CACHE = Path("~/.cache/pyserini/topics-and-qrels").expanduser()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered(tmp_path_factory):
+    """`dpr-test/judged` and `dpr-test/triples`, read by ir_datasets' own formats."""
+    folder = tmp_path_factory.mktemp("irds")
+
+    def file(name, text):
+        (folder / name).write_text(text)
+        return LocalDownload(folder / name)
+
+    docs = TsvDocs(file("docs.tsv", "".join(f"{i}\tdocument {i}\n" for i in range(6))))
+    queries = TsvQueries(file("queries.tsv", "7\twhat?\n8\twhy?\n9\thow?\n"))
+    qrels = TrecQrels(file("qrels", "7 0 1 1\n7 0 2 0\n8 0 3 2\n9 0 4 1\n"), {0: "no", 1: "yes"})
+    pairs = TsvDocPairs(file("pairs.tsv", "7\t1\t2\n8\t3\t0\n9\t4\t5\n7\t1\t5\n"))
+    ir_datasets.registry.register("dpr-test/judged", Dataset(docs, queries, qrels))
+    ir_datasets.registry.register("dpr-test/triples", Dataset(docs, queries, pairs))
+    ir_datasets.registry.register("dpr-test/docs", Dataset(docs))
+    twice = TrecQrels(file("twice", "7 0 1 1\n7 0 1 1\n8 0 3 1\n"), {1: "yes"})
+    ir_datasets.registry.register("dpr-test/twice", Dataset(docs, queries, twice))
+    both = TrecQrels(file("both", "7 0 1 1\n7 0 1 2\n"), {1: "yes"})
+    ir_datasets.registry.register("dpr-test/both", Dataset(docs, queries, both))
+
+
+def test_a_collection(tmp_path):
+    manifest = collect("irds:dpr-test/judged", tmp_path)
+    assert manifest["passages"]["count"] == 6
+    assert [p.text for p in beir.read_passages(tmp_path)][:2] == ["document 0", "document 1"]
+    assert beir.read_queries(tmp_path)["8"].text == "why?"
+    assert beir.read_qrels(tmp_path, "test") == {
+        "7": {"1": 1, "2": 0},
+        "8": {"3": 2},
+        "9": {"4": 1},
+    }
+
+
+def test_all_that_a_dataset_calls_its_text_is_encoded():
+    documents = [
+        Cord19Doc("c1", "A title", "10.1/x", "2020", "An abstract."),  # no field `text`
+        BeirTitleDoc("c2", "A text", "A title"),
+        MsMarcoDocument("c3", "url", "A title", "A body"),
+    ]
+    found = list(irds.passages(documents, "test"))
+    assert [contents(p, " ").split() for p in found] == [
+        document.default_text().split() for document in documents
+    ]
+    assert found[1] == ("c2", "A title", "A text")
+
+
+def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(tmp_path):
+    counts = collect("irds:dpr-test/twice", tmp_path)["judgments"]["test"]
+    assert (counts["judgments"], counts["repeated"]) == (2, 1)
+    with pytest.raises(InputError, match=r"'1' is judged twice for query '7', with two grades"):
+        collect("irds:dpr-test/both", tmp_path)
+
+
+def test_triples_to_train_on(tmp_path):
+    manifest = train("irds:dpr-test/triples", tmp_path, train_limit=3)
+    assert manifest["source"]["examples"] == 3
+    texts = {p.id: p.text for p in beir.read_passages(tmp_path)}
+    queries = {q.id: q.text for q in beir.read_queries(tmp_path).values()}
+    read = {
+        (queries[pair.query_id], texts[pair.passage_id], texts[pair.negative_ids[0]])
+        for pair in beir.read_pairs(tmp_path)
+    }
+    assert len(read) == 2  # one of three is held out
+    assert read < {
+        ("what?", "document 1", "document 2"),
+        ("why?", "document 3", "document 0"),
+        ("how?", "document 4", "document 5"),
+    }
+
+
+def test_judgments_to_train_on(tmp_path):
+    manifest = train("irds:dpr-test/judged", tmp_path)
+    assert manifest["pairs"]["count"] == 2
+    assert manifest["judgments"]["valid"]["queries"] == 1
+
+
+def test_msmarco_tiny_is_the_first_triples(tmp_path, monkeypatch):
+    monkeypatch.setitem(reference.MSMARCO_TINY, "id", "dpr-test/triples")
+    assert train("msmarco-tiny", tmp_path)["source"]["examples"] == 4
+    monkeypatch.setitem(reference.MSMARCO_TINY, "examples", 2)
+    assert train("msmarco-tiny", tmp_path)["source"]["examples"] == 2
+
+
+def test_what_is_not_there():
+    with pytest.raises(InputError, match=r"irds:no/such: ir_datasets has no such dataset"):
+        irds.collection("no/such")
+    with pytest.raises(InputError, match=r"irds:dpr-test/docs: the dataset has no queries"):
+        irds.collection("dpr-test/docs")
+    with pytest.raises(InputError, match=r"irds:dpr-test/triples: the dataset has no qrels"):
+        irds.collection("dpr-test/triples")
+
+
+@pytest.fixture
+def topics_in_cache():
+    """The real topics, where pyserini looks before it downloads."""
+    path = CACHE / TOPICS.name
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOPICS, path)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("question", "what is the origin of COVID-19"),
+        ("query", "coronavirus origin"),
+    ],
+)
+def test_the_topics_of_trec_covid(topics_in_cache, field, text):
+    topics = reference.pyserini_topics("covid-round5", field)
+    assert len(topics) == 50
+    assert topics[0] == ("1", text)
+    assert all(isinstance(topic.id, str) for topic in topics)
+    with pytest.raises(InputError, match=r"data\.topic_field: 'title'.* has .*question"):
+        reference.pyserini_topics("covid-round5", "title")
+
+
+@needs_shared
+def test_counts_that_the_name_promises(topics_in_cache, monkeypatch, tmp_path):
+    monkeypatch.setitem(reference.TREC_COVID, "id", "dpr-test/judged")
+    with pytest.raises(InputError, match=r"6 documents, but the name promises 171,332"):
+        collect("trec-covid", tmp_path)
+    monkeypatch.setitem(reference.TREC_COVID, "passages", 6)
+    manifest = collect("trec-covid", tmp_path)  # queries 7, 8 and 9 are judged
+    assert manifest["queries"]["count"] == 50
+    assert manifest["source"]["field"] == "question"
+    monkeypatch.setitem(reference.TREC_COVID, "queries", 49)
+    with pytest.raises(InputError, match=r"50 topics, but the name promises 49"):
+        collect("trec-covid", tmp_path)

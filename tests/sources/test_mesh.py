@@ -1,0 +1,107 @@
+import pytest
+
+from dpr.base.errors import InputError
+from dpr.settings import MedlineSettings
+from dpr.sources.medline_xml import Heading, Term
+from dpr.sources.mesh import natural_order, split, topics
+
+
+def heading(name, *qualifiers, major=False):
+    """Names with a trailing * are flagged."""
+    terms = [Term(f"Q{q.strip('*')}", q.strip("*"), q.endswith("*")) for q in qualifiers]
+    return Heading(Term(f"D{name}", name, major), tuple(terms))
+
+
+def test_natural_order():
+    assert natural_order("Arrhythmias, Cardiac") == "Cardiac Arrhythmias"
+    assert natural_order("Receptors, Antigen, B-Cell") == "B-Cell Antigen Receptors"
+    assert natural_order("1,2-Dimethylhydrazine") == "1,2-Dimethylhydrazine"
+    assert natural_order("Heart") == "Heart"
+
+
+def test_grades_by_hand():
+    indexed = [
+        ("1", [heading("Lung, Left", "surgery*", "injuries")]),  # flagged through its qualifier
+        ("2", [heading("Lung, Left", "surgery", major=True)]),  # flagged itself
+        ("3", [heading("Lung, Left", "surgery"), heading("Heart", major=True)]),
+        ("4", [heading("Lung, Left")]),
+        ("5", [heading("Heart")]),
+    ]
+    found = {t.id: t for t in topics(indexed, min_relevant=1, max_relevant=9, min_major=0)}
+    assert found["DLung, Left"].grades == {"1": 2, "2": 2, "3": 1, "4": 1}
+    assert found["DLung, LeftQsurgery"].grades == {"1": 2, "2": 2, "3": 1}
+    assert found["DLung, LeftQinjuries"].grades == {"1": 1}
+    assert found["DHeart"].grades == {"3": 2, "5": 1}
+    assert found["DLung, LeftQsurgery"].text == "Left Lung surgery"
+    assert found["DLung, Left"].text == "Left Lung"
+    assert found["DLung, LeftQsurgery"].is_pair
+    assert found["DLung, Left"].major == ["1", "2"]
+
+
+def test_a_citation_with_a_heading_twice_has_its_best_grade():
+    found = topics([("1", [heading("A", major=True), heading("A")])], 1, 9, 0)
+    assert found[0].grades == {"1": 2}
+
+
+def test_bounds():
+    indexed = [(str(i), [heading("A", major=i < 3)]) for i in range(10)]
+    assert len(topics(indexed, 10, 10, 3)) == 1
+    assert topics(indexed, 11, 20, 3) == []
+    assert topics(indexed, 1, 9, 3) == []
+    assert topics(indexed, 1, 20, 4) == []
+
+
+SETTINGS = MedlineSettings(
+    seed=1,
+    min_relevant=1,
+    max_relevant=200,
+    min_major=1,
+    train_max_relevant=200,
+    valid_share=0.1,
+    test_share=0.2,
+    valid_topics=10,
+    test_topics=20,
+)
+
+
+@pytest.fixture(scope="module")
+def many_topics():
+    indexed = [
+        (f"{i}-{n}", [heading(f"{i:03}", *["a*", "b*"][: i % 3], major=True)])
+        for i in range(200)
+        for n in range(3)
+    ]
+    return topics(indexed, 1, 200, 1)
+
+
+def test_no_descriptor_occurs_in_two_splits(many_topics):
+    parts = split(many_topics, SETTINGS)
+    descriptors = {name: {t.descriptor for t in part} for name, part in parts.items()}
+    assert not descriptors["train"] & descriptors["valid"]
+    assert not descriptors["train"] & descriptors["test"]
+    assert not descriptors["valid"] & descriptors["test"]
+    assert len(descriptors["train"]) == 140  # 70 % of 200
+    for name, count in (("valid", 10), ("test", 20)):
+        assert sum(t.is_pair for t in parts[name]) == count // 2
+        assert len({t.id for t in parts[name]}) == count
+
+
+def test_training_may_have_topics_beyond_those_to_judge_by(many_topics):
+    rare = [t._replace(id=f"rare-{t.id}") for t in many_topics]
+    parts, plain = split(many_topics, SETTINGS, rare), split(many_topics, SETTINGS)
+    assert parts["test"] == plain["test"]
+    assert parts["valid"] == plain["valid"]
+    assert [t.id for t in parts["train"]] == [f"rare-{t.id}" for t in plain["train"]]
+
+
+def test_the_seed_decides_the_split(many_topics):
+    again = split(many_topics, SETTINGS)
+    other = split(many_topics, SETTINGS.model_copy(update={"seed": 2}))
+    assert again == split(many_topics, SETTINGS)
+    assert again["test"] != other["test"]
+
+
+def test_too_few_topics_are_an_error(many_topics):
+    wanting = SETTINGS.model_copy(update={"test_topics": 100})
+    with pytest.raises(InputError, match=r"data\.medline\.test_topics: 50 descriptor.* 40 in"):
+        split(many_topics, wanting)

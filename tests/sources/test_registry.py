@@ -1,0 +1,207 @@
+"""Every source through the registry to disk; what is mended or kept is counted."""
+
+import gzip
+import subprocess
+import sys
+
+import pytest
+from helpers import HEADER, collect, jsonl, train
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+
+# --- sound input
+
+
+def test_a_mixture_keeps_its_sources_apart_and_validates_by_the_first(folder, tmp_path):
+    """Both have a passage d1 and a query q1."""
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td0\t1\n")
+    triples = tmp_path / "triples.tsv"
+    triples.write_text("what\tA muscle.\tA bone.\nwhere\tHere.\tThere.\n")
+    manifest = train(f"beir:{folder} + triples:{triples}", tmp_path / "out")
+    assert ["folder" in s for s in manifest["source"]["mixture"]] == [True, False]
+    alone = tmp_path / "alone"
+    train(f"beir:{folder}", alone)
+    assert beir.read_qrels(tmp_path / "out", "valid") == beir.read_qrels(alone, "valid")
+    pairs = beir.read_pairs(tmp_path / "out")
+    assert pairs[: len(beir.read_pairs(alone))] == beir.read_pairs(alone)
+    passages = {p.id: p.text for p in beir.read_passages(tmp_path / "out")}
+    queries = beir.read_queries(tmp_path / "out")
+    (last,) = pairs[len(beir.read_pairs(alone)) :]  # one of the triples is held out
+    found = (queries[last.query_id].text, passages[last.passage_id])
+    assert (*found, *(passages[n] for n in last.negative_ids)) in {
+        ("what", "A muscle.", "A bone."),
+        ("where", "Here.", "There."),
+    }
+    assert beir.read_qrels(tmp_path / "out", "train")[last.query_id] == {last.passage_id: 1}
+
+
+def test_a_beir_folder(folder, tmp_path):
+    manifest = collect(f"beir:{folder}", tmp_path / "out")
+    assert manifest["source"]["queries_without_judgments"] == 1
+    assert beir.read_queries(tmp_path / "out").keys() == {"q0", "q1"}
+    assert beir.read_qrels(tmp_path / "out", "test") == {"q0": {"d0": 1}, "q1": {"d1": 2}}
+    assert beir.read_qrels(tmp_path / "out", "valid") == {}
+
+
+def test_a_split_by_name_and_dev_topics_to_validate(folder, tmp_path):
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q2\td2\t1\n")
+    collect(f"beir:{folder}", tmp_path / "out", split="train")
+    assert beir.read_qrels(tmp_path / "out", "test").keys() == {"q1", "q2"}
+    assert beir.read_qrels(tmp_path / "out", "valid") == {"q2": {"d2": 1}}
+
+
+def test_gzipped_corpus(folder, tmp_path):
+    path = folder / "corpus.jsonl"
+    (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert collect(f"beir:{folder}", tmp_path / "out")["passages"]["count"] == 4
+
+
+def test_a_beir_folder_to_train_on(folder, tmp_path):
+    manifest = train(f"beir:{folder}", tmp_path / "out")
+    assert manifest["pairs"]["count"] == 1
+    held = beir.read_qrels(tmp_path / "out", "valid").keys()
+    trained = {pair.query_id for pair in beir.read_pairs(tmp_path / "out")}
+    assert len(held) == 1
+    assert held | trained == {"q1", "q2"}
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "tsv.gz"])
+def test_triples(tmp_path, suffix):
+    text = "caf\u00c3\u00a9?\tYes.\tNo.\nq two\tOne.\tYes.\nq two\tTwo.\tNo.\n".encode()
+    path = tmp_path / f"triples.{suffix}"
+    path.write_bytes(gzip.compress(text) if suffix.endswith("gz") else text)
+    manifest = train(f"triples:{path}", tmp_path / "out")
+    assert manifest["pairs"]["with_negatives"] == manifest["pairs"]["count"]
+    texts = {p.id: p.text for p in beir.read_passages(tmp_path / "out")}
+    queries = beir.read_queries(tmp_path / "out")
+    assert sorted(texts.values()) == ["No.", "One.", "Two.", "Yes."]  # equal texts are one
+    assert {q.text for q in queries.values()} == {"caf\u00e9?", "q two"}
+    assert manifest["queries"]["repaired"] == 1
+    for pair in beir.read_pairs(tmp_path / "out"):
+        assert (texts[pair.passage_id], texts[pair.negative_ids[0]]) in {
+            ("Yes.", "No."),
+            ("One.", "Yes."),
+            ("Two.", "No."),
+        }
+    limited = train(f"triples:{path}", tmp_path / "limited", train_limit=2)
+    assert limited["source"]["examples"] == 2
+
+
+def test_pairs_as_columns_and_as_json(tmp_path):
+    (tmp_path / "p.tsv").write_text("a\tone\nb\ttwo\n")
+    rows = [{"query": "a", "passage": "one"}, {"query": "b", "passage": "two"}]
+    (tmp_path / "p.jsonl").write_bytes(jsonl(*rows))
+    train(f"pairs:{tmp_path / 'p.tsv'}", tmp_path / "columns")
+    train(f"pairs:{tmp_path / 'p.jsonl'}", tmp_path / "json")
+    for name in ("corpus.jsonl", "queries.jsonl", "pairs.jsonl", "qrels/train.tsv"):
+        one, two = ((tmp_path / kind / name).read_bytes() for kind in ("columns", "json"))
+        assert one == two
+
+
+# --- bad input: a documented, counted treatment
+
+
+def test_what_is_mended_is_counted(folder, tmp_path):
+    rows = [
+        {"_id": "d0", "text": "It\u00e2\u20ac\u2122s  here"},  # mojibake
+        {"_id": "d1", "text": "a\0b"},  # NUL
+        {"_id": "d2", "title": "", "text": ""},  # empty
+        {"_id": "d3", "text": "two  spaces are no damage"},
+    ]
+    (folder / "corpus.jsonl").write_bytes(jsonl(*rows))
+    manifest = collect(f"beir:{folder}", tmp_path / "out")
+    assert manifest["passages"]["repaired"] == 2
+    assert manifest["passages"]["empty"] == 1
+    texts = [p.text for p in beir.read_passages(tmp_path / "out")]
+    assert texts == ["It's here", "ab", "", "two spaces are no damage"]
+
+
+def test_byte_order_mark_and_crlf_are_dropped(folder, tmp_path):
+    path = folder / "qrels/test.tsv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    collect(f"beir:{folder}", tmp_path / "out")
+    assert beir.read_qrels(tmp_path / "out", "test") == {"q0": {"d0": 1}, "q1": {"d1": 2}}
+
+
+def test_judgments_of_unknown_passages_and_negative_grades_are_kept_and_counted(
+    folder, tmp_path, capsys
+):
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq0\tgone\t1\nq0\td1\t-1\n")
+    manifest = collect(f"beir:{folder}", tmp_path / "out")
+    assert manifest["judgments"]["test"] == {
+        "judgments": 3,
+        "relevant": 2,
+        "negative_grade": 1,
+        "unknown_passages": 1,
+        "repeated": 0,
+        "queries": 1,
+    }
+    assert "1 judgments of passages that are not in the collection" in capsys.readouterr().err
+    assert beir.read_qrels(tmp_path / "out", "test")["q0"] == {"d0": 1, "gone": 1, "d1": -1}
+
+
+def test_the_judged_split_neither_trains_nor_validates(folder, tmp_path):
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t1\n")
+    train(f"beir:{folder}", tmp_path / "a")
+    assert beir.read_qrels(tmp_path / "a", "valid").keys() == {"q0"}
+    train(f"beir:{folder}", tmp_path / "b", split="dev")
+    assert beir.read_qrels(tmp_path / "b", "valid").keys() < {"q1", "q2"}
+    with pytest.raises(InputError, match=r"data\.split: 'train' is trained on"):
+        train(f"beir:{folder}", tmp_path / "c", split="train")
+
+
+def test_a_validation_split_of_nothing_relevant_is_passed_over(folder, tmp_path):
+    (folder / "qrels/valid.tsv").write_bytes(HEADER)
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t0\n")
+    train(f"beir:{folder}", tmp_path / "out")
+    assert len(beir.read_qrels(tmp_path / "out", "valid")) == 1
+
+
+def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp_path):
+    (folder / "qrels/train.tsv").write_bytes(
+        HEADER + b"q0\td0\t1\nq1\tgone\t1\nq1\td1\t1\nq2\td2\t1\n"
+    )
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t1\n")
+    manifest = train(f"beir:{folder}", tmp_path / "out")
+    assert manifest["pairs"] == {"count": 3, "with_negatives": 0, "of_unknown_passages": 1}
+    assert {p.passage_id for p in beir.read_pairs(tmp_path / "out")} == {"d0", "d1", "d2"}
+
+
+def test_gzipped_judgments(folder, tmp_path):
+    path = folder / "qrels/test.tsv"
+    (folder / "qrels/test.tsv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert collect(f"beir:{folder}", tmp_path / "out")["judgments"]["test"]["judgments"] == 2
+
+
+def test_texts_are_equal_after_cleaning(tmp_path):
+    (tmp_path / "f.tsv").write_text("a  heart\tone\na heart\ttwo\nother\tthree\n")
+    manifest = train(f"pairs:{tmp_path / 'f.tsv'}", tmp_path / "out")
+    assert manifest["queries"]["count"] == 2
+
+
+# --- memory
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    """1,000,000 passages go through with at most 1.5 times the peak of 100,000."""
+    program = (
+        "import sys, resource; from pathlib import Path; sys.path.insert(0, '.');"
+        "from dpr.sources import write; from dpr.records.types import *;"
+        "from dpr.sources.types import Collection;"
+        "n = int(sys.argv[1]); words = 'heart lung liver bone'.split();"
+        "passages = (Passage(f'doc-{i}', words[i % 4], f'A study of {words[i % 3]} number {i}.')"
+        " for i in range(n));"
+        "c = Collection(passages, [Query('q', 'x')], {'test': [Judgment('q', 'doc-0', 1)]}, {});"
+        "write.write_collection(c, Path(sys.argv[2]), 'synthetic');"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = {}
+    for count in (100_000, 1_000_000):
+        command = [sys.executable, "-c", program, str(count), str(tmp_path / str(count))]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks[count] = int(done.stdout.split()[-1])
+    assert peaks[1_000_000] < 1.5 * peaks[100_000], peaks

@@ -1,0 +1,70 @@
+"""The command line of every stage and tool."""
+
+import runpy
+import subprocess
+import sys
+
+import pytest
+import yaml
+from helpers import ROOT
+
+from stages.compare import SYSTEMS
+from stages.run import ENCODERS
+
+COMMANDS = [
+    f"{package}.{path.stem}"
+    for package in ("stages", "tools")
+    for path in sorted((ROOT / package).glob("*.py"))
+    if path.stem not in ("__init__", "run")
+]
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, capsys):
+    """call(module, arguments) -> (exit code, what it printed), in an empty folder."""
+
+    def run(module, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        assert list(tmp_path.iterdir()) == []  # no work was begun
+        printed = capsys.readouterr()
+        return caught.value.code, printed.out + printed.err
+
+    return run
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_tells_what_it_reads_and_makes_and_gives_an_example(call, module):
+    code, printed = call(module, "--help")
+    assert code == 0
+    assert printed.startswith(f"usage: python -m {module}")
+    assert "Reads " in printed
+    assert f"    python -m {module}" in printed
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_wrong_arguments_exit_with_2(call, module):
+    code, printed = call(module, "a", "b", "c")
+    assert code == 2
+    assert printed.startswith(f"usage: python -m {module}")
+
+
+def test_an_error_of_the_user_exits_with_1(tmp_path):
+    """In a process of its own, as DVC starts it."""
+    command = [sys.executable, "-m", "stages.encode", "dense"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "encode dense: params.yaml: no such file; run from the root of the repository\n"
+    )
+
+
+def test_the_systems_are_those_of_the_graph():
+    for stage in ("encode", "index", "search"):
+        assert GRAPH[stage]["matrix"]["system"] == list(ENCODERS)
+    compared = {f"data/runs/test/{system}.txt" for system in SYSTEMS}
+    assert compared == {dep for dep in GRAPH["compare"]["deps"] if dep.startswith("data/runs/")}

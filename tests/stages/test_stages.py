@@ -1,0 +1,131 @@
+"""Stages refuse artifacts that do not fit the parameters, before they write anything."""
+
+import csv
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import PARAMS, ROOT
+
+from dpr.base.errors import InputError
+from dpr.base.files import read_json, sha256, write_json
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.encoders import checkpoint
+from dpr.indexes.build import build
+from dpr.indexes.index import save
+from dpr.records import beir
+from stages.run import run
+
+
+@pytest.fixture
+def workspace(tmp_path, make_encoder, collection, monkeypatch):
+    """A data/ folder whose artifacts of the system `dense` were made with `dot`."""
+    folder = tmp_path / "workspace"
+    for name in ("collection", "training"):
+        shutil.copytree(collection, folder / "data" / name)
+    beir.write_pairs(folder / "data/negatives", beir.read_pairs(collection))
+    shutil.copy(ROOT / "params.yaml", folder)  # says cosine
+    for system in ("zero_shot", "dense"):
+        checkpoint.save(make_encoder(similarity="dot"), folder / "data/encoders" / system)
+    embeddings = folder / "data/embeddings/dense"
+    embeddings.mkdir(parents=True)
+    np.save(embeddings / VECTORS, np.ones((2, 32), np.float32))
+    write_ids(embeddings / "ids.txt", ["d00", "d01"])
+    manifest = {"similarity": "dot", "count": 2, "dimension": 32}
+    manifest["sha256"] = sha256(embeddings / VECTORS)
+    write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}})
+    opened = Embeddings.open(embeddings)
+    save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "artifact"),
+    [
+        ("train", [], "data/encoders/zero_shot"),
+        ("encode", ["dense"], "data/encoders/dense"),
+        ("index", ["dense"], "data/embeddings/dense"),
+        ("search", ["dense"], "data/encoders/dense"),
+    ],
+)
+def test_another_similarity_is_refused(workspace, stage, arguments, artifact):
+    files = sorted(workspace.rglob("*"))
+    with pytest.raises(InputError, match=rf"{artifact}: made with similarity 'dot'.*'cosine'"):
+        importlib.import_module(f"stages.{stage}").main(*arguments)
+    assert sorted(workspace.rglob("*")) == files
+
+
+def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stages/index.py", "dense"])
+    with pytest.raises(SystemExit) as caught:
+        run(importlib.import_module("stages.index").main)
+    assert "made with similarity 'dot'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_collection_without_validation_topics_goes_through(workspace, make_encoder):
+    """From the encoders to the measures, as with TREC-COVID, which has test topics alone."""
+    beir.write_qrels(workspace / "data/collection", "valid", [])
+    for system in ("zero_shot", "dense"):
+        checkpoint.save(make_encoder(), workspace / "data/encoders" / system)
+        for stage in ("encode", "index", "search"):
+            importlib.import_module(f"stages.{stage}").main(system)
+    for stage in ("audit", "bm25_index", "bm25_search", "fuse", "eval", "compare"):
+        importlib.import_module(f"stages.{stage}").main()
+    assert (workspace / "data/runs/valid/hybrid.txt").read_text() == ""
+    found = read_json(workspace / "metrics/fuse.json")
+    assert found == {"dense_weight": 0.5, "valid": {"nDCG@10": None}}
+    systems = read_json(workspace / "metrics/compare.json")["systems"]
+    assert systems.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
+    assert systems["bm25"]["nDCG@10"]["mean"] > 0.9  # each query is a word of its passages
+
+
+def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
+    params = (workspace / "params.yaml").read_text()
+    changed = params.replace("max_steps: 120", "max_steps: 0").replace(
+        "valid_passages: 1000", "valid_passages: 40"
+    )
+    (workspace / "params.yaml").write_text(changed)
+    checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
+    importlib.import_module("stages.train").main()
+    rows = (workspace / "plots/train.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[1].startswith("0,")
+
+
+def test_two_processes_train_as_one(workspace, make_encoder):
+    """The stage as torchrun starts it: the losses of one process, and one set of outputs."""
+    params = (workspace / "params.yaml").read_text()
+    for old, new in (
+        ("max_steps: 120", "max_steps: 6"),
+        ("batch_size: 64", "batch_size: 3"),
+        ("accumulate: 1", "accumulate: 2"),
+        ("temperature_lr: null", "temperature_lr: 0.05"),
+        ("valid_passages: 1000", "valid_passages: 40"),
+        ("precision: auto       # fp32", "precision: fp32       # fp32"),
+        ("threads: 2", "threads: 1"),
+    ):
+        assert old in params
+        params = params.replace(old, new)
+    (workspace / "params.yaml").write_text(params)
+    checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    curves = []
+    for launcher in ([], torchrun):
+        command = [sys.executable, *launcher, "-m", "stages.train"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("step 6: validation") == 1
+        with Path("plots/train.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        curves.append([float(row[name]) for name in ("loss", "temperature") for row in rows])
+    assert len(curves[0]) == 2 * 6
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+    assert not list(Path(".scratch/train").glob("*.safetensors"))

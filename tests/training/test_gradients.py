@@ -1,0 +1,170 @@
+"""Gradients in chunks and over processes equal those of the plain batch."""
+
+import pytest
+import torch
+from helpers import settings, two_processes
+from safetensors.torch import load_file
+
+from dpr.base import runtime
+from dpr.base.errors import InputError
+from dpr.encoders import checkpoint
+from dpr.training import gradients
+from dpr.training.batch import Batch, Targets
+from dpr.training.loss import InBatchLoss
+from dpr.training.processes import SINGLE, ProcessGroup
+
+QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
+PASSAGES = [
+    *["a study of the heart", "the lung", "the eye and more", "hearing", "bones and muscles"],
+    *["liver and kidney", "a hard negative", "and a much longer one about nothing in particular"],
+]
+
+
+def loss_of(encoder, count=6, **changes):
+    """The first `count` queries, each with the passage of its row; the others are negatives."""
+    loss = InBatchLoss(encoder.similarity, settings(**changes))
+    targets = diagonal(count)
+    return lambda queries, passages: loss(queries, passages, targets)
+
+
+def diagonal(count):
+    pairs = torch.stack([torch.arange(count)] * 2, dim=1)
+    return Targets([], [], pairs, torch.eye(count, 8, dtype=torch.bool))
+
+
+def dropped_out(encoder, probability):
+    encoder.train()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = probability
+    return encoder
+
+
+def gradients_of(encoder):
+    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+def batch_of(encoder, count):
+    queries = encoder.tokenize(QUERIES[:count], "query")
+    return Batch(queries, encoder.tokenize(PASSAGES, "passage"), diagonal(count))
+
+
+def forward_backward(encoder, chunk_size, count=6, processes=SINGLE, **changes):
+    loss, batch = loss_of(encoder, count, **changes), batch_of(encoder, count)
+    torch.manual_seed(1)
+    value = gradients.forward_backward(encoder, batch, loss, "fp32", chunk_size, processes)
+    processes.sum_gradients(encoder.parameters())
+    return value, gradients_of(encoder)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("chunk_size", [1, 3, 5])
+def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size, tied):
+    """The plain ones: the same chunks, so the same dropout, in one graph."""
+    encoder = dropped_out(make_encoder(tied=tied), 0.2)
+    value, cached = forward_backward(encoder, chunk_size)
+
+    reference = dropped_out(make_encoder(tied=tied), 0.2)
+    torch.manual_seed(1)
+    vectors = []
+    for texts, role in ((QUERIES, "query"), (PASSAGES, "passage")):
+        tokens = reference.tokenize(texts, role)
+        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+        parts = [
+            reference([tokens[i] for i in order[at : at + chunk_size]], role)
+            for at in range(0, len(order), chunk_size)
+        ]
+        vectors.append(torch.cat(parts)[torch.tensor(order).argsort()])
+    expected = loss_of(reference)(*vectors)
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    plain = gradients_of(reference)
+    assert plain.keys() == cached.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, atol=1e-5, rtol=1e-5)
+    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypatch, tied):
+    encoder = make_encoder(tied=tied)
+    value, in_one = forward_backward(encoder, None)
+    monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
+    tokens = encoder.tokenize(PASSAGES, "passage")
+    passes = gradients.EncodedTexts(encoder, tokens, "passage", "fp32", None).chunks
+    assert sorted(i for chunk in passes for i in chunk) == list(range(8))
+    assert 1 < len(passes) < 8
+    again, in_several = forward_backward(make_encoder(tied=tied), None)
+    assert again.item() == pytest.approx(value.item(), rel=1e-6)
+    assert in_one.keys() == in_several.keys()
+    for name, gradient in in_one.items():
+        torch.testing.assert_close(in_several[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
+    """Were the states not kept, every chunk would drop the same, and the test above be blind."""
+    encoder = dropped_out(make_encoder(), 0.2)
+    tokens = encoder.tokenize(["heart", "heart", "heart"], "query")
+    vectors = gradients.EncodedTexts(encoder, tokens, "query", "fp32", 1).vectors
+    assert not torch.allclose(vectors[0], vectors[1])
+
+
+# --- several processes
+
+
+@pytest.mark.parametrize(("count", "size"), [(6, 2), (7, 2), (8, 3), (1, 3)])
+def test_the_shards_make_up_the_batch(count, size):
+    shards = [ProcessGroup(rank, size).shard(count) for rank in range(size)]
+    assert [i for shard in shards for i in range(count)[shard]] == list(range(count))
+    assert max(s.stop - s.start for s in shards) - min(s.stop - s.start for s in shards) <= 1
+
+
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runtime.device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match=r"launcher: it started process 3 .* has 2 GPU"):
+        runtime.device()
+
+
+WORKER = """
+from safetensors.torch import save_file
+from dpr.encoders import checkpoint
+from dpr.base import runtime
+from dpr.training.processes import ProcessGroup
+from test_gradients import CASES, forward_backward
+
+runtime.set_up(threads=1, seed=0)
+processes = ProcessGroup.join(runtime.device())
+assert processes.size == 2
+for name, (tied, queries, chunk_size, changes) in CASES.items():
+    encoder = checkpoint.load(f"{folder}/tied-{{tied}}")
+    value, found = forward_backward(encoder, chunk_size, queries, processes, **changes)
+    assert processes.broadcast((value.item(), 0.1), encoder.device) == (value.item(), 0.1)
+    save_file(found | {{"the loss": value}}, f"{folder}/{{name}}-{{processes.rank}}")
+processes.leave()
+"""
+CASES = {  # tied, queries, chunk_size, settings
+    "plain": (True, 6, None, {}),
+    "separate": (False, 6, None, {}),
+    "more": (True, 6, 2, {"symmetric": True, "matryoshka": [8]}),
+    "few": (True, 1, None, {}),  # the first process has no query to encode
+    "few-separate": (False, 1, 2, {}),
+}
+
+
+def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path):
+    encoders = {tied: make_encoder(tied=tied) for tied in (True, False)}
+    for tied, encoder in encoders.items():
+        checkpoint.save(encoder, tmp_path / f"tied-{tied}")
+    two_processes(tmp_path / "worker.py", WORKER, folder=tmp_path)
+    for name, (tied, queries, _, changes) in CASES.items():
+        value, alone = forward_backward(make_encoder(tied=tied), None, queries, **changes)
+        for rank in (0, 1):
+            together = load_file(tmp_path / f"{name}-{rank}")
+            assert together.pop("the loss").item() == pytest.approx(value.item(), rel=1e-6)
+            assert together.keys() == alone.keys()
+            for key, gradient in together.items():
+                torch.testing.assert_close(gradient, alone[key], atol=1e-5, rtol=1e-4)

@@ -1,0 +1,167 @@
+"""Batches of training pairs."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from helpers import contents, settings
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.training.batch import targets_of
+from dpr.training.pairs import PairSet
+
+
+@pytest.fixture
+def read(collection, make_encoder):
+    """read(pairs, batch_size=...) -> a PairSet of the tiny collection."""
+
+    def make(pairs=None, **changes):
+        chosen = settings(**(changes))
+        pairs = beir.read_pairs(collection) if pairs is None else pairs
+        return PairSet.read(Corpus(collection, ". "), pairs, make_encoder(), chosen)
+
+    return make
+
+
+def targets(pairs, count, seed=0):
+    return [batch.targets for batch in itertools.islice(pairs.batches(seed), count)]
+
+
+def test_passages_relevant_to_the_same_topic_are_no_negatives():
+    qrels = {"q0": {"d0": 2, "d1": 1, "d2": 0}, "q1": {"d3": 1}}
+    pairs = [Pair("q0", "d0"), Pair("q1", "d3"), Pair("q1", "d2"), Pair("q0", "d1")]
+    batch = targets_of(pairs, qrels)
+    assert batch.query_ids == ["q0", "q1"]
+    assert batch.passage_ids == ["d0", "d3", "d2", "d1"]
+    assert batch.pairs.tolist() == [[0, 0], [1, 1], [1, 2], [0, 3]]
+    assert batch.relevant.tolist() == [
+        [True, False, False, True],
+        [False, True, True, False],  # d2 is no judged one, but a pair's own
+    ]
+
+
+def test_hard_negatives_stand_behind_the_positives():
+    qrels = {"q0": {"d0": 1, "d2": 1}}
+    pairs = [Pair("q0", "d0", ("d1", "d2")), Pair("q1", "d1"), Pair("q2", "d3", ("d9",))]
+    batch = targets_of(pairs, qrels)
+    assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is another pair's positive
+    assert batch.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert batch.relevant.tolist() == [
+        [True, False, False, True, False],  # d2 is judged relevant to q0, whatever the triple says
+        [False, True, False, False, False],
+        [False, False, True, False, False],
+    ]
+
+
+def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
+    encoder, pairs = make_encoder(), read()
+    texts = {p.id: contents(p) for p in beir.read_passages(collection)}
+    for passage_id, tokens in pairs.passages.items():
+        expected = encoder.tokenize([texts[passage_id]], "passage")[0]
+        np.testing.assert_array_equal(tokens, expected)
+    np.testing.assert_array_equal(pairs.queries["q1"], encoder.tokenize(["lung"], "query")[0])
+
+
+def test_an_epoch_has_each_pair_once_and_full_batches_only(read):
+    pairs = read(batch_size=4)
+    assert len(pairs.pairs) == 18
+    assert pairs.steps_per_epoch == 4
+    seen = [
+        (batch.query_ids[row], batch.passage_ids[column])
+        for batch in targets(pairs, 4, seed=1)
+        for row, column in batch.pairs.tolist()
+    ]
+    assert len(seen) == len(set(seen)) == 16
+    assert set(seen) <= {(pair.query_id, pair.passage_id) for pair in pairs.pairs}
+    first = lambda seed: next(pairs.batches(seed)).targets.passage_ids  # noqa: E731
+    assert first(1) == first(1) != first(2)
+
+
+def test_queries_of_a_passage_are_drawn_together(read):
+    """Three passages with one, two and four queries; two passages a batch, two queries each."""
+    wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
+    listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
+    pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
+    assert pairs.steps_per_epoch == 1
+    drawn = set()
+    for batch in targets(pairs, 60):
+        of = {p: [] for p in batch.passage_ids}
+        for row, column in batch.pairs.tolist():
+            of[batch.passage_ids[column]].append(batch.query_ids[row])
+        assert len(of) == 2
+        for passage_id, queries in of.items():
+            assert len(queries) == len(set(queries)) == min(2, len(wanted[passage_id]))
+            assert set(queries) <= set(wanted[passage_id])
+            drawn.add((passage_id, *queries))
+    assert {len(d) for d in drawn if d[0] == "d02"} == {3}
+    assert len({d for d in drawn if d[0] == "d02"}) == 6  # every two of four
+
+
+def test_each_query_is_drawn_alike_however_many_passages_it_has(read):
+    """Of 3 queries with 1, 2 and 4 passages each epoch has each once, with one passage."""
+    wanted = {"q0": ["d00"], "q1": ["d01", "d02"], "q2": ["d10", "d11", "d12", "d13"]}
+    listed = [Pair(q, p) for q, passages in wanted.items() for p in passages]
+    pairs = read(listed, batch_size=3, group_by="query")
+    drawn = {query_id: Counter() for query_id in wanted}
+    for batch in targets(pairs, 200):
+        assert sorted(batch.query_ids) == ["q0", "q1", "q2"]
+        assert len(batch.pairs) == 3
+        for row, column in batch.pairs.tolist():
+            drawn[batch.query_ids[row]][batch.passage_ids[column]] += 1
+    assert {query_id: sorted(counts) for query_id, counts in drawn.items()} == wanted
+    assert all(30 < count < 70 for count in drawn["q2"].values())
+
+
+@pytest.mark.parametrize(("count", "columns"), [(0, 1), (1, 2), (2, 3), (9, 4)])
+def test_so_many_hard_negatives_are_drawn(read, count, columns):
+    listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q0", "d12", ("d01", "d02", "d03"))]
+    pairs = read(listed, batch_size=2, hard_negatives=count)
+    sets = set()
+    for batch in targets(pairs, 30):
+        negatives = batch.passage_ids[2:]
+        assert set(negatives) <= {"d01", "d02", "d03"}
+        assert columns - 1 <= len(negatives) <= min(3, 2 * count)
+        sets.add(tuple(sorted(negatives)))
+    assert (len(sets) > 1) == (count in (1, 2))
+
+
+def test_passages_are_cut_at_the_length_of_the_training(read):
+    assert max(map(len, read().passages.values())) > 8
+    assert max(map(len, read(passage_max_length=8).passages.values())) == 8
+
+
+def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, make_encoder):
+    """d0, d1 and e are one text, and so are q0 and q3: what answers one of them answers all."""
+    texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART.", "f": "f"}
+    beir.write_passages(tmp_path, [Passage(i, "", text) for i, text in texts.items()])
+    queries = {"q0": "heart", "q1": "a pump", "q2": "lung", "q3": "Heart"}
+    beir.write_queries(tmp_path, [Query(i, text) for i, text in queries.items()])
+    judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 0), Judgment("q3", "f", 2)]
+    beir.write_qrels(tmp_path, "train", judged)
+    pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "f", ("e",)), Pair("q3", "d2")]
+    corpus = Corpus(tmp_path, ". ")
+    read = PairSet.read(corpus, pairs, make_encoder(), settings(batch_size=4))
+    batch = next(read.batches(seed=0)).targets
+    relevant = {
+        query_id: {p for p, yes in zip(batch.passage_ids, row, strict=True) if yes}
+        for query_id, row in zip(batch.query_ids, batch.relevant.tolist(), strict=True)
+    }
+    assert relevant == {
+        "q0": {"d0", "d1", "e", "f", "d2"},  # of q3 too
+        "q1": {"d0", "d1", "e"},
+        "q2": {"f"},
+        "q3": {"d0", "d1", "e", "f", "d2"},
+    }
+
+
+def test_bad_pairs(read):
+    with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
+        next(read(batch_size=64).batches(seed=0))
+    with pytest.raises(InputError, match=r"only \d training queries"):
+        next(read(batch_size=64, group_by="query").batches(seed=0))
+    with pytest.raises(InputError, match=r"pair 2: query 'q0' or one of the passages \['d99'\]"):
+        read([Pair("q0", "d00"), Pair("q0", "d99")])

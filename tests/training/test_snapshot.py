@@ -1,0 +1,176 @@
+"""A killed training resumes from its snapshot and ends with the bytes of an undisturbed one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import rising, two_processes
+
+from dpr.encoders import checkpoint
+from dpr.records import beir
+from dpr.training import snapshot_file
+
+RECIPES = {
+    "plain": {},
+    "all": {
+        "accumulate": 2,
+        "chunk_size": 2,
+        "temperature_lr": 0.01,
+        "group_by": "passage",
+        "schedule": "cosine_restarts",
+        "cycles": 2,
+    },
+    "lora": {"lora_rank": 4},
+    "frozen": {"freeze_embeddings": True, "initial_share": 0.3},
+}
+
+
+class Killed(BaseException):
+    pass
+
+
+def dies_at(trainer, step):
+    """Make the trainer die in the middle of a step: gradients done, weights not yet changed."""
+    update, calls = trainer.optimizer.step, []
+
+    def update_or_die():
+        calls.append(1)
+        if len(calls) == step:
+            raise Killed
+        return update()
+
+    trainer.optimizer.step = update_or_die
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "killed_at",
+    [pytest.param(at, marks=[pytest.mark.slow] * (at in (1, 8))) for at in (1, 3, 4, 8, 12)],
+)
+def test_a_killed_training_ends_with_the_same_bytes(
+    make_trainer, collection, tmp_path, recipe, killed_at
+):
+    negatives = ("d06", "d07", "d08")  # one is drawn for each step
+    pairs = [pair._replace(negative_ids=negatives) for pair in beir.read_pairs(collection)]
+    beir.write_pairs(collection, pairs)
+    chosen = {"max_steps": 12, "dropout": 0.1} | RECIPES[recipe]
+    undisturbed = make_trainer(**chosen)
+    expected = undisturbed.run()
+
+    file = tmp_path / "scratch/snapshot.safetensors"
+    killed = make_trainer(snapshot=file, save_every=3, **chosen)
+    dies_at(killed, killed_at)
+    with pytest.raises(Killed):
+        killed.run()
+    assert file.exists() == (killed_at > 3)
+    torch.manual_seed(99)  # another process has drawn other numbers
+    second = make_trainer(snapshot=file, save_every=3, **chosen)
+    assert second.run() == expected
+    weights = undisturbed.encoder.state_dict()
+    for name, tensor in second.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_a_second_kill_does_no_harm(make_trainer, tmp_path):
+    chosen = {"max_steps": 9, "dropout": 0.1}
+    expected = make_trainer(**chosen).run()
+    file = tmp_path / "snapshot.safetensors"
+    for at in (4, 2, 3):
+        trainer = make_trainer(snapshot=file, **chosen)
+        dies_at(trainer, at)
+        with pytest.raises(Killed):
+            trainer.run()
+    assert make_trainer(snapshot=file, **chosen).run() == expected
+
+
+def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
+    """The best validation is the one before training: its weights come back at the end."""
+    falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
+    file = tmp_path / "snapshot.safetensors"
+    chosen = {"max_steps": 8, "eval_every": 2, "patience": None}
+    killed = make_trainer(falling, snapshot=file, **chosen)
+    untouched = {name: t.clone() for name, t in killed.encoder.state_dict().items()}
+    dies_at(killed, 6)
+    with pytest.raises(Killed):
+        killed.run()
+    second = make_trainer(falling, snapshot=file, **chosen)
+    assert second.run().best.step == 0
+    for name, tensor in second.encoder.state_dict().items():
+        assert torch.equal(tensor, untouched[name]), name
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "absent"])
+def test_a_damaged_snapshot_is_none(make_trainer, tmp_path, damage):
+    file = tmp_path / "snapshot.safetensors"
+    chosen = {"max_steps": 4}
+    expected = make_trainer(snapshot=file, **chosen).run()
+    content = {"cut": file.read_bytes()[:-100], "empty": b""}.get(damage)
+    file.unlink() if content is None else file.write_bytes(content)
+    assert snapshot_file.load(file) is None
+    assert make_trainer(snapshot=file, **chosen).run() == expected
+
+
+def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
+    file = tmp_path / "snapshot.safetensors"
+    snapshot_file.save(file, {"weights": {"a": torch.ones(2)}}, {"steps": [[1, 0.1]]})
+
+    def dies(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(snapshot_file, "save_file", dies)
+    with pytest.raises(Killed):
+        snapshot_file.save(file, {"weights": {"a": torch.zeros(2)}}, {"steps": []})
+    loaded = snapshot_file.load(file)
+    assert loaded.group("weights")["a"].tolist() == [1, 1]
+    assert loaded.numbers == {"steps": [[1, 0.1]]}
+
+
+WORKER = """
+from pathlib import Path
+from helpers import rising, settings
+from test_snapshot import Killed, dies_at
+from dpr.encoders import checkpoint
+from dpr.base import runtime
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.training.pairs import PairSet
+from dpr.training.trainer import Trainer
+from dpr.training.processes import ProcessGroup
+
+runtime.set_up(threads=1, seed=0)
+processes, folder = ProcessGroup.join(runtime.device()), Path({collection!r})
+chosen = settings(max_steps=8, dropout=0.1)
+
+def trainer(snapshot=None):
+    encoder = checkpoint.load({encoder!r})
+    pairs = PairSet.read(Corpus(folder, ". "), beir.read_pairs(folder), encoder, chosen)
+    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, save_every=3)
+
+undisturbed = trainer()
+expected = undisturbed.run()
+killed = trainer(Path({file!r}))
+dies_at(killed, 5)
+try:
+    killed.run()
+except Killed:
+    pass
+second = trainer(Path({file!r}))
+assert second.run() == expected
+weights = undisturbed.encoder.state_dict()
+assert all(t.equal(weights[name]) for name, t in second.encoder.state_dict().items())
+Path({file!r} + str(processes.rank)).write_text("the same")
+processes.leave()
+"""
+
+
+def test_two_processes_resume_with_the_dropout_of_each(make_encoder, collection, tmp_path):
+    checkpoint.save(make_encoder(), tmp_path / "encoder")
+    names = {
+        "collection": str(collection),
+        "encoder": str(tmp_path / "encoder"),
+        "file": str(tmp_path / "snapshot.safetensors"),
+    }
+    printed = two_processes(tmp_path / "worker.py", WORKER, **names)
+    assert [Path(names["file"] + rank).read_text() for rank in "01"] == ["the same"] * 2
+    assert "resuming after step 3" in printed

@@ -1,0 +1,160 @@
+"""The training loop: checkpoints, patience, and the same bytes again."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from dpr.base.errors import InputError
+from dpr.training.history import Validation
+
+
+@pytest.fixture
+def run_training(make_trainer):
+    def run(*arguments, **changes):
+        trainer = make_trainer(*arguments, **changes)
+        return trainer.encoder, trainer.run()
+
+    return run
+
+
+def test_the_loss_falls(run_training):
+    _, history = run_training(max_steps=40)
+    losses_ = [step.loss for step in history.steps]
+    assert np.mean(losses_[-5:]) < 0.5 * np.mean(losses_[:5])
+
+
+def test_pairs_and_tokens_a_second_are_told(make_trainer, monkeypatch, capsys):
+    """With a clock by which each step takes two seconds, and validations any time."""
+    trainer = make_trainer(max_steps=12)
+    clock = itertools.count(step=2)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    trainer.run()
+    tokens = 0
+    for batch in itertools.islice(trainer.pairs.batches(0), 12):
+        tokens += sum(map(len, batch.queries + batch.passages))
+    assert (
+        f"a second: {12 * 6 / 24:.0f} pairs, {tokens / 24:,.0f} tokens\n" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bytes(run_training, precision):
+    def weights():
+        encoder, _ = run_training(precision=precision, dropout=0.1)
+        return encoder.state_dict()
+
+    first, second = weights(), weights()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_epochs_are_steps_by_the_number_of_pairs(make_trainer):
+    """18 pairs fill 3 batches of 6."""
+    assert make_trainer(max_steps=None, epochs=4.0).max_steps == 12
+    assert make_trainer(max_steps=None, epochs=0.5).max_steps == 2
+    assert make_trainer(max_steps=None, epochs=4.0, accumulate=2).max_steps == 6
+
+
+def test_no_steps_leave_the_encoder_as_it_is(make_encoder, run_training):
+    encoder, history = run_training(max_steps=0)
+    assert history.steps == []
+    assert [v.step for v in history.validations] == [0]
+    untouched = make_encoder().state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
+
+
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(run_training):
+    scores = {0: 0.1, 4: 0.5, 8: 0.4, 12: 0.5, 16: 0.9}
+    seen = {}
+
+    def validate(encoder, step):
+        seen[step] = {name: v.clone() for name, v in encoder.state_dict().items()}
+        return Validation(step, 0.0, scores[step])
+
+    encoder, history = run_training(validate, max_steps=20, patience=2)
+    assert [v.step for v in history.validations] == [0, 4, 8, 12]
+    assert history.best.step == 4
+    assert all(torch.equal(v, seen[4][name]) for name, v in encoder.state_dict().items())
+    assert not all(torch.equal(v, seen[8][name]) for name, v in encoder.state_dict().items())
+
+
+def test_a_training_that_only_harms_leaves_the_encoder_as_it_came(make_encoder, run_training):
+    encoder, history = run_training(lambda encoder, step: Validation(step, 0.0, -float(step)))
+    assert history.best.step == 0
+    untouched = make_encoder().state_dict()
+    assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, make_trainer):
+    encoder = make_encoder()
+    with torch.no_grad():
+        encoder.passage.backbone.embeddings.LayerNorm.weight[0] = torch.nan
+    trainer = make_trainer(lambda encoder, step: Validation(step, 0.0, 0.0), encoder)
+    with pytest.raises(InputError, match=r"step 1: the loss is nan"):
+        trainer.run()
+
+
+def test_a_last_update_that_spoils_the_weights_is_an_error(make_trainer):
+    """No step follows that would see it."""
+    valid = lambda encoder, step: Validation(step, 0.0 if step == 0 else np.nan, 0.0)  # noqa: E731
+    trainer = make_trainer(valid, max_steps=1, warmup_steps=0)
+    with pytest.raises(InputError, match=r"step 1: the validation loss is nan; lower train\.lr"):
+        trainer.run()
+
+
+def test_separate_encoders_are_both_trained(make_encoder, make_trainer):
+    encoder = make_encoder(tied=False)
+    before = {name: v.clone() for name, v in encoder.state_dict().items()}
+    make_trainer(encoder=encoder, max_steps=1).run()
+    for role in ("query", "passage"):
+        changed = [
+            name
+            for name, value in encoder.state_dict().items()
+            if name.startswith(role) and not torch.equal(value, before[name])
+        ]
+        assert len(changed) > 20
+
+
+def test_one_batch_can_be_learned_by_heart(run_training):
+    _, history = run_training(max_steps=60, lr=3e-3, overfit_one_batch=True, patience=1)
+    assert history.steps[0].loss > 0.5
+    assert history.steps[-1].loss < 0.05
+    assert len(history.steps) == 60
+
+
+@pytest.mark.parametrize("margin", [None, 3.0])  # a margin that would leave no negative
+def test_an_encoder_that_does_not_learn_one_batch_is_an_error(run_training, margin):
+    changes = {"overfit_one_batch": True, "false_negative_margin": margin}
+    with pytest.raises(InputError, match=r"overfit_one_batch: after 5 steps .* does not learn"):
+        run_training(max_steps=5, lr=1e-7, **changes)
+
+
+def test_a_share_of_the_initial_weights_stays(make_encoder, run_training):
+    """Validated and left is the mean; the training itself goes on with its own weights."""
+    seen = []
+
+    def validate(encoder, step):
+        seen.append({name: p.detach().clone() for name, p in encoder.named_parameters()})
+        return Validation(step, 0.0, float(step))
+
+    initial = dict(make_encoder().named_parameters())
+    plain, expected = run_training(max_steps=4, eval_every=2, dropout=0.1)
+    mixed, history = run_training(
+        validate, max_steps=4, eval_every=2, dropout=0.1, initial_share=0.3
+    )
+    assert history.steps == expected.steps
+    for name, parameter in mixed.named_parameters():
+        mean = 0.7 * dict(plain.named_parameters())[name] + 0.3 * initial[name]
+        torch.testing.assert_close(parameter, mean, atol=1e-6, rtol=1e-6)
+        assert torch.equal(parameter, seen[-1][name])
+
+
+def test_what_cannot_be_trained_is_an_error_before_the_work(make_trainer):
+    with pytest.raises(InputError, match=r"matryoshka: \[16, 32\] must be below .* 32 dim"):
+        make_trainer(matryoshka=[16, 32])
+    with pytest.raises(InputError, match=r"batch_size is 64, but there are only 18"):
+        make_trainer(batch_size=64)
+    with pytest.raises(InputError, match=r"12 steps of warm-up leave none of 12"):
+        make_trainer(max_steps=12, warmup_steps=12)

@@ -1,0 +1,94 @@
+"""Validation while training, against nDCG@10 written out."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from helpers import contents, settings
+
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.training.pool import draw_pool, sample_topics
+from dpr.training.validation import Validator
+
+
+def test_the_pool_holds_relevant_passages_of_each_topic():
+    qrels = {"1": {"a": 1, "b": 2, "c": 1}, "2": {"d": 1, "e": 0}}
+    ids = [*"abcdefghijklmnop"]
+    pool = draw_pool(qrels, ids, 8, seed=0)
+    assert pool == sorted(set(pool))
+    assert len(pool) == 8
+    assert {"b", "d"} <= set(pool)  # the best grade of each topic comes first
+    assert draw_pool(qrels, ids, 8, seed=0) == pool
+    assert draw_pool(qrels, ids, 100, seed=0) == ids
+
+
+def test_no_more_topics_than_half_the_pool_holds():
+    qrels = {str(i): {f"d{i}": i % 4} for i in range(40)}  # every fourth has nothing relevant
+    drawn = sample_topics(qrels, 10, seed=0)
+    assert len(drawn) == 10
+    assert drawn == sample_topics(qrels, 10, seed=0) != sample_topics(qrels, 10, seed=1)
+    assert all(int(query_id) % 4 for query_id in drawn)
+    assert len(sample_topics(qrels, 100, seed=0)) == 30
+
+
+def test_the_pool_is_the_same_whatever_is_drawn_elsewhere(make_encoder, collection):
+    """Experiments with other seeds are compared by it."""
+    pools = []
+    for seed in (1, 2):
+        random.seed(seed)
+        torch.manual_seed(seed)
+        chosen = settings(valid_passages=20)
+        validator = Validator(Corpus(collection, ". "), make_encoder(), chosen)
+        pools.append((validator.passage_ids, validator.query_ids))
+    assert pools[0] == pools[1]
+    assert len(pools[0][0]) == 20
+
+
+def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
+    encoder = make_encoder()
+    validator = Validator(Corpus(collection, ". "), encoder, settings(valid_passages=60))
+    result = validator.validate(encoder, step=7)
+    passages = list(beir.read_passages(collection))
+    vectors = encoder.embed(
+        encoder.tokenize([contents(p) for p in passages], "passage"), "passage", 999, "fp32"
+    )
+    queries, qrels = beir.read_queries(collection), beir.read_qrels(collection, "valid")
+    gains = []
+    for query_id, grades in qrels.items():
+        query = encoder.embed(
+            encoder.tokenize([queries[query_id].text], "query"), "query", 99, "fp32"
+        )
+        ranked = np.argsort(-(vectors @ query[0]))[:10]
+        discounts = 1 / np.log2(np.arange(2, 12))
+        gain = [grades.get(passages[i].id, 0) for i in ranked]
+        ideal = sorted(grades.values(), reverse=True)[:10]
+        gains.append(np.dot(gain, discounts) / np.dot(ideal, discounts[: len(ideal)]))
+    assert result.ndcg == pytest.approx(np.mean(gains), abs=1e-6)
+    assert result.step == 7
+
+
+def test_the_validation_loss_is_that_of_its_pairs(make_encoder, collection):
+    """Every pair of best grade in one batch: the softmax over its passages written out."""
+    encoder = make_encoder()
+    chosen = settings(valid_passages=60, batch_size=50, temperature=0.1)
+    validator = Validator(Corpus(collection, ". "), encoder, chosen)
+    (batch,) = validator.batches
+    qrels = beir.read_qrels(collection, "valid")
+    best = {(q, p) for q, grades in qrels.items() for p, grade in grades.items() if grade == 2}
+    of = lambda pair: (batch.query_ids[pair[0]], batch.passage_ids[pair[1]])  # noqa: E731
+    assert {of(pair) for pair in batch.pairs.tolist()} == best
+    texts = {p.id: contents(p) for p in beir.read_passages(collection)}
+    queries = beir.read_queries(collection)
+    embed = lambda text, role: encoder.embed(encoder.tokenize([text], role), role, 99, "fp32")[0]  # noqa: E731
+    losses = []
+    for query_id, own in best:
+        query = embed(queries[query_id].text, "query")
+        terms = {
+            p: np.exp(query @ embed(texts[p], "passage") / 0.1)
+            for p in batch.passage_ids
+            if p == own or p not in qrels[query_id]
+        }
+        losses.append(-np.log(terms[own] / sum(terms.values())))
+    assert validator.validate(encoder, 0).loss == pytest.approx(np.mean(losses), rel=1e-4)
