@@ -1,9 +1,9 @@
-# make repro      the whole experiment, then its metrics
+# make repro      the whole experiment, then its measures
 # make test       the tests but for the slow ones; make test-all: all
-# make lint       style
+# make lint       style, layers of imports, types
 # make costs      the whole experiment again, and what each stage costs
-# make clean      removes .venv and what killed stages had done
-# All but clean build the environment in .venv first, from requirements.txt and constraints.txt.
+# make clean      removes .venv, caches, and what killed stages had done
+# All but clean first build the environment in .venv, from requirements.txt and constraints.txt.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 
 repro: $(VENV)/ready
 	dvc repro --keep-going
-	python -m stages.report
+	python -m tools.report
 
 test: $(VENV)/ready
 	pytest -m "not slow"
@@ -25,11 +25,13 @@ test-all: $(VENV)/ready
 lint: $(VENV)/ready
 	ruff check .
 	ruff format --check .
+	lint-imports --no-logo
+	mypy
 
-# Runs every stage again, the same bytes come out, and prints what each cost.
+# Runs every stage again, which makes the same bytes, and prints what each cost.
 costs: $(VENV)/ready
 	dvc repro --force --no-run-cache
-	python -m stages
+	python -m tools.costs
 
 $(VENV)/ready: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -38,4 +40,4 @@ $(VENV)/ready: requirements.txt constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .scratch .pytest_cache .ruff_cache dvc_plots
+	rm -rf $(VENV) .scratch .pytest_cache .ruff_cache .mypy_cache .import_linter_cache dvc_plots

@@ -1,10 +1,10 @@
-"""Time and memory to build and search each kind of index, over vectors with cluster structure.
+"""Time and memory to build and search each kind of index, over generated vectors in clusters.
 
     python -m benchmarks.indexes --count 1000000 --dimension 128
 
-Every kind is built in a process of its own; its peak memory is what it takes above the same process
-before, and `peak / size` holds that against the index's own file; `search peak` is the same to the
-end. Times are for this machine only; `search / flat` is the ratio to exact search in the same run.
+Each kind is built in a process of its own. `build peak` is the memory that it takes on top of what
+the process had before, `peak / size` its ratio to the size of the index file, `search peak` the
+same up to the end. `search / flat` is the ratio to exact search in the same run.
 """
 
 import argparse
@@ -14,31 +14,34 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from dpr.files import read_json, sha256, write_json
-from dpr.indexes.artifact import Index, save
-from dpr.indexes.exact import exact_search
 
-from dpr import report, runtime
-from dpr.embeddings import IDS, MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.base import runtime
+from dpr.base.files import read_json, sha256, write_json
+from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
+from dpr.indexes.exact_search import exact_search
+from dpr.indexes.index import Index, save
 from dpr.indexes.kinds import KINDS
 from dpr.settings import load_settings
+from stages.run import parser
 
 CLUSTERS, SPREAD, CHUNK = 2_000, 0.7, 65_536
 QUERIES, TOP_K = 200, 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1_000_000)
-    parser.add_argument("--dimension", type=int, default=128)
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS))
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # KIND, in the process of its own
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    command_line = parser("benchmarks.indexes", __doc__)
+    command_line.add_argument("--count", type=int, default=1_000_000)
+    command_line.add_argument("--dimension", type=int, default=128)
+    command_line.add_argument("--kinds", nargs="*", default=list(KINDS))
+    command_line.add_argument("--one", help=argparse.SUPPRESS)  # the kind of a subprocess
+    command_line.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = command_line.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.one, Path(arguments.folder))))
         return
@@ -100,16 +103,16 @@ def generate(folder: Path, count: int, dimension: int) -> None:
     np.save(folder / "exact.npy", exact_search(Embeddings.open(folder), queries, TOP_K)[1])
 
 
-def measure(kind: str, folder: Path) -> dict:
+def measure(kind: str, folder: Path) -> dict[str, Any]:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     embeddings, queries = Embeddings.open(folder), np.load(folder / "queries.npy")
     options = settings.index.model_copy(update={"kind": kind})
     before = memory("VmRSS")
     started = time.perf_counter()
-    index, greatest = build(embeddings, options, settings.seed)
-    built, most = time.perf_counter() - started, memory("VmHWM")
-    save(index, greatest, embeddings, options, folder / kind)
+    index, max_norm = build(embeddings, options, settings.seed)
+    built, peak = time.perf_counter() - started, memory("VmHWM")
+    save(index, max_norm, embeddings, options, folder / kind)
     started = time.perf_counter()
     opened = Index(index, embeddings.ids, read_json(folder / kind / "manifest.json"))
     rows = opened.search(queries, TOP_K)[1]
@@ -119,15 +122,15 @@ def measure(kind: str, folder: Path) -> dict:
         "search_s": time.perf_counter() - started,
         "recall": recall(rows, np.load(folder / "exact.npy"), 10),
         "size": (folder / kind / "index.faiss").stat().st_size,
-        "peak": most - before,
+        "peak": peak - before,
         "search_peak": memory("VmHWM") - before,
     }
 
 
 def memory(field: str) -> int:
-    """This process' own memory in bytes, now (VmRSS) or at its most (VmHWM); Linux alone.
+    """This process' memory in bytes: now (VmRSS), or its peak (VmHWM). Linux alone.
 
-    (What getrusage calls the most is at least what the parent held when it started this process.)
+    (The peak of getrusage includes what the parent had when it started this process.)
     """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     line = next(line for line in status.splitlines() if line.startswith(field))

@@ -2,40 +2,42 @@
 
     python -m benchmarks.kinds                  # all, or: --kinds flat ivf hnsw
 
-The same audit as the stage's, for every kind in turn, each with what params.yaml says else:
-`dvc repro` first.
+The audit of the stage, for every kind in turn; all else as in params.yaml. Reads what `dvc repro`
+made.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from dpr.collections import beir
-from dpr.indexes.artifact import Index, save
-from dpr.queries import embed_topics
-
-from dpr import checkpoint, report, runtime
-from dpr.embeddings import Embeddings
+from dpr.base import runtime
+from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.queries import embed_topics
+from dpr.encoders import checkpoint
+from dpr.evaluation import report
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
+from dpr.indexes.index import Index, save
 from dpr.indexes.kinds import KINDS
+from dpr.records import beir
 from dpr.settings import load_settings
+from stages.run import parser
 
 OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
-    chosen = parser.parse_args().kinds
+    arguments = parser("benchmarks.kinds", __doc__)
+    arguments.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
+    chosen = arguments.parse_args().kinds
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
     encoder = checkpoint.load("data/encoders/dense").to(runtime.device())
     embeddings = Embeddings.open("data/embeddings/dense")
     vectors = embed_topics(encoder, "data/collection", list(qrels), settings.encode)
-    rows, search = [], settings.search.model_copy(update={"top_k": max(DEPTHS)})
+    rows: list[list[str]] = []
+    search = settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]
     choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]
     with tempfile.TemporaryDirectory() as name:

@@ -4,10 +4,10 @@
     python -m benchmarks.training --batch-size 256 --chunk-size 32  # cached gradients
     python -m benchmarks.training --batch-size 1024 --chunk-size 128 --precision bf16   # on a GPU
 
-`dvc repro prepare init mine` first. Each trainer runs in a process of its own, as it comes, in
-turns; the first steps are not counted, and neither is loading. Ours has tokenized the texts before,
-theirs does as it goes: that is part of either. So is that ours encodes a text once that two pairs
-of a batch share; tokens are those of both pairs, without padding.
+Reads what `dvc repro prepare init mine` makes. The trainers take turns, each in a process of its
+own; loading and the first steps are not counted. Ours has tokenized the texts before, and encodes a
+text once that two pairs of a batch share; theirs does neither. Tokens are those of all pairs,
+without padding.
 """
 
 import argparse
@@ -18,34 +18,42 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
-from dpr.collections import beir
 
-from dpr import checkpoint, report, runtime
+from dpr.base import runtime
+from dpr.encoders import checkpoint
+from dpr.evaluation import report
+from dpr.records import beir
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
+from dpr.training.history import Validation
 from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer
-from dpr.training.validation import Validation
+from stages.run import parser
 
-TRAINING, ENCODER, NEGATIVES = "data/training", "data/encoders/zero_shot", Path("data/negatives")
+TRAINING, NEGATIVES = Path("data/training"), Path("data/negatives")
+ENCODER = "data/encoders/zero_shot"
 WARM_UP = 3  # steps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--chunk-size", type=int, help="texts in a forward pass; left out: all")
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", choices=TRAINERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    command_line = parser("benchmarks.training", __doc__)
+    command_line.add_argument("--batch-size", type=int, default=64)
+    command_line.add_argument(
+        "--chunk-size", type=int, help="texts in a forward pass; left out: all"
+    )
+    command_line.add_argument("--steps", type=int, default=15)
+    command_line.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    command_line.add_argument("--rounds", type=int, default=3)
+    command_line.add_argument("--one", choices=TRAINERS, help=argparse.SUPPRESS)
+    arguments = command_line.parse_args()
     if arguments.one:
         print(json.dumps(TRAINERS[arguments.one](arguments)))
         return
     command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--one"]
-    found = {name: [] for name in TRAINERS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in TRAINERS}
     for _ in range(arguments.rounds):
         for name in TRAINERS:
             done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True)
@@ -101,12 +109,13 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
     model = SentenceTransformer(ENCODER)
     model.max_seq_length = settings.train.passage_max_length or settings.model.passage_max_length
     pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)
-    passages = {p.id: p.contents(settings.data.separator) for p in beir.read_corpus(TRAINING)}
+    passages = dict(Corpus(TRAINING, settings.data.separator).texts())
     texts = {
         "anchor": [queries[pair.query_id].text for pair in pairs],
         "positive": [passages[pair.passage_id] for pair in pairs],
     }
     scale = 1 / settings.train.temperature
+    loss: torch.nn.Module
     if arguments.chunk_size:
         loss = losses.CachedMultipleNegativesRankingLoss(
             model, scale=scale, mini_batch_size=arguments.chunk_size
@@ -117,7 +126,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
     class Clock(TrainerCallback):
         started = 0.0
 
-        def on_step_begin(self, arguments, state, control, **others):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == WARM_UP:
                 self.started = now()
 
@@ -154,7 +163,8 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     options = settings.train.model_copy(update=changes)
     encoder = checkpoint.load(ENCODER).to(runtime.device())
     pairs = beir.read_pairs(NEGATIVES)
-    found = PairSet.read(Path(TRAINING), pairs, encoder, settings.data.separator, options)
+    corpus = Corpus(TRAINING, settings.data.separator)
+    found = PairSet.read(corpus, pairs, encoder, options)
     return Trainer(encoder, found, lambda *_: Validation(0, 0.0, 0.0), options, settings.seed)
 
 

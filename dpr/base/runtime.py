@@ -23,7 +23,8 @@ def set_up(threads: int, seed: int = 0) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # slow, and never read
+    # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     faiss.omp_set_num_threads(threads)  # torch and faiss each bring their own OpenMP
     _keep_freed_memory()
 

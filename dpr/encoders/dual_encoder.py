@@ -1,11 +1,12 @@
 """The dual encoder: texts to tokens to vectors. It knows nothing of files and of training."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpr.base import runtime
 from dpr.encoders.pooling import pool
@@ -19,7 +20,9 @@ Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], t
 class TextEncoder(nn.Module):
     """A transformer, its pooling, and the normalization that the similarity asks for."""
 
-    def __init__(self, backbone: nn.Module, pooling: str, similarity: Similarity):
+    backbone: Any  # a PreTrainedModel or, while LoRA trains, peft's wrapper of it
+
+    def __init__(self, backbone: PreTrainedModel, pooling: str, similarity: Similarity):
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
@@ -40,8 +43,8 @@ class DualEncoder(nn.Module):
 
     def __init__(
         self,
-        query_backbone: nn.Module,
-        passage_backbone: nn.Module,
+        query_backbone: PreTrainedModel,
+        passage_backbone: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         spec: EncoderSpec,
     ):
@@ -75,7 +78,7 @@ class DualEncoder(nn.Module):
         """Tokens of each text, with the role's prefix, before anything is truncated."""
         return [len(ids) for ids in self._token_ids(texts, role, {"verbose": False})]
 
-    def _token_ids(self, texts: list[str], role: Role, options: dict) -> list[Tokens]:
+    def _token_ids(self, texts: list[str], role: Role, options: dict[str, Any]) -> list[Tokens]:
         tokens: list[Tokens] = []
         for start in range(0, len(texts), TOKENIZED_AT_ONCE):
             block = self.spec.with_prefix(texts[start : start + TOKENIZED_AT_ONCE], role)

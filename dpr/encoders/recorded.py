@@ -46,8 +46,9 @@ def read_modules(source: str) -> Recorded | None:
 def _similarity(source: str) -> str | None:
     path = _file(source, "config_sentence_transformers.json")
     name = _json(path).get("similarity_fn_name") if path else None
-    ours = {theirs: ours for ours, theirs in SIMILARITY_NAMES.items()}
-    return ours.get(name, name) or None
+    if not name:
+        return None
+    return {theirs: ours for ours, theirs in SIMILARITY_NAMES.items()}.get(name, name)
 
 
 def _pooling_of_flags(settings: dict[str, Any]) -> str:

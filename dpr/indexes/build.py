@@ -5,6 +5,7 @@ Memory: first the training sample, then the index and one chunk.
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import faiss
 import numpy as np
@@ -125,7 +126,8 @@ def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
     """Set the seeds and construction parameters that this kind of index has."""
     if hasattr(index, "hnsw"):
         index.hnsw.efConstruction = options.ef_construction
-    for part in (index, getattr(index, "pq", None)):
+    parts: list[Any] = [index, getattr(index, "pq", None)]
+    for part in parts:
         if hasattr(part, "cp"):
             part.cp.seed = seed % 2**31  # FAISS takes a signed one
             part.cp.min_points_per_centroid = 1  # `plan` warns once, FAISS many times

@@ -70,7 +70,8 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
     """
     if similarity.metric == faiss.METRIC_L1 and options.kind != "flat":
         raise InputError("params.yaml: index.kind: similarity l1 has no index but flat; use flat")
-    kind, notes = options.kind, []
+    kind = options.kind
+    notes: list[str] = []
     nlist = _nlist(options, count, notes) if kind in ("ivf", "ivfpq") else 0
     half = options.storage == "float16"
     as_l2 = similarity.name == "dot" and bool(BY_DISTANCE.search(kind.upper()))

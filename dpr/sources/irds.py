@@ -114,7 +114,8 @@ def _texts(queries: Iterable[Any], wanted: set[str]) -> dict[str, str]:
 
 def _lookup(dataset: Any, wanted: set[str], identifier: str) -> dict[str, str]:
     """Texts by document id, from the dataset's store, in blocks."""
-    store, found = dataset.docs_store(), {}
+    store = dataset.docs_store()
+    found: dict[str, str] = {}
     ids = sorted(wanted)
     for start in range(0, len(ids), 10_000):
         documents = store.get_many(ids[start : start + 10_000])

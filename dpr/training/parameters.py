@@ -19,8 +19,8 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
-            if isinstance(getattr(module, "attention_dropout", None), float):
-                module.attention_dropout = settings.dropout  # in models with fused attention
+            if isinstance(getattr(module, "attention_dropout", None), float):  # fused attention
+                module.attention_dropout = settings.dropout  # type: ignore[assignment]
     for one in _encoders(encoder):
         if one.pooling != "pooler" and getattr(one.backbone, "pooler", None) is not None:
             one.backbone.pooler.requires_grad_(False)  # no vector depends on it
@@ -29,7 +29,7 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
         if settings.lora_rank:
             config = peft.LoraConfig(
                 r=settings.lora_rank,
-                lora_alpha=settings.lora_alpha,
+                lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # any number will do
                 lora_dropout=settings.dropout or 0.0,
                 target_modules="all-linear",
                 exclude_modules=r"pooler\b.*",

@@ -29,7 +29,7 @@ def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int = SEED)
     for grades in qrels.values():
         relevant = [p for p, grade in grades.items() if grade > 0]
         rng.shuffle(relevant)
-        remaining.append(sorted(relevant, key=lambda p, g=grades: g[p]))  # best last, for pop()
+        remaining.append(sorted(relevant, key=grades.__getitem__))  # best last, for pop()
     chosen: set[str] = set()
     first_round = True
     while any(remaining) and (first_round or len(chosen) < size // 2):
