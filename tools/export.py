@@ -15,7 +15,9 @@ from stages.run import add_system, parser, told_in_one_line
 
 def main(system: str, folder: str) -> None:
     settings = load_settings("params.yaml")
-    to_pyserini(Index.open(f"data/indexes/{system}"), folder, settings.search)
+    index = Index.open(f"data/indexes/{system}")
+    to_pyserini(index, folder, settings.search)
+    print(f"{folder}: the index of {system}, {len(index.ids):,} passages")
 
 
 if __name__ == "__main__":

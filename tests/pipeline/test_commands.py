@@ -1,0 +1,119 @@
+"""Every command of README, docs and CONTRIBUTING: run, or what of it can be checked in seconds."""
+
+import re
+import runpy
+import shlex
+import sys
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from helpers import ROOT, sh
+
+from dpr.settings import load_settings
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+INLINE = re.compile(r"`((?:dvc exp|dvc repro|python -m|git restore|torchrun) [^`]+)`")
+
+
+def commands(page):
+    """The commands of a page: the lines of its bash blocks, and those within its sentences."""
+    text = page.read_text()
+    found = INLINE.findall(text.replace("\n", " "))
+    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            found += re.sub(r"(^|\s)# .*$", "", line).split(" && ")
+    return [" ".join(command.split()) for command in found if command.strip()]
+
+
+ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
+
+
+def exp_run(experiment, words):
+    """The overrides give parameters that load, and targets are stages. (A slow test runs a grid.)"""
+    overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
+    options = {"--queue", "--temp", "--name"}
+    rest = [
+        word
+        for i, word in enumerate(words)
+        if word not in options | {"-S"} and words[i - 1] not in ("-S", "--name")
+    ]
+    assert set(rest) <= set(STAGES), rest
+    overrides = [override.replace("/PATH/", "/data/") for override in overrides]
+    path = experiment / "params.yaml"
+    before = path.read_text()
+    try:
+        for sweep in get_hydra_sweeps({"params.yaml": overrides}) if overrides else []:
+            path.write_text((ROOT / "params.yaml").read_text())
+            apply_overrides(path, sweep["params.yaml"])
+            load_settings(path)
+    finally:
+        path.write_text(before)
+
+
+def tool(experiment, words):
+    """Run in the clone, with its experiment for every name."""
+    module, arguments = words[0], words[1:]
+    if module == "tools.diff":
+        sides = [side if side == "workspace" else "tiny" for side in arguments[:2]]
+        arguments = sides + arguments[2:]
+    assert sh(experiment, shlex.join(["python", "-m", module, *arguments]))
+
+
+def help_of(experiment, words):
+    """Options and choices are parsed; `--help` then ends it before any work."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(sys, "argv", [words[0], *words[1:], "--help"])
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    assert caught.value.code == 0
+
+
+def dvc_help(experiment, words):
+    sh(experiment, shlex.join([*words, "--help"]))
+
+
+def tracked(experiment, words):
+    sh(experiment, shlex.join(["git", "ls-files", "--error-unmatch", *words]))
+
+
+# The beginning of a command -> how it is checked, given the words after it.
+CHECKS = {
+    "make": lambda clone, words: sh(clone, shlex.join(["make", "-n", *words])),
+    "dvc exp run": exp_run,
+    "dvc exp show": lambda clone, words: sh(clone, shlex.join(["dvc", "exp", "show", *words])),
+    "dvc exp apply": lambda clone, words: dvc_help(clone, ["dvc", "exp", "apply", *words]),
+    "dvc metrics diff": lambda clone, words: sh(
+        clone, shlex.join(["dvc", "metrics", "diff", *words])
+    ),
+    "dvc plots show": lambda clone, words: sh(clone, "dvc plots show -o plots-as-html"),
+    "dvc queue start": lambda clone, words: dvc_help(clone, ["dvc", "queue", "start", *words]),
+    "dvc checkout": lambda clone, words: sh(clone, "dvc checkout"),
+    "dvc repro": lambda clone, words: dvc_help(clone, ["dvc", "repro", *words]),
+    "git restore": tracked,
+    "python -m stages.NAME": lambda clone, words: None,  # tests/stages/test_run.py: each stage
+    "python -m tools.": tool,
+    "python -m benchmarks.": help_of,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _inside(experiment):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(experiment)
+        yield
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_a_documented_command_works(experiment, command):
+    start = next((start for start in CHECKS if command.startswith(start)), None)
+    assert start, f"no check for this command: {command}"
+    words = shlex.split(command)
+    kept = len(start.split()) - start.endswith(".")
+    CHECKS[start](experiment, words[kept:])
+
+
+def test_the_commands_are_found():
+    assert len(ALL) > 40
+    assert "python -m tools.export dense FOLDER" in ALL
+    assert any(command.startswith("dvc exp run --queue -S train.max_steps=null") for command in ALL)
