@@ -1,0 +1,64 @@
+"""Files and folders are whole or not there, and fingerprints see every byte and name."""
+
+import pytest
+
+from dpr.base.errors import InputError
+from dpr.base.files import fingerprint, new_file, new_folder, read_json, write_csv, write_json
+
+
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    with new_file(path) as file:
+        file.write("one\n")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), new_file(path) as file:
+        file.write("half")
+        raise RuntimeError("power cut")
+    assert path.read_text() == "one\n"
+
+
+def test_a_folder_replaces_an_older_one_when_it_is_whole(tmp_path):
+    path = tmp_path / "folder"
+    with new_folder(path) as partial:
+        (partial / "a").write_text("one")
+    with pytest.raises(RuntimeError), new_folder(path) as partial:
+        (partial / "b").write_text("half")
+        raise RuntimeError("power cut")
+    assert [file.name for file in path.iterdir()] == ["a"]
+    with new_folder(path) as partial:
+        (partial / "c").write_text("two")
+    assert [file.name for file in path.iterdir()] == ["c"]
+
+
+def test_equal_values_are_equal_bytes(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2.5, "caf\u00e9"]})
+    write_json(tmp_path / "b.json", {"a": [2.5, "caf\u00e9"], "b": 1})
+    expected = '{\n  "a": [\n    2.5,\n    "caf\u00e9"\n  ],\n  "b": 1\n}\n'
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text() == expected
+    write_csv(tmp_path / "a.csv", ["x", "y"], [[1, "a,b"]])
+    assert (tmp_path / "a.csv").read_bytes() == b'x,y\n1,"a,b"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "no such file; run the stage"), ("{", "not JSON")]
+)
+def test_json_that_cannot_be_read(tmp_path, text, message):
+    if text:
+        (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=rf"a\.json: {message}"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_fingerprint_sees_bytes_and_names(tmp_path):
+    def make(**files):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        return fingerprint([folder])
+
+    first = make(a="1", b="2")
+    assert first == make(b="2", a="1")
+    assert (
+        len({first, make(a="2", b="1"), make(a="1", c="2"), make(a="1", b="3"), make(a="1")}) == 5
+    )
