@@ -31,8 +31,8 @@ def parse_measure(name: str) -> Measure:
         ) from None
 
 
-def check(names: list[str]) -> None:
-    """Raises ValueError for a name that cannot be computed, a duplicate, or no headline."""
+def check(names: list[str]) -> list[str]:
+    """The names; ValueError for one that cannot be computed, a duplicate, or no headline."""
     for name in names:  # on one topic, since some measures fail only when they are computed
         try:
             by_topic({"q": {"d": 1}}, {"q": {"d": 1.0}}, [name])
@@ -42,6 +42,7 @@ def check(names: list[str]) -> None:
         raise ValueError("a measure is listed twice")
     if HEADLINE not in names:
         raise ValueError(f"{HEADLINE}, the headline of plots and tables, must be among them")
+    return names
 
 
 def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:

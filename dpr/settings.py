@@ -6,7 +6,7 @@ Every key is required, so that no default hides in the code.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dpr import measures, params_file
 
@@ -14,6 +14,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Precision = Literal["fp32", "bf16", "auto"]
+Pooling = Literal["cls", "mean", "max", "pooler"]
 
 
 class Group(BaseModel):
@@ -56,7 +57,7 @@ class ModelSettings(Group):
     name: Annotated[str, Field(min_length=1)]
     query_name: Annotated[str, Field(min_length=1)] | None
     respect_modules: bool
-    pooling: Literal["cls", "mean", "max", "pooler"]
+    pooling: Pooling
     tied: bool
     query_prefix: str
     passage_prefix: str
@@ -178,14 +179,8 @@ class FuseSettings(Group):
 
 
 class EvalSettings(Group):
-    measures: Annotated[list[str], Field(min_length=1)]
+    measures: Annotated[list[str], Field(min_length=1), AfterValidator(measures.check)]
     references: list[str]
-
-    @field_validator("measures")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        measures.check(names)
-        return names
 
 
 class Settings(Group):

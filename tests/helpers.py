@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from ruamel.yaml import YAML
 
-from dpr.settings import load_settings
+from dpr.settings import Pooling, load_settings
 from dpr.sources import registry, write
 from dpr.training.history import Validation
 
@@ -19,6 +21,7 @@ TESTS = ROOT / "tests"
 SHARED = ROOT.parent / "shared"  # reference data beside the repository, no part of it
 PARAMS = load_settings(ROOT / "params.yaml")
 DATA = PARAMS.data
+POOLINGS = get_args(Pooling)
 HEADER = b"query-id\tcorpus-id\tscore\n"
 TRIPLE = b"what is a heart\tA muscle.\tA bone.\n"
 
@@ -74,6 +77,21 @@ def sh(folder, command):
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def write_params(path, changes):
+    """params.yaml with some values changed: {"train.lr": 1e-5}."""
+    yaml = YAML(typ="safe", pure=True)
+    values = yaml.load(ROOT / "params.yaml")
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        group = values
+        for part in groups:
+            group = group[part]
+        assert name in group, key
+        group[name] = value
+    yaml.dump(values, path)
+    return path
 
 
 def clone_into(folder):

@@ -15,7 +15,9 @@ MAX_QUERY_TERMS = 2**20  # Lucene's default of 1,024 is less than a document use
 
 
 def build_index(texts: Iterable[tuple[str, str]], folder: Path) -> None:
-    """A Lucene index of (id, text), analyzed as Anserini does: Porter stemming, no stop words.
+    """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, no English stop words.
+
+    (Another analysis would be set here and in `search`.)
 
     One thread and a fixed seed: in a fresh process, the same texts give the same bytes.
     """

@@ -1,4 +1,4 @@
-"""From token states to one vector a text. To add a pooling: a case here, a name in settings.py."""
+"""From the states of its tokens to the vector of a text. CONTRIBUTING.md says how to add one."""
 
 import torch
 
@@ -8,7 +8,7 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
     Args:
         states: (B, T, D) last hidden states, float.
-        mask: (B, T), 1 for a token, 0 for padding.
+        mask: (B, T), 1 for a token, 0 for padding, which is on the right.
         pooling: "cls" takes the first token, "mean" the mean of the tokens, "max" the maximum of
             each dimension. ("pooler" is the transformer's own, see `TextEncoder`.)
     Returns: (B, D).

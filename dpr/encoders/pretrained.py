@@ -64,7 +64,7 @@ def _read(
         _refuse_conflict(recorded, spec, name)
     if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):
         raise InputError(
-            f"params.yaml: model.pooling: {name!r} has no pooler; use cls, mean or max"
+            f"params.yaml: model.pooling: {name!r} has no pooler; take another pooling"
         )
     _try_longest(backbone, tokenizer, spec, name)
     return backbone, tokenizer

@@ -8,7 +8,12 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import cached_file
 
-# Our name of a similarity -> theirs.
+# Our name of a pooling -> the flag of theirs; of a similarity -> their name.
+POOLING_FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+}
 SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
 
 
@@ -52,10 +57,9 @@ def _similarity(source: str) -> str | None:
 
 
 def _pooling_of_flags(settings: dict[str, Any]) -> str:
-    flags = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
     chosen = [key for key in settings if key.startswith("pooling_mode_") and settings[key]]
-    named = [name for name, flag in flags.items() if chosen == [f"pooling_mode_{flag}"]]
-    return named[0] if named else "+".join(chosen)
+    ours = [name for name, flag in POOLING_FLAGS.items() if chosen == [flag]]
+    return ours[0] if ours else "+".join(chosen)
 
 
 def _is_pooler(source: str, path: str) -> bool:

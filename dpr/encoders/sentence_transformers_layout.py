@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dpr.base.files import write_json
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.recorded import SIMILARITY_NAMES
+from dpr.encoders.recorded import POOLING_FLAGS, SIMILARITY_NAMES
 from dpr.encoders.spec import Role
 
 
@@ -87,13 +87,9 @@ def _save_head(
     """Write the modules after the transformer; returns (kind, path) of each, in order."""
     spec, dimension = encoder.spec, encoder.dimension
     head = [("Pooling", f"{prefix}1_Pooling")]
-    mode = "cls" if spec.pooling == "pooler" else spec.pooling
-    pooling = {
-        "word_embedding_dimension": dimension,
-        "pooling_mode_cls_token": mode == "cls",
-        "pooling_mode_mean_tokens": mode == "mean",
-        "pooling_mode_max_tokens": mode == "max",
-    }
+    chosen = POOLING_FLAGS["cls" if spec.pooling == "pooler" else spec.pooling]
+    flags = {flag: flag == chosen for flag in POOLING_FLAGS.values()}
+    pooling = {"word_embedding_dimension": dimension, **flags}
     write_json(folder / head[-1][1] / "config.json", pooling)
     if spec.pooling == "pooler":  # as a Dense layer with tanh over [CLS]
         head.append(("Dense", f"{prefix}2_Dense"))

@@ -49,6 +49,17 @@ def test_scores_by_the_formula(index, k1, b):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_words_are_stemmed_alike_in_passages_and_queries(index):
+    """By Porter "beats" and "beating" are "beat", and "kidneys" is what "kidney" is."""
+    queries = [Query("1", "beating"), Query("2", "kidneys"), Query("3", "and")]
+    found = lucene.search(index, queries, 0.9, 0.4, 10, 2)
+    assert {query_id: set(hits) for query_id, hits in found.items()} == {
+        "1": {"01"},
+        "2": {"02", "03"},
+        "3": set(),  # a stop word
+    }
+
+
 def test_ids_stay_text_and_no_match_is_no_hit(index):
     found = lucene.search(index, [Query("007", "bone"), Query("8", "xyzzy")], 0.9, 0.4, 10, 2)
     assert list(found["007"]) == ["04"]

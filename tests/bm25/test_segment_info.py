@@ -21,7 +21,7 @@ DIAGNOSTICS = {
     "timestamp": "1764000000000",
 }
 HEADER = (
-    bytes([0x3F, 0xD7, 0x6C, 0x17]) + b"\x11Lucene90SegmentInfo" + bytes(range(16)) + b"\0\0\4\1"
+    bytes([0x3F, 0xD7, 0x6C, 0x17]) + b"\x13Lucene90SegmentInfo" + bytes(range(16)) + b"\0\0\4\1"
 )
 
 

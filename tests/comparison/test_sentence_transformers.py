@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import folder_of_sentence_transformers, settings
+from helpers import POOLINGS, folder_of_sentence_transformers, settings
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 
 from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
+from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Batch, Targets
 from dpr.training.gradients import forward_backward
 from dpr.training.loss import InBatchLoss
@@ -27,11 +28,7 @@ SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
 
 @pytest.mark.parametrize(
     ("pooling", "similarity", "tied"),
-    list(
-        itertools.product(
-            ["cls", "mean", "max", "pooler"], ["cosine", "dot", "l2", "l1"], [True, False]
-        )
-    ),
+    list(itertools.product(POOLINGS, SIMILARITIES, [True, False])),
 )
 def test_sentence_transformers_gives_the_same_vectors(
     make_encoder, tmp_path, pooling, similarity, tied

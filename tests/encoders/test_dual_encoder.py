@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import POOLINGS
 from transformers import AutoModel, AutoTokenizer
 
 from dpr.encoders.dual_encoder import token_batches
@@ -9,7 +10,7 @@ from dpr.encoders.pooling import pool
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear", "lung " * 90]
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+@pytest.mark.parametrize("pooling", [name for name in POOLINGS if name != "pooler"])
 def test_pooling_of_each_text_alone(pooling):
     rng = np.random.default_rng(0)
     lengths = [3, 1, 5]
@@ -25,7 +26,7 @@ def test_pooling_of_each_text_alone(pooling):
     np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "pooler"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_vectors_equal_those_of_plain_transformers(make_encoder, tiny_model, pooling):
     """One text at a time, no padding, truncation by hand."""
     encoder = make_encoder(pooling=pooling, similarity="dot")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import folder_of_sentence_transformers
+from helpers import POOLINGS, folder_of_sentence_transformers
 from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
 
 from dpr.base.errors import InputError
@@ -55,7 +55,7 @@ def test_a_conflict_with_its_modules_is_an_error(
     pretrained(folder, spec, respect_modules=False)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "pooler"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_an_encoder_of_ours_is_read_back_as_a_model(make_encoder, tmp_path, pooling, similarity):
     encoder = make_encoder(pooling=pooling, similarity=similarity)

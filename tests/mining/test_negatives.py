@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, contents
-from ruamel.yaml import YAML
+from helpers import contents, write_params
 
 from dpr.base.files import read_json
 from dpr.bm25 import lucene
@@ -75,14 +74,11 @@ def mine(tmp_path, make_encoder, collection, monkeypatch):
     monkeypatch.chdir(folder)
 
     def run(per_pair=1000, **sources):
-        yaml = YAML(typ="safe")
-        params = yaml.load((ROOT / "params.yaml").read_text())
-        params["encode"]["precision"] = "fp32"
-        params["mine"]["per_pair"] = per_pair
+        changes = {"encode.precision": "fp32", "mine.per_pair": per_pair}
         for name in ("bm25", "encoder"):
-            params["mine"][name] |= source().model_dump() | {"use": False} | sources.get(name, {})
-        with Path("params.yaml").open("w") as file:
-            yaml.dump(params, file)
+            chosen = source().model_dump() | {"use": False} | sources.get(name, {})
+            changes |= {f"mine.{name}.{key}": value for key, value in chosen.items()}
+        write_params(Path("params.yaml"), changes)
         importlib.import_module("stages.mine").main()
         return beir.read_pairs("data/negatives")
 

@@ -31,7 +31,7 @@ ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)
 
 
 def exp_run(experiment, words):
-    """The overrides give parameters that load, and targets are stages. (A slow test runs a grid.)"""
+    """The overrides give parameters that load, and targets are stages. (A slow test has a grid.)"""
     overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
     options = {"--queue", "--temp", "--name"}
     rest = [

@@ -13,8 +13,7 @@ from pathlib import Path
 import grimp
 import pytest
 import yaml
-from helpers import ROOT
-from ruamel.yaml import YAML
+from helpers import ROOT, write_params
 
 from dpr.settings import Group, Settings
 
@@ -147,7 +146,9 @@ def watched(tmp_path_factory, tiny_model):
     root = tmp_path_factory.mktemp("watched")
     source, made, found = root / "source", root / "made", {}
     write_source(source)
-    params = write_params(root / "params.yaml", source, tiny_model)
+    changes = {"data.collection": f"beir:{source}", "data.train": f"beir:{source}"}
+    changes |= CHANGES | {"model.name": tiny_model}
+    params = write_params(root / "params.yaml", changes)
     here = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Group, "__getattribute__", recording)
@@ -191,21 +192,6 @@ def write_source(folder):
     for split, numbers in (("train", range(4)), ("valid", (4, 5)), ("test", (6, 7))):
         judged = [Judgment(f"q{i}", f"d{i + 8 * n}", 1) for i in numbers for n in range(2)]
         beir.write_qrels(folder, split, judged)
-
-
-def write_params(path, source, model):
-    yaml_12 = YAML(typ="safe", pure=True)
-    values = yaml_12.load(ROOT / "params.yaml")
-    changes = CHANGES | {"data.collection": f"beir:{source}", "data.train": f"beir:{source}"}
-    for key, value in (changes | {"model.name": model}).items():
-        *groups, name = key.split(".")
-        group = values
-        for part in groups:
-            group = group[part]
-        assert name in group
-        group[name] = value
-    yaml_12.dump(values, path)
-    return path
 
 
 def copy(source, target):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PARAMS, ROOT
+from helpers import PARAMS, ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
@@ -87,11 +87,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
 
 
 def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
-    params = (workspace / "params.yaml").read_text()
-    changed = params.replace("max_steps: 120", "max_steps: 0").replace(
-        "valid_passages: 1000", "valid_passages: 40"
-    )
-    (workspace / "params.yaml").write_text(changed)
+    write_params(workspace / "params.yaml", {"train.max_steps": 0, "train.valid_passages": 40})
     checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
     importlib.import_module("stages.train").main()
     rows = (workspace / "plots/train.csv").read_text().splitlines()
@@ -101,19 +97,10 @@ def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
 
 def test_two_processes_train_as_one(workspace, make_encoder):
     """The stage as torchrun starts it: the losses of one process, and one set of outputs."""
-    params = (workspace / "params.yaml").read_text()
-    for old, new in (
-        ("max_steps: 120", "max_steps: 6"),
-        ("batch_size: 64", "batch_size: 3"),
-        ("accumulate: 1", "accumulate: 2"),
-        ("temperature_lr: null", "temperature_lr: 0.05"),
-        ("valid_passages: 1000", "valid_passages: 40"),
-        ("precision: auto       # fp32", "precision: fp32       # fp32"),
-        ("threads: 2", "threads: 1"),
-    ):
-        assert old in params
-        params = params.replace(old, new)
-    (workspace / "params.yaml").write_text(params)
+    changes = {"max_steps": 6, "batch_size": 3, "accumulate": 2, "temperature_lr": 0.05}
+    changes |= {"valid_passages": 40, "precision": "fp32"}
+    changes = {f"train.{key}": value for key, value in changes.items()} | {"threads": 1}
+    write_params(workspace / "params.yaml", changes)
     checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
