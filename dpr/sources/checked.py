@@ -1,6 +1,6 @@
 """Records on their way from a source to disk: cleaned, checked and counted as they stream past.
 
-What cannot be trusted is an error. What is mended or kept is counted: docs/collections.md.
+Invalid input is an error. Repairs, and oddities that are kept, are counted: docs/collections.md.
 """
 
 from collections.abc import Iterable, Iterator

@@ -11,8 +11,8 @@ def mix(sources: list[Training]) -> Training:
     """The pairs of all sources; only the topics of the first validate.
 
     The ids of the second source become `2-ID`, and so on, since two sources may use the same ones.
-    The validation pool has passages of every source, so compare mixtures by the nDCG@10 over the
-    searched collection.
+    The validation pool has passages of every source, so its scores do not compare with those of
+    another mixture; compare over the searched collection.
     """
     first, *others = sources
     if not others:

@@ -1,6 +1,6 @@
 """The two halves of the reference experiment: `trec-covid` and `msmarco-tiny`.
 
-Their names promise how many records there are, so that other data under them is an error.
+How many records they have is fixed here; other data under their names is an error.
 """
 
 from typing import Any
