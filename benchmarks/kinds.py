@@ -19,6 +19,7 @@ from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
 from dpr.indexes.index import Index, save
 from dpr.indexes.kinds import KINDS
+from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.settings import load_settings
 from stages.run import parser
@@ -60,13 +61,13 @@ def main() -> None:
                 [
                     half,
                     *(f"{metrics[f'recall@{k}']:.4f}" for k in DEPTHS),
-                    f"{metrics['nDCG@10_lost']:+.4f}",
+                    f"{metrics[f'{HEADLINE}_lost']:+.4f}",
                     f"{metrics['bytes_per_vector']:.0f}",
                 ]
             )
             print(rows[-1], found.tradeoff, file=sys.stderr)
     header = ["kind", *(f"recall@{k}" for k in DEPTHS)]
-    print(report.table([*header, "nDCG@10 lost", "bytes a vector"], rows))
+    print(report.table([*header, f"{HEADLINE} lost", "bytes a vector"], rows))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.settings import load_settings
-from stages.run import ENCODERS, run
+from stages.run import run
+from stages.systems import ENCODERS
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dpr.base.errors import InputError
+from stages.systems import ENCODERS
 
-ENCODERS = ("zero_shot", "dense")  # the systems of the matrix in dvc.yaml
 # Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
 # sets DVC_ROOT to the main checkout, also in a queued experiment, whose own folder is temporary.
 SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"

@@ -16,6 +16,7 @@ from filelock import FileLock
 from dpr.base import resume, runtime
 from dpr.base.files import fingerprint, write_csv, write_json
 from dpr.encoders import checkpoint
+from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -73,10 +74,10 @@ def write_results(trainer: Trainer, history: History) -> None:
     # A plot needs a row: without a step, the one of the untrained encoder.
     steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
     write_csv("plots/train.csv", Step._fields, steps)
-    write_csv("plots/valid.csv", ["step", "loss", "nDCG@10"], history.validations)
+    write_csv("plots/valid.csv", ["step", "loss", HEADLINE], history.validations)
     results = {
-        "best": {"step": best.step, "loss": best.loss, "nDCG@10": best.ndcg},
-        "untrained": {"loss": untrained.loss, "nDCG@10": untrained.ndcg},
+        "best": {"step": best.step, "loss": best.loss, HEADLINE: best.score},
+        "untrained": {"loss": untrained.loss, HEADLINE: untrained.score},
         "steps": len(history.steps),
         "parameters": trainer.counts,
     }

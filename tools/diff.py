@@ -20,8 +20,8 @@ from dpr.records import beir
 from dpr.records.types import Qrels, Run
 from dpr.runs import trec
 from dpr.settings import load_settings
-from stages.compare import SYSTEMS
 from stages.run import parser, told_in_one_line
+from stages.systems import SYSTEMS
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -16,17 +16,19 @@ import torch
 from dpr.base import runtime
 from dpr.base.files import fingerprint
 
+READ_PARAMS = ("dpr.settings", "dpr.params_file")
+
 
 def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
-    That is `inputs`, the modules of this package that are loaded, the versions of torch,
-    transformers and peft, the number of threads and the kind of processor.
+    That is `inputs`, the loaded modules of dpr (but for those that only read params.yaml), the
+    versions of torch, transformers and peft, the number of threads and the kind of processor.
     """
     code = sorted(
         Path(str(module.__file__))
         for name, module in list(sys.modules.items())
-        if name.startswith("dpr.") and name != "dpr.settings" and module.__file__
+        if name.startswith("dpr.") and name not in READ_PARAMS and module.__file__
     )
     decides = inputs | {
         "code": fingerprint(code),

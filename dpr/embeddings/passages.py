@@ -35,6 +35,7 @@ def encode_passages(
     Raises:
         InputError: for an empty corpus, or a vector that is not finite.
     """
+    next(corpus.texts())  # a corpus that is missing or empty is an error before anything is made
     encoder_hash = fingerprint([encoder_folder])
     inputs = {
         "encoder": encoder_hash,

@@ -19,7 +19,8 @@ from dpr.runs.ranking import finish, search_depth
 from dpr.settings import SearchSettings
 
 DEPTHS = (10, 100, 1000)
-NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # of the trade-off curve, and
+# The settings of the trade-off curve.
+NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
 ADVICE = {  # kind -> what to raise for a better recall
     "ivf": "search.nprobe",

@@ -29,6 +29,8 @@ class Index:
         """Raises InputError for a file that is missing, damaged or of another index."""
         folder = Path(folder)
         manifest = read_json(folder / "manifest.json")
+        if "max_norm" not in manifest:
+            raise InputError(f"{folder}: an index of an earlier version; index again")
         path = folder / "index.faiss"
         if not path.exists() or sha256(path) != manifest["sha256"]:
             raise InputError(

@@ -11,11 +11,11 @@ from dpr.records.types import Judgment, Pair, Qrels
 from dpr.sources.sampling import hold_out, take
 from dpr.sources.types import Collection, Training
 
-VALIDATION_SPLITS = ("valid", "dev")  # the names in use; the first that exists is taken
+VALIDATION_SPLITS = ("valid", "dev")  # the first with a relevant passage is taken
 
 
 def collection(folder: Path, split: str) -> Collection:
-    """The passages, and the queries that the split judges."""
+    """The passages, and the queries that the split or a validation split judges."""
     _check(folder)
     qrels = {"test": beir.read_qrels(folder, split)}
     _, valid = _validation(folder, split)

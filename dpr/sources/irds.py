@@ -75,7 +75,7 @@ def load(identifier: str, *needs: str) -> Any:
         dataset = ir_datasets.load(identifier)
     except KeyError:
         raise InputError(
-            f"irds:{identifier}: ir_datasets has no such dataset; see its catalogue"
+            f"irds:{identifier}: ir_datasets has no such dataset; see its catalog"
         ) from None
     for need in needs:
         if not getattr(dataset, f"has_{need}")():

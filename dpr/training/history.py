@@ -18,7 +18,7 @@ class Validation(NamedTuple):
 
     step: int
     loss: float
-    ndcg: float
+    score: float  # the headline measure
 
 
 class History(NamedTuple):
@@ -27,8 +27,8 @@ class History(NamedTuple):
 
     @property
     def best(self) -> Validation:
-        """The validation with the highest nDCG@10; of equal ones the first."""
-        return max(self.validations, key=lambda v: v.ndcg)
+        """The validation with the highest score; of equal ones the first."""
+        return max(self.validations, key=lambda v: v.score)
 
     def validations_since_best(self) -> int:
         """How many validations have followed the best one."""

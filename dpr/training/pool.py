@@ -20,7 +20,7 @@ def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
 
 
 def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int = SEED) -> list[str]:
-    """Half relevant passages, taken from each topic in turn, and others drawn by seed.
+    """Passages drawn by seed: relevant ones of each topic in turn, about half, then any.
 
     Returns: `size` ids in the order of the collection; all of them, if it has no more.
     """

@@ -11,6 +11,7 @@ from torch import nn
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
+from dpr.measures import HEADLINE
 from dpr.settings import TrainSettings
 from dpr.training import parameters, schedule
 from dpr.training.batch import Batch
@@ -189,11 +190,11 @@ class Trainer:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
-        _, loss, ndcg = self.processes.broadcast(result, self.encoder.device)
+        _, loss, score = self.processes.broadcast(result, self.encoder.device)
         if not math.isfinite(loss):  # no step follows the last update that would notice
             raise InputError(f"step {number}: the validation loss is {loss}{DIVERGENCE_ADVICE}")
-        history.validations.append(Validation(number, loss, ndcg))
-        self.console.say(f"step {number}: validation loss {loss:.4f}, nDCG@10 {ndcg:.4f}")
+        history.validations.append(Validation(number, loss, score))
+        self.console.say(f"step {number}: validation loss {loss:.4f}, {HEADLINE} {score:.4f}")
         if history.best.step == number:
             self.best_weights = weights(self.encoder)
         set_weights(self.encoder, trained)

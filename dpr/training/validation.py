@@ -10,7 +10,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import TrainSettings
 from dpr.training import pool
-from dpr.training.batch import Targets, targets_of
+from dpr.training.batch import targets_of
 from dpr.training.history import Validation
 from dpr.training.loss import in_batch_loss
 
@@ -64,18 +64,17 @@ class Validator:
         queries = encoder.embed(self.queries, "query", BATCH_TOKENS, self.precision)
         passages = encoder.embed(self.passages, "passage", BATCH_TOKENS, self.precision)
         scores = encoder.similarity.scores(torch.from_numpy(queries), torch.from_numpy(passages))
-        losses = [self._loss(scores, targets) for targets in self.batches]
+        row_of = {query_id: row for row, query_id in enumerate(self.query_ids)}
+        column_of = {passage_id: column for column, passage_id in enumerate(self.passage_ids)}
+        losses = []
+        for targets in self.batches:
+            rows = [row_of[query_id] for query_id in targets.query_ids]
+            columns = [column_of[passage_id] for passage_id in targets.passage_ids]
+            batch = scores[rows][:, columns]
+            loss = in_batch_loss(batch, targets.pairs, targets.relevant, self.temperature)
+            losses.append(loss.item())
         run = {
             query_id: dict(zip(self.passage_ids, row, strict=True))
             for query_id, row in zip(self.query_ids, scores.tolist(), strict=True)
         }
         return Validation(step, float(np.mean(losses)), measures.headline(self.qrels, run))
-
-    def _loss(self, scores: torch.Tensor, targets: Targets) -> float:
-        row_of = {query_id: row for row, query_id in enumerate(self.query_ids)}
-        column_of = {passage_id: column for column, passage_id in enumerate(self.passage_ids)}
-        rows = [row_of[query_id] for query_id in targets.query_ids]
-        columns = [column_of[passage_id] for passage_id in targets.passage_ids]
-        return in_batch_loss(
-            scores[rows][:, columns], targets.pairs, targets.relevant, self.temperature
-        ).item()

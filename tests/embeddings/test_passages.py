@@ -90,10 +90,16 @@ def test_nan_names_the_passage(encode, make_encoder):
         encode(encoder=broken)
 
 
-def test_an_empty_corpus_is_refused(encode, collection):
+def test_an_empty_or_missing_corpus_is_refused_before_anything_is_made(
+    encode, collection, tmp_path
+):
     beir.write_passages(collection, [])
     with pytest.raises(InputError, match=r"corpus\.jsonl: empty"):
         encode()
+    (collection / "corpus.jsonl").unlink()
+    with pytest.raises(InputError, match=r"corpus\.jsonl: no such file"):
+        encode()
+    assert not (tmp_path / "scratch").exists()
 
 
 def test_a_passage_of_no_text_still_has_a_vector(encode, collection):

@@ -6,6 +6,7 @@ from helpers import PARAMS
 from index_helpers import build_and_open, ids, make_embeddings, search
 
 from dpr.base.errors import InputError
+from dpr.base.files import read_json, write_json
 from dpr.indexes.audit import audit, recall, require_recall
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.index import Index
@@ -23,6 +24,15 @@ def test_an_index_of_other_embeddings_is_refused(tmp_path):
     index.require_embeddings({"sha256": "e"}, "there")
     with pytest.raises(InputError, match="there: built from other embeddings"):
         index.require_embeddings({"sha256": "f"}, "there")
+
+
+def test_an_index_of_an_earlier_version_is_refused(tmp_path):
+    build_and_open(make_embeddings("dot"), tmp_path / "i")
+    manifest = read_json(tmp_path / "i/manifest.json")
+    del manifest["max_norm"]
+    write_json(tmp_path / "i/manifest.json", manifest)
+    with pytest.raises(InputError, match=r"i: an index of an earlier version; index again"):
+        Index.open(tmp_path / "i")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:99] + b"x" + b[100:]])

@@ -6,6 +6,7 @@ params the settings that it reads, its outs the files that it makes.
 
 import importlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from helpers import ROOT, write_params
 
+from dpr.base.files import sha256
 from dpr.settings import Group, Settings
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -68,7 +70,7 @@ def is_code(path):
 @pytest.fixture(scope="module")
 def imports():
     sys.path.insert(0, str(ROOT))
-    return grimp.build_graph("dpr", "stages")
+    return grimp.build_graph("dpr", "stages", cache_dir=None)
 
 
 @pytest.mark.parametrize("name", GRAPH)
@@ -87,7 +89,7 @@ def test_code_deps_are_the_packages_imported_from(imports, name):
 
 
 @pytest.mark.parametrize("name", ["train", "encode"])
-def test_what_is_dear_depends_on_little(name):
+def test_training_and_encoding_depend_on_little(name):
     code = {dep for dep in deps(name, "dense") if is_code(dep)}
     elsewhere = ("sources", "evaluation", "runs", "bm25", "indexes", "mining")
     assert not code & {f"dpr/{package}" for package in elsewhere}
@@ -174,7 +176,9 @@ def watched(tmp_path_factory, tiny_model):
             opened |= {
                 str(Path(path).relative_to(folder)) for path in WATCH.opened if str(folder) in path
             }
-            found[name, system] = (WATCH.settings, opened, files(folder) - given)
+            now = files(folder)
+            assert {path: now.get(path) for path in given} == given, f"{name} changes its deps"
+            found[name, system] = (WATCH.settings, opened, now.keys() - given.keys())
             for out in outs(name, system):
                 copy(folder / out, made / out)
     return found
@@ -203,9 +207,9 @@ def copy(source, target):
 
 
 def files(folder):
-    """Files below a folder, but for scratch files."""
-    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    return {path for path in found if not path.startswith(".scratch")}
+    """{path: sha256} of the files below a folder, but for scratch files."""
+    found = {str(p.relative_to(folder)): sha256(p) for p in folder.rglob("*") if p.is_file()}
+    return {path: digest for path, digest in found.items() if not path.startswith(".scratch")}
 
 
 def covers(entry, path):
@@ -243,6 +247,19 @@ def test_params_are_the_settings_that_a_stage_reads(watched, name, system):
     assert unread == set()
 
 
-def test_every_parameter_is_read_by_some_stage():
+def leaves(group, prefix=""):
+    for name, field in group.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_parameter_is_declared_and_used():
+    """Used: some module asks for an attribute of its name. (`launcher` is in a cmd of dvc.yaml.)"""
     declared = {key.split(".")[0] for stage in GRAPH.values() for key in stage["params"]}
     assert declared | NO_INPUT | {"launcher"} == set(Settings.model_fields)
+    paths = [*(ROOT / "dpr").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
+    code = "".join(path.read_text() for path in paths if path.name != "settings.py")
+    attributes = set(re.findall(r"\.(\w+)", code)) | {"launcher"}
+    assert {key for key in leaves(Settings) if key.split(".")[-1] not in attributes} == set()

@@ -1,3 +1,5 @@
+"""What is held out, and what is taken."""
+
 from dpr.sources.sampling import hold_out
 
 

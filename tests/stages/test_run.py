@@ -8,14 +8,13 @@ import pytest
 import yaml
 from helpers import ROOT
 
-from stages.compare import SYSTEMS
-from stages.run import ENCODERS
+from stages.systems import ENCODERS, SYSTEMS
 
 COMMANDS = [
     f"{package}.{path.stem}"
     for package in ("stages", "tools")
     for path in sorted((ROOT / package).glob("*.py"))
-    if path.stem not in ("__init__", "run")
+    if path.stem not in ("__init__", "run", "systems")
 ]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -50,6 +49,13 @@ def test_wrong_arguments_exit_with_2(call, module):
     code, printed = call(module, "a", "b", "c")
     assert code == 2
     assert printed.startswith(f"usage: python -m {module}")
+
+
+@pytest.mark.parametrize("module", ["stages.encode", "stages.search", "tools.export", "tools.diff"])
+def test_missing_arguments_exit_with_2(call, module):
+    code, printed = call(module)
+    assert code == 2
+    assert "the following arguments are required" in printed
 
 
 def test_an_error_of_the_user_exits_with_1(tmp_path):

@@ -1,3 +1,5 @@
+"""The figures that the table of experiments shows."""
+
 import math
 
 import pytest

@@ -65,7 +65,7 @@ def test_validation_over_the_whole_collection_by_hand(make_encoder, collection):
         gain = [grades.get(passages[i].id, 0) for i in ranked]
         ideal = sorted(grades.values(), reverse=True)[:10]
         gains.append(np.dot(gain, discounts) / np.dot(ideal, discounts[: len(ideal)]))
-    assert result.ndcg == pytest.approx(np.mean(gains), abs=1e-6)
+    assert result.score == pytest.approx(np.mean(gains), abs=1e-6)
     assert result.step == 7
 
 
