@@ -2,7 +2,7 @@
 # make test       the tests but for the slow ones; make test-all: all
 # make lint       style, layers of imports, types
 # make costs      the whole experiment again, and what each stage costs
-# make clean      removes .venv, caches, and what killed stages had done
+# make clean      removes .venv, the caches and .scratch
 # All but clean first build the environment in .venv, from requirements.txt and constraints.txt.
 
 PYTHON ?= python3

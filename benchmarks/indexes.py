@@ -128,7 +128,7 @@ def measure(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def memory(field: str) -> int:
-    """This process' memory in bytes: now (VmRSS), or its peak (VmHWM). Linux alone.
+    """This process' memory in bytes: now (VmRSS), or its peak (VmHWM). Linux only.
 
     (The peak of getrusage includes what the parent had when it started this process.)
     """

@@ -169,7 +169,7 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
 
 
 def rates(seconds: float, arguments: argparse.Namespace, pairs: PairSet) -> dict[str, float]:
-    """Of `seconds` for the counted steps; a batch holds the mean tokens of all pairs."""
+    """Rates over the counted steps, with the mean tokens of all pairs."""
     tokens = [
         len(pairs.queries[pair.query_id]) + len(pairs.passages[pair.passage_id])
         for pair in pairs.pairs

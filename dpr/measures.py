@@ -1,4 +1,4 @@
-"""The measures of record: trec_eval's own code, through ir_measures, over every judged topic."""
+"""The reported measures: trec_eval's own code, through ir_measures, over every judged topic."""
 
 from statistics import fmean
 
@@ -15,9 +15,8 @@ def parse_measure(name: str) -> Measure:
     """A measure by its name in ir_measures (`nDCG@10`, `AP`), or `recall@k`, or `judged@k`.
 
     Raises:
-        ValueError: for a name that is no measure, and for IPrec: for it the trec_eval code in
-            ir_measures rounds otherwise than trec_eval's reference output. See
-            `dpr.evaluation.curves`.
+        ValueError: for an unknown name, and for IPrec, which ir_measures rounds unlike trec_eval's
+            reference output; see `dpr.evaluation.curves`.
     """
     if name.startswith("IPrec"):
         raise ValueError(f"{name!r} is not offered as a measure; see plots/precision.csv")

@@ -1,6 +1,6 @@
 """params.yaml as a pydantic model, with one clear line for each problem in it.
 
-YAML 1.2 rules hold: `3e-05`, which `dvc exp run -S train.lr=3e-5` writes, is a number there.
+By YAML 1.2, `3e-05`, which `dvc exp run -S train.lr=3e-5` writes, is a number there.
 (PyYAML, which reads YAML 1.1, takes it for text.)
 """
 

@@ -136,9 +136,9 @@ class TrainSettings(Group):
         if self.overfit_one_batch and self.max_steps == 0:
             raise ValueError("overfit_one_batch needs max_steps above 0")
         if self.lora_rank and self.initial_share:
-            raise ValueError("lora_rank has no initial weights to mix: set initial_share to 0")
+            raise ValueError("lora_rank excludes initial_share: set initial_share to 0")
         if self.temperature_lr is not None and self.temperature < 0.01:
-            raise ValueError("a learned temperature starts at 0.01 or above, its lowest")
+            raise ValueError("a learned temperature must start at 0.01 or above")
         return self
 
 

@@ -1,7 +1,7 @@
 """eval: the measures of the encoders over all judged test topics, and nDCG@10 of each topic.
 
 Reads their test runs, and topics and judgments of data/collection. Makes metrics/eval.json and
-plots/topics.csv. In a stage of its own, it needs no Java, which BM25 in `compare` does.
+plots/topics.csv. In a stage of its own, since BM25, which `compare` reads, needs Java.
 
     python -m stages.eval
 """

@@ -1,7 +1,7 @@
 """init: the encoder before training, which is also the system zero_shot.
 
-Reads the model that model.name names. Makes data/encoders/zero_shot. In a stage of its own, it is
-encoded and searched once, whatever training parameters change.
+Reads the model that model.name names. Makes data/encoders/zero_shot. In a stage of its own, so
+that training parameters do not encode and search it again.
 
     python -m stages.init
 """

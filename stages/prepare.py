@@ -1,4 +1,4 @@
-"""prepare: bring what is searched and what is trained on into BEIR layout.
+"""prepare: write what is searched and what is trained on in BEIR layout.
 
 Reads the sources that data.collection and data.train name. Makes data/collection, data/training and
 data/manifest.json, with counts and fingerprints of both. Texts are cleaned, ids and judgments

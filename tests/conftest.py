@@ -25,7 +25,7 @@ WORDS = [
 
 
 def pytest_runtest_setup(item):
-    """Skip what needs the reference data without it; in CI, fail if it should have been found."""
+    """Skip tests whose reference data is missing; in CI, fail if it should be there."""
     if item.get_closest_marker("needs_shared") and not SHARED.is_dir():
         if os.environ.get("SHARED_IS_THERE"):
             pytest.fail(f"{SHARED}: not found, but .ci/run sees the reference data")
@@ -80,7 +80,7 @@ def make_encoder(tiny_model):
 
 @pytest.fixture
 def collection(tmp_path):
-    """A BEIR folder: 60 passages of 12 words, one topic a word; half train, a third each split."""
+    """A BEIR folder: 60 passages about 12 words, a topic each: 6 train, 3 valid, 3 test."""
     folder = tmp_path / "collection"
     passages = [
         Passage(f"d{i:02}", WORDS[i % 12], f"{WORDS[i % 12]} {i} " + "study of it " * (i % 7))

@@ -25,7 +25,7 @@ POOLINGS = get_args(Pooling)
 HEADER = b"query-id\tcorpus-id\tscore\n"
 TRIPLE = b"what is a heart\tA muscle.\tA bone.\n"
 
-# For tests that need that data: they are skipped without it, and must not be with it (conftest.py).
+# For tests that need that data: skipped if it is missing, never if it is there (conftest.py).
 needs_shared = pytest.mark.needs_shared
 
 
@@ -62,9 +62,9 @@ def rising(encoder, step):
 
 
 def environment():
-    """That of a command in a clone: this Python's commands, and compiled files written.
+    """Of a command in a clone: this Python's commands first on the PATH, and bytecode written.
 
-    They must not matter to DVC.
+    DVC must ignore it.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PATH": path}

@@ -15,7 +15,7 @@ def options(**changes):
 
 
 def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=0):
-    """Vectors in clusters, of lengths between a half and two."""
+    """Vectors in clusters, scaled by 0.5 to 2."""
     rng = np.random.default_rng(seed)
     centers = np.random.default_rng(9).normal(size=(20, dimension))
     vectors = centers[rng.integers(20, size=count)] + 0.5 * rng.normal(size=(count, dimension))

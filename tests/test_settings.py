@@ -81,7 +81,7 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
         ({"train.max_steps": None}, "train: give one of max_steps and epochs"),
         ({"train.group_by": None, "train.pairs_per_group": 2}, "train: pairs_per_group needs"),
         ({"train.overfit_one_batch": True, "train.max_steps": 0}, "train: overfit_one_batch needs"),
-        ({"train.lora_rank": 8}, "train: lora_rank has no initial weights to mix"),
+        ({"train.lora_rank": 8}, "train: lora_rank excludes initial_share"),
         ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),
         ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
         ({"train.passage_max_length": 300}, r"train\.passage_max_length 300 is above model"),

@@ -1,1 +1,1 @@
-"""What every package stands on: errors, whole files, seeds and devices, resuming."""
+"""What every package uses: errors, atomic files, seeds and devices, resuming."""

@@ -23,7 +23,8 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
     That is `inputs`, the loaded modules of dpr (but for those that only read params.yaml), the
-    versions of torch, transformers and peft, the number of threads and the kind of processor.
+    versions of torch, transformers and peft, the number of threads, and the GPU or, on a CPU,
+    whether it is fast at bf16.
     """
     code = sorted(
         Path(str(module.__file__))

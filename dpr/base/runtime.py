@@ -33,7 +33,7 @@ def _keep_freed_memory() -> None:
     """Let glibc reuse the memory of large tensors and not return it to the kernel.
 
     By default every large tensor is mapped, zeroed and unmapped again, page by page, which makes a
-    training step on a CPU 1.5 times as long. Results stay the same. Linux alone.
+    training step on a CPU 1.5 times as long. Results stay the same. Linux only.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -45,7 +45,7 @@ def _keep_freed_memory() -> None:
 
 
 def device() -> torch.device:
-    """The CPU or, if there are GPUs, the one that belongs to this process of the launcher.
+    """The GPU that the launcher gives to this process (LOCAL_RANK), or the CPU.
 
     Raises:
         InputError: if a launcher started more processes than there are GPUs.

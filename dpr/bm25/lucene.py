@@ -11,11 +11,11 @@ from dpr.bm25.segment_info import without_time
 from dpr.records.types import Query, Run
 
 BATCH = 10_000  # passages handed to Java at a time
-MAX_QUERY_TERMS = 2**20  # Lucene's default of 1,024 is less than a document used as a query has
+MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
 def build_index(texts: Iterable[tuple[str, str]], folder: Path) -> None:
-    """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, no English stop words.
+    """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
     (Another analysis would be set here and in `search`.)
 

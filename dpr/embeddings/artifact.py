@@ -61,7 +61,7 @@ class Embeddings:
         return flat.reshape(-1, width).astype(np.float32, copy=False)
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
-        """The given rows, by ascending number, as (n, D) float32."""
+        """The given rows, which must ascend, as (n, D) float32."""
         sampled = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
         for at in range(0, len(self.vectors), READ_AT_ONCE):
             first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))

@@ -10,7 +10,7 @@ from dpr.settings import EncodeSettings
 
 
 def embed_queries(encoder: DualEncoder, texts: list[str], options: EncodeSettings) -> np.ndarray:
-    """(Q, D) float32 vectors, in the number format and batches of the passages."""
+    """(Q, D) float32 vectors, with precision and batch size as for passages."""
     tokens = encoder.tokenize(texts, "query")
     return encoder.embed(tokens, "query", options.batch_tokens, options.precision)
 

@@ -1,4 +1,4 @@
-"""From the states of its tokens to the vector of a text. CONTRIBUTING.md says how to add one."""
+"""Pooling: token states to one vector a text. CONTRIBUTING.md says how to add a pooling."""
 
 import torch
 

@@ -99,15 +99,15 @@ def _refuse_conflict(recorded: Recorded, spec: EncoderSpec, name: str) -> None:
     if recorded.pooling != spec.pooling:
         raise InputError(
             f"params.yaml: model.pooling: {name!r} records {recorded.pooling!r}, not "
-            f"{spec.pooling!r}; set it so, {advice}"
+            f"{spec.pooling!r}; use that, {advice}"
         )
     if recorded.similarity not in (None, spec.similarity):
         raise InputError(
             f"params.yaml: similarity: {name!r} records {recorded.similarity!r}, not "
-            f"{spec.similarity!r}; set it so, {advice}"
+            f"{spec.similarity!r}; use that, {advice}"
         )
     if recorded.normalize and spec.similarity != "cosine":
         raise InputError(
             f"params.yaml: similarity: {name!r} normalizes its vectors, which is cosine, not "
-            f"{spec.similarity!r}; set it so, {advice}"
+            f"{spec.similarity!r}; use that, {advice}"
         )

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import cached_file
 
-# Our name of a pooling -> the flag of theirs; of a similarity -> their name.
+# Our name -> sentence-transformers' flag (pooling) or name (similarity).
 POOLING_FLAGS = {
     "cls": "pooling_mode_cls_token",
     "mean": "pooling_mode_mean_tokens",

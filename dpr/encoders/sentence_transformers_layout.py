@@ -1,6 +1,6 @@
 """Writing an encoder so that `SentenceTransformer(folder)` loads it and gives the same vectors.
 
-    tied       the transformer lies in the folder itself; its one length there is the passages'
+    tied       the transformer is in the folder itself, with the passages' maximum length
     separate   query/ and passage/ behind a Router, for `encode_query` and `encode_document`
 
 Written by hand, since that library's own `save` adds its version and a model card: other bytes for
@@ -59,7 +59,7 @@ def _save_transformer(encoder: DualEncoder, role: Role, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     backbone = getattr(encoder, role).backbone
     backbone.save_pretrained(folder)
-    # The folder that an encoder was read from would name this machine.
+    # `_name_or_path` is a folder of this machine.
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)
     write_json(folder / "config.json", config)
@@ -71,7 +71,7 @@ def _save_transformer(encoder: DualEncoder, role: Role, folder: Path) -> None:
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
-    tokenizer.backend_tokenizer.no_truncation()  # what the last call has set is not saved
+    tokenizer.backend_tokenizer.no_truncation()  # do not save what the last call set
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"

@@ -1,4 +1,4 @@
-"""All that decides a vector besides the weights: it is saved with every encoder and artifact."""
+"""All that decides a vector besides the weights: it is saved with encoder and embeddings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

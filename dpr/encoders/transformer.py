@@ -24,7 +24,7 @@ def read_transformer(source: str | Path, pooling: str) -> PreTrainedModel:
     Raises:
         ValueError: for missing weights, which transformers would draw at random.
     """
-    # Eager attention is the faster kind on a CPU, but a fused one is slow there with dropout.
+    # On a CPU eager attention is faster; fused attention is slow there with dropout.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     backbone, report = AutoModel.from_pretrained(
         source,

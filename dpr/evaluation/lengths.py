@@ -9,7 +9,7 @@ import numpy as np
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
 
-SAMPLE = 100_000  # texts measured at most
+SAMPLE = 100_000  # passages measured at most
 BLOCK = 1_000  # texts in memory at a time
 Item = TypeVar("Item")
 

@@ -27,7 +27,7 @@ ADVICE = {  # kind -> what to raise for a better recall
     "ivfpq": "index.pq_bytes and search.nprobe",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
     "pq": "index.pq_bytes",
-    "sq8": "the bytes a dimension with index.kind flat and index.storage float16",
+    "sq8": "the precision: index.kind flat with index.storage float16",
     "lsh": "index.lsh_bits",
 }
 
@@ -86,7 +86,7 @@ def audit(
 def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
     """The share of the exact first k (fewer in a small corpus) that is among the first k found.
 
-    Rows are compared, not scores: a passage with the vector of another one does not replace it.
+    Rows are compared, not scores: a passage with an equal vector does not count.
     """
     found = [
         len(set(ours[:k].tolist()) & set(theirs[:k].tolist())) / len(theirs[:k])
@@ -108,7 +108,7 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
 
 
 def _by_setting(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(setting, value, first ten rows) for some values; one row for kinds without a setting."""
+    """(setting, value, first ten rows) for some values; ("none", 1, rows) without a setting."""
     inner = wrappers.inner(index.faiss_index)
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in NPROBES:

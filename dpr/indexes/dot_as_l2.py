@@ -1,6 +1,6 @@
-"""Inner products as distances, for kinds that only know distances.
+"""Inner products as distances, for cells, graphs and signs.
 
-Cells, graphs and signs rank badly by raw inner product, since a vector of large norm is near to
+They rank badly by raw inner product, since a vector of large norm is near to
 everything. One more component gives all passages the same norm, and then the nearest passage is the
 one of the highest inner product (Bachrach et al. 2014, "Speeding Up the Xbox Recommender System
 Using a Euclidean Transformation for Inner-Product Spaces"). With M the maximum norm:
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class DotAsL2(NamedTuple):
-    """The conversion of one index, forth and back."""
+    """The conversion of one index, both ways."""
 
     max_norm: float  # of the passages
     width: int  # dimensions in the index: D + 1 or more, the rest zeros

@@ -55,7 +55,7 @@ class Index:
     def search(
         self, vectors: np.ndarray, top_k: int, nprobe: int | None = None, ef: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and row numbers, (Q, K) each, best first; row -1 pads where fewer were found.
+        """Scores and row numbers, (Q, K) each, best first; row -1 pads if fewer are found.
 
         Args:
             vectors: (Q, D) float32, of the encoder; the index truncates them if it was told to.

@@ -1,4 +1,4 @@
-"""The rule of hard negatives: which passages near the top of a ranking a query is trained against.
+"""Which passages near the top of a ranking become hard negatives of a query.
 
 They are ranked high for a training query but do not answer it. Xiong et al. 2021 (ANCE,
 https://arxiv.org/abs/2007.00808) say why; the margin below the score of the pair's own passage is
@@ -79,8 +79,8 @@ def never_negative(
 ) -> dict[str, set[str]]:
     """For each query of the pairs, the passages that are no negatives.
 
-    They are its positives and all that is judged relevant to it, or to a query of the same text;
-    and every passage with the text of one of these.
+    They are the positives and the relevant passages of it and of queries with the same text, and
+    all duplicates of these.
 
     Args:
         texts: (id, text) of every passage.

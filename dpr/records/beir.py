@@ -78,7 +78,7 @@ def read_pairs(folder: str | Path) -> list[Pair]:
 
 
 def read_qrels(folder: str | Path, split: str) -> Qrels:
-    """Judgments of a split; an empty dictionary if the file has its header alone.
+    """Judgments of a split; an empty dictionary if the file has only a header.
 
     Raises:
         InputError: naming file and line, for a line that is not `query TAB passage TAB integer`
@@ -87,7 +87,7 @@ def read_qrels(folder: str | Path, split: str) -> Qrels:
     path = Path(folder) / "qrels" / f"{split}.tsv"
     if not existing(path).exists():
         splits = sorted({p.name.split(".")[0] for p in path.parent.glob("*.tsv*")})
-        raise InputError(f"{path}: no such file; there are the splits: {', '.join(splits) or '-'}")
+        raise InputError(f"{path}: no such file; the splits here are: {', '.join(splits) or '-'}")
     qrels: Qrels = {}
     for number, line in read_lines(path):
         if number == 1:

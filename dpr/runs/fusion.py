@@ -21,7 +21,7 @@ def weighted(first: TrecRun, second: TrecRun, weight: float, depth: int) -> Trec
     """weight * first + (1 - weight) * second, of scores scaled to 0..1 within each topic.
 
     The convex combination of Bruch et al. 2023 (https://arxiv.org/abs/2210.11934). A document that
-    one run lacks has the score 0 there, as its last one. The sum is trectools' CombSUM, which is
+    a run lacks scores 0 in it, as its last one does. The sum is trectools' CombSUM, which is
     right for two runs but drops scores from the third run on.
     """
     scaled = [_scaled(first, weight), _scaled(second, 1 - weight)]

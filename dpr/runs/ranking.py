@@ -18,10 +18,10 @@ def search_depth(settings: SearchSettings) -> int:
 
 
 def finish(run: Run, settings: SearchSettings) -> Run:
-    """A run as it is written, out of one of `search_depth` passages.
+    """The final run, from one of `search_depth` passages.
 
-    With `drop_query_id` it is without the passage that has the query's id, for collections whose
-    queries are passages. (In ArguAna the query finds itself first.)
+    With `drop_query_id`, it lacks the passage with the query's id, for collections whose queries
+    are passages. (In ArguAna the query finds itself first.)
     """
     if not settings.drop_query_id:
         return run

@@ -27,7 +27,7 @@ def write_run(path: str | Path, run: Run, tag: str) -> None:
 
 
 def read_run(path: str | Path) -> TrecRun:
-    """A run as trectools holds it, with every id a string.
+    """A run for trectools, with every id a string.
 
     (trectools' own reader lets pandas guess types, which turns the id "007" into "7".) As in
     trec_eval, ranks are ignored, and all after the score is the tag.

@@ -15,7 +15,7 @@ from dpr.sources.clean import clean, is_repaired
 
 
 class Passages:
-    """Cleaned passages; `counts` and `ids` are complete once they were iterated over."""
+    """Cleaned passages; `counts` and `ids` are complete after an iteration."""
 
     def __init__(self, passages: Iterable[Passage], name: str):
         self.passages, self.name = passages, name
@@ -40,7 +40,7 @@ class Passages:
 
 
 class Queries:
-    """Cleaned queries; `counts` and `ids` are complete once they were iterated over."""
+    """Cleaned queries; `counts` and `ids` are complete after an iteration."""
 
     def __init__(self, queries: Iterable[Query], name: str):
         self.queries, self.name = queries, name

@@ -61,7 +61,7 @@ def _examples(dataset: Any, limit: int | None, identifier: str) -> list[Example]
     queries = _texts(dataset.queries_iter(), wanted)
     documents = _lookup(dataset, {d for _, *pair in triples for d in pair}, identifier)
     if unknown := sorted(wanted - queries.keys()):
-        raise InputError(f"irds:{identifier}: a triple names query {unknown[0]!r}, not there")
+        raise InputError(f"irds:{identifier}: a triple names the unknown query {unknown[0]!r}")
     return [Example(queries[q], documents[a], documents[b]) for q, a, b in triples]
 
 
@@ -79,7 +79,7 @@ def load(identifier: str, *needs: str) -> Any:
         ) from None
     for need in needs:
         if not getattr(dataset, f"has_{need}")():
-            raise InputError(f"irds:{identifier}: the dataset has no {need}; another id may")
+            raise InputError(f"irds:{identifier}: the dataset has no {need}; try another id")
     return dataset
 
 
@@ -122,5 +122,5 @@ def _lookup(dataset: Any, wanted: set[str], identifier: str) -> dict[str, str]:
         found |= {str(key): document.default_text() for key, document in documents.items()}
     missing = next(itertools.filterfalse(found.__contains__, ids), None)
     if missing is not None:
-        raise InputError(f"irds:{identifier}: a triple names document {missing!r}, not there")
+        raise InputError(f"irds:{identifier}: a triple names the unknown document {missing!r}")
     return found

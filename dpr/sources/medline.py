@@ -1,4 +1,4 @@
-"""`medline`: the embedded collection, 12,189 citations of the 1970s judged by NLM's indexers.
+"""`medline`: the packaged collection, 12,189 citations of the 1970s judged by NLM's indexers.
 
 A passage is an English citation with an abstract. Topics and judgments come from the MeSH headings
 (`dpr.sources.mesh`), the file from a PyPI package (`dpr.sources.medline_xml`).

@@ -41,7 +41,7 @@ def topics(
     """Topics with `min_relevant` to `max_relevant` citations, `min_major` of them of grade 2.
 
     A descriptor is a major topic of a citation if it or one of its qualifiers is flagged, and a
-    descriptor with a qualifier if either of the two is. So does NLM read its asterisks.
+    descriptor with a qualifier if either of the two is. That is NLM's rule.
 
     Args:
         indexed: (PMID, headings) of each citation.
@@ -78,7 +78,7 @@ def split(
     """Topics for training, validation and test; no two splits share a descriptor.
 
     Validation and test each draw their number of topics from their share of the descriptors: half
-    are plain descriptors, half have a qualifier. Training takes every topic of the rest.
+    are plain descriptors, half have a qualifier. Training takes all topics of the others.
 
     Args:
         trainable: topics for training, of wider bounds than the judged ones; None: the same.

@@ -1,6 +1,6 @@
 """The two halves of the reference experiment: `trec-covid` and `msmarco-tiny`.
 
-How many records they have is fixed here; other data under their names is an error.
+`trec-covid` checks its counts, so that other data under its name is an error.
 """
 
 from typing import Any

@@ -16,7 +16,7 @@ from dpr.sources.types import Collection, Training
 def write_collection(collection: Collection, folder: Path, name: str) -> dict[str, Any]:
     """Write what is searched and judged; returns its manifest.
 
-    A collection without validation topics has a qrels/valid.tsv of its header alone.
+    A collection without validation topics has a qrels/valid.tsv with only a header.
 
     Raises:
         InputError: for a duplicate id or one with white space, judgments of an unknown query, and

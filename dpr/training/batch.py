@@ -11,7 +11,7 @@ from dpr.training.duplicates import NO_DUPLICATES, Duplicates
 
 
 class Targets(NamedTuple):
-    """Which passages are positives, and which are no negatives, of some pairs.
+    """For some pairs: which passages are relevant to which queries.
 
     Each query and each passage comes once; hard negatives come after all positives.
     """
@@ -36,8 +36,8 @@ class Batch:
 def targets_of(pairs: list[Pair], qrels: Qrels, duplicates: Duplicates = NO_DUPLICATES) -> Targets:
     """The targets of some pairs.
 
-    A passage is relevant to a query if it is judged so, or is its passage in a pair. What holds for
-    a text holds for its duplicates.
+    A passage is relevant to a query if it is judged so, or is its passage in a pair. Duplicates
+    count as one text.
 
     Args:
         qrels: as `duplicates.merge` returns them.

@@ -12,7 +12,7 @@ from dpr.training.history import Step
 
 
 class Console:
-    """The first process prints for all. The bar shows on a terminal alone."""
+    """The first process prints for all. The bar shows only on a terminal."""
 
     def __init__(self, is_first: bool):
         self.is_first = is_first

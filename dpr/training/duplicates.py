@@ -1,4 +1,4 @@
-"""Texts that are the same tokens: the encoder gives them one vector, so they are one text to it."""
+"""Duplicates: texts with the same tokens, and so with the same vector."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from dpr.records.types import Qrels
 class Duplicates(NamedTuple):
     """{id: the first id with the same tokens}, for the queries and the passages that have one.
 
-    A duplicate of a relevant passage must not be a negative of the query, nor one of the passages
-    that are relevant to a duplicate of the query.
+    A duplicate of a relevant passage must not be a negative; what is relevant to a query is
+    relevant to its duplicates.
     """
 
     queries: dict[str, str]
@@ -24,7 +24,7 @@ class Duplicates(NamedTuple):
         return self.passages.get(passage_id, passage_id)
 
     def merge(self, qrels: Qrels) -> Qrels:
-        """Judgments by first ids; the best grade if several meet."""
+        """Judgments by first ids; the best grade of duplicates."""
         merged: Qrels = {}
         for query_id, grades in qrels.items():
             of_query = merged.setdefault(self.query(query_id), {})

@@ -38,7 +38,7 @@ class InBatchLoss(nn.Module):
 
     @torch.no_grad()
     def limit_temperature(self) -> None:
-        """To be called after each update. It limits the parameter, so that it can rise again."""
+        """Call after each update. (A clamp in `temperature` would stop its gradient.)"""
         self.log_temperature.clamp_(min=math.log(MIN_TEMPERATURE))
 
     def forward(
@@ -76,7 +76,7 @@ def in_batch_loss(
     Args:
         scores: (Q, P), each query with each passage of the batch.
         pairs: (B, 2) int64, row and column of each training pair. A column in no pair is a hard
-            negative, and a negative of every query.
+            negative, for all queries.
         relevant: (Q, P) bool. A passage that is relevant to a query is no negative of it.
         temperature: scores are divided by it.
         false_negative_margin: a passage that scores higher than the pair's own minus this margin

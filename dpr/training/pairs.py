@@ -95,13 +95,13 @@ class PairSet:
     def batches(self, seed: int) -> Iterator[Batch]:
         """Batches without end, each epoch in a new order.
 
-        A batch has `batch_size` pairs. With `group_by` it has as many queries (or passages), each
-        with up to `pairs_per_group` of its pairs, drawn anew each time: then every query counts
-        the same, however many passages it has (or a passage, encoded once, trains several
-        queries). `hard_negatives` of each pair's negatives are drawn too.
+        A batch has `batch_size` pairs, or queries or passages if `group_by` says so, each with up
+        to `pairs_per_group` of its pairs, drawn anew each time. By query, each query has the same
+        weight; by passage, one encoded passage trains several queries. Of each pair's negatives,
+        `hard_negatives` are drawn.
 
-        The short batch at the end of an epoch is dropped: with fewer negatives its loss would not
-        compare.
+        The short batch at the end of an epoch is dropped: with fewer negatives its loss would be
+        lower.
         """
         groups, size, rng = self._groups, self.settings.batch_size, np.random.default_rng(seed)
         starts = range(0, self.steps_per_epoch * size, size)

@@ -24,7 +24,7 @@ from dpr.training.weights import (
 class Snapshots(NamedTuple):
     """The latest state of a training, in `path`: weights, optimizer, random generators, history.
 
-    The name of the file must be a key of all that decides the training. None: no snapshots.
+    The file name must be a key of all that decides the training. `path` None: no snapshots.
     """
 
     path: Path | None

@@ -184,14 +184,14 @@ class Trainer:
         return history
 
     def _validate(self, history: History, number: int) -> None:
-        """Validate the encoder as this step would leave it, and keep the best."""
+        """Validate the weights that a stop now would keep; keep the best."""
         trained = weights(self.encoder)
         if self.initial:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
         _, loss, score = self.processes.broadcast(result, self.encoder.device)
-        if not math.isfinite(loss):  # no step follows the last update that would notice
+        if not math.isfinite(loss):  # after the last update no step would notice
             raise InputError(f"step {number}: the validation loss is {loss}{DIVERGENCE_ADVICE}")
         history.validations.append(Validation(number, loss, score))
         self.console.say(f"step {number}: validation loss {loss:.4f}, {HEADLINE} {score:.4f}")

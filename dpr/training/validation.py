@@ -20,8 +20,8 @@ BATCH_TOKENS = 2048
 class Validator:
     """The tokenized validation topics and their pool; `validate` scores an encoder on them.
 
-    Its loss has in-batch negatives alone, single pairs, and the initial temperature, so it compares
-    with the training loss of settings that have the same.
+    Its loss is over single pairs with in-batch negatives, at the initial temperature; only a
+    training loss of that kind compares with it.
 
     Args:
         corpus: a training folder, with qrels/valid.tsv.

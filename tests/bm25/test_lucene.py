@@ -50,7 +50,7 @@ def test_scores_by_the_formula(index, k1, b):
 
 
 def test_words_are_stemmed_alike_in_passages_and_queries(index):
-    """By Porter "beats" and "beating" are "beat", and "kidneys" is what "kidney" is."""
+    """One Porter stem for "beats" and "beating", and one for "kidneys" and "kidney"."""
     queries = [Query("1", "beating"), Query("2", "kidneys"), Query("3", "and")]
     found = lucene.search(index, queries, 0.9, 0.4, 10, 2)
     assert {query_id: set(hits) for query_id, hits in found.items()} == {

@@ -45,7 +45,7 @@ def test_order_and_time_make_no_difference(seed):
     assert fixed != without_time(segment_info(DIAGNOSTICS | {"source": "flush"}))
 
 
-def test_a_file_without_a_time_is_not_touched_but_refused():
+def test_a_file_without_a_time_is_refused():
     others = {key: value for key, value in DIAGNOSTICS.items() if key != "timestamp"}
     with pytest.raises(ValueError, match="unknown layout: no time stamp"):
         without_time(segment_info(others))

@@ -1,4 +1,4 @@
-"""Against trec_eval's own regression test and a published run, where they are at hand."""
+"""Against trec_eval's own regression test and a published run, if they are there."""
 
 import ftfy
 import pytest

@@ -10,8 +10,8 @@ from dpr.measures import by_topic, means
 from dpr.runs import trec
 
 
-def test_trectools_and_trec_eval_agree_where_they_must_and_why_not_elsewhere(tmp_path):
-    """They agree per topic where something relevant is found and no scores are tied."""
+def test_when_trectools_and_trec_eval_agree_and_why_not_otherwise(tmp_path):
+    """They agree on a topic if something relevant is found and no scores are tied."""
     qrels = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"a": 1}, "3": {"z": 1}, "4": {"k": 1}}
     run = {
         "1": {"c": 3.0, "b": 2.0, "a": 1.0},

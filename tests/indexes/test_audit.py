@@ -45,7 +45,7 @@ def test_a_damaged_index_is_refused(tmp_path, damage):
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "sq8"])
-def test_more_than_there_is_gives_all(tmp_path, kind):
+def test_a_large_top_k_gives_all(tmp_path, kind):
     embeddings = make_embeddings("cosine", count=5)
     index = build_and_open(embeddings, tmp_path / "i", kind=kind)
     found = search(index, ["q"], embeddings.vectors[:1], 1000)
@@ -100,7 +100,7 @@ def test_the_audit_of_a_poor_index(tmp_path):
 
 
 def test_the_audit_searches_as_a_run_does(tmp_path):
-    """Ten passages: a walk with a list of twenty, and no recall@100 of what was not asked for."""
+    """With top_k 10, the default ef_search is 20 and recall@100 is not reported."""
     embeddings = make_embeddings("cosine", count=3000)
     vectors = make_embeddings("cosine", count=40, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i", kind="hnsw", hnsw_m=4, ef_construction=8)
@@ -120,7 +120,7 @@ def test_the_audit_leaves_out_a_querys_own_passage_as_a_run_does(tmp_path):
     exact = exact_search(embeddings, vectors, 12)[1]
     rows = index.search(vectors, 12, nprobe=1)[1]
     assert (exact[:, 0] == range(40)).all() and (rows[:, 0] == range(40)).all()
-    # Relevant is what stands second, behind the query itself, which is judged too.
+    # Relevant: the second passage, and the query itself, which is first.
     qrels = {q: {q: 1, f"d{second}": 1} for q, second in zip(query_ids, exact[:, 1], strict=True)}
     changes = {"nprobe": 1, "drop_query_id": True, "top_k": 11}
     settings = PARAMS.search.model_copy(update=changes)

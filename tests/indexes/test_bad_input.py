@@ -56,7 +56,7 @@ def test_an_id_that_comes_twice_is_an_error():
         build(embeddings, options(), 0)
 
 
-def test_few_vectors_a_cell_are_said_and_built(capsys):
+def test_few_vectors_a_cell_are_only_noted(capsys):
     build(make_embeddings("cosine"), options(kind="ivf", nlist=100), 0)
     assert "index.nlist: 100 cells have 5 vectors each to train on" in capsys.readouterr().err
 
@@ -67,7 +67,7 @@ def test_vectors_of_another_dimension_are_refused(tmp_path):
         search(index, ["q"], np.zeros((1, 8), np.float32), 3)
 
 
-def test_a_default_that_does_not_part_the_dimensions_gives_way():
+def test_the_default_of_pq_bytes_divides_the_dimensions():
     chosen = kinds.plan(options(kind="pq"), SIMILARITIES["l2"], 1000, 50)
     assert chosen.factory == "PQ10x8"
     chosen = kinds.plan(options(kind="ivfpq", nlist=9), SIMILARITIES["dot"], 1000, 384)
@@ -89,7 +89,7 @@ def test_other_ids_or_vectors_than_the_manifest_says_are_refused(tmp_path):
         build(Embeddings(mapped, ids(500), manifest), options(), 0)
 
 
-def test_threads_are_as_they_were(tmp_path):
+def test_threads_are_restored(tmp_path):
     faiss.omp_set_num_threads(2)
     build_and_open(make_embeddings("cosine"), tmp_path / "i", kind="hnsw")
     assert faiss.omp_get_max_threads() == 2

@@ -30,7 +30,7 @@ def test_flat_search_equals_numpy(tmp_path, monkeypatch, similarity, dtype):
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_what_visits_everything_equals_numpy(tmp_path, similarity, kind):
-    """All cells, or a walk over all: ivf and hnsw are exact, dot through its distances too."""
+    """If they visit everything, ivf and hnsw are exact, for dot as distances too."""
     embeddings = make_embeddings(similarity)
     queries = make_embeddings(similarity, count=7, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i", kind=kind)
@@ -115,7 +115,7 @@ def test_float16_storage_halves_the_vectors(tmp_path, kind):
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "l2", "l1"])
-def test_vectors_can_be_cut(tmp_path, similarity):
+def test_truncated_vectors(tmp_path, similarity):
     embeddings = make_embeddings(similarity)
     queries = make_embeddings(similarity, count=3, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i", dimension=4)
@@ -142,7 +142,7 @@ def test_default_cells_by_corpus_size(count, nlist):
 
 @pytest.mark.parametrize(("dimension", "parts"), [(768, 193), (384, 97), (100, 26), (7, 2)])
 def test_dot_as_distances_has_the_codes_of_its_dimension(dimension, parts):
-    """One more component makes 769 of 768 dimensions, a prime: zeros let it be parted."""
+    """768 dimensions become 769, a prime, which zeros pad to a multiple."""
     made = kinds.plan(options(kind="ivfpq", nlist=64), SIMILARITIES["dot"], 10_000, dimension)
     assert made.factory == f"IVF64,PQ{parts}x8"
     assert made.width % parts == 0

@@ -50,7 +50,7 @@ def test_what_is_relevant_to_the_topic_is_never_a_negative():
     assert never == {"1": {"a", "p", "c", "e"}, "3": {"d"}}
 
 
-def test_negatives_go_behind_those_that_a_pair_brings():
+def test_mined_negatives_follow_those_of_the_pair():
     queries = {q: Query(q, q) for q in ("1", "2")}
     pairs = [Pair("1", "a", ("z", "c")), Pair("2", "b"), Pair("1", "d")]
     rankers = [(lambda block, positives: {"1": RANKING}, source())]

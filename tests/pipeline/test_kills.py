@@ -53,7 +53,7 @@ def test_ten_kills_leave_the_result_of_an_undisturbed_run(tmp_path, tiny_model):
             os.killpg(running.pid, signal.SIGKILL)
             kills += 1
             if (clone / "dvc.lock").read_text() != lock:
-                # DVC writes it in place, so a kill may leave it cut: as `git restore dvc.lock`.
+                # DVC writes it in place: a kill may truncate it. Do as `git restore dvc.lock`.
                 (clone / "dvc.lock").write_text(lock)
         printed = running.communicate()[0]
         resumed += "resuming after step" in printed

@@ -7,7 +7,7 @@ from helpers import PARAMS
 from dpr.runs.ranking import finish, ranking, search_depth
 
 
-def test_ties_stand_in_the_order_of_trec_eval():
+def test_ties_are_in_the_order_of_trec_eval():
     """Also scores that differ only beyond 32-bit floats are tied."""
     scores = {"a": 1.0, "c": 1.0, "b": 1.0 + 1e-12, "d": 0.5}
     order = [passage_id for passage_id, _ in ranking(scores)]

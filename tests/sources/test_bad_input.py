@@ -60,7 +60,7 @@ def test_a_missing_file(folder, tmp_path, name):
 
 
 def test_missing_folders_and_splits(folder, tmp_path):
-    with pytest.raises(InputError, match=r"dev\.tsv: no such file; there are the splits: test, tr"):
+    with pytest.raises(InputError, match=r"dev\.tsv: no such file; the splits here are: test, tr"):
         collect(f"beir:{folder}", tmp_path / "out", split="dev")
     for path in (folder / "qrels").iterdir():
         path.unlink()

@@ -1,4 +1,4 @@
-"""Every source through the registry to disk; what is mended or kept is counted."""
+"""Every source through the registry to disk; repairs and oddities are counted."""
 
 import gzip
 import subprocess
@@ -103,7 +103,7 @@ def test_pairs_as_columns_and_as_json(tmp_path):
 # --- bad input: a documented, counted treatment
 
 
-def test_what_is_mended_is_counted(folder, tmp_path):
+def test_repairs_are_counted(folder, tmp_path):
     rows = [
         {"_id": "d0", "text": "It\u00e2\u20ac\u2122s  here"},  # mojibake
         {"_id": "d1", "text": "a\0b"},  # NUL

@@ -1,4 +1,4 @@
-"""Stages refuse artifacts that do not fit the parameters, before they write anything."""
+"""Whole stages: what they refuse before writing, and unusual inputs that work."""
 
 import csv
 import importlib
@@ -86,7 +86,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
     assert systems["bm25"]["nDCG@10"]["mean"] > 0.9  # each query is a word of its passages
 
 
-def test_no_step_leaves_a_plot_to_show(workspace, make_encoder):
+def test_zero_steps_leave_a_plot_row(workspace, make_encoder):
     write_params(workspace / "params.yaml", {"train.max_steps": 0, "train.valid_passages": 40})
     checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
     importlib.import_module("stages.train").main()

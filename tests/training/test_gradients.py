@@ -100,7 +100,7 @@ def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypat
 
 
 def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
-    """Were the states not kept, every chunk would drop the same, and the test above be blind."""
+    """With the same dropout in each chunk, the test above would prove nothing."""
     encoder = dropped_out(make_encoder(), 0.2)
     tokens = encoder.tokenize(["heart", "heart", "heart"], "query")
     vectors = gradients.EncodedTexts(encoder, tokens, "query", "fp32", 1).vectors

@@ -44,7 +44,7 @@ def test_passages_relevant_to_the_same_topic_are_no_negatives():
     ]
 
 
-def test_hard_negatives_stand_behind_the_positives():
+def test_hard_negatives_follow_the_positives():
     qrels = {"q0": {"d0": 1, "d2": 1}}
     pairs = [Pair("q0", "d0", ("d1", "d2")), Pair("q1", "d1"), Pair("q2", "d3", ("d9",))]
     batch = targets_of(pairs, qrels)
@@ -102,7 +102,7 @@ def test_queries_of_a_passage_are_drawn_together(read):
 
 
 def test_each_query_is_drawn_alike_however_many_passages_it_has(read):
-    """Of 3 queries with 1, 2 and 4 passages each epoch has each once, with one passage."""
+    """Queries with 1, 2 and 4 passages: an epoch has each once, with one passage."""
     wanted = {"q0": ["d00"], "q1": ["d01", "d02"], "q2": ["d10", "d11", "d12", "d13"]}
     listed = [Pair(q, p) for q, passages in wanted.items() for p in passages]
     pairs = read(listed, batch_size=3, group_by="query")
@@ -129,7 +129,7 @@ def test_so_many_hard_negatives_are_drawn(read, count, columns):
     assert (len(sets) > 1) == (count in (1, 2))
 
 
-def test_passages_are_cut_at_the_length_of_the_training(read):
+def test_passages_are_truncated_to_the_training_length(read):
     assert max(map(len, read().passages.values())) > 8
     assert max(map(len, read(passage_max_length=8).passages.values())) == 8
 

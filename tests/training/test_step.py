@@ -113,7 +113,7 @@ def test_a_learned_temperature_moves_at_its_own_rate(make_trainer):
 
 @pytest.mark.parametrize("kind", ["constant", "linear", "cosine", "cosine_restarts"])
 def test_each_step_has_the_rate_of_its_schedule(make_trainer, kind):
-    """That of transformers, one step on; the optimizer's own is what the update is made with."""
+    """transformers' rate, one step later; the optimizer uses the recorded one."""
     trainer = make_trainer(
         max_steps=12, schedule=kind, warmup_steps=3, cycles=2, min_lr_ratio=1e-9, patience=None
     )

@@ -117,7 +117,7 @@ def test_separate_encoders_are_both_trained(make_encoder, make_trainer):
         assert len(changed) > 20
 
 
-def test_one_batch_can_be_learned_by_heart(run_training):
+def test_one_batch_can_be_overfitted(run_training):
     _, history = run_training(max_steps=60, lr=3e-3, overfit_one_batch=True, patience=1)
     assert history.steps[0].loss > 0.5
     assert history.steps[-1].loss < 0.05
@@ -132,7 +132,7 @@ def test_an_encoder_that_does_not_learn_one_batch_is_an_error(run_training, marg
 
 
 def test_a_share_of_the_initial_weights_stays(make_encoder, run_training):
-    """Validated and left is the mean; the training itself goes on with its own weights."""
+    """The mean is validated and returned; training goes on with its own weights."""
     seen = []
 
     def validate(encoder, step):
