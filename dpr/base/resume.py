@@ -1,7 +1,7 @@
 """The key under which unfinished work is kept: equal keys mean equal bytes in the end.
 
 A killed stage leaves what it has done in a scratch folder, under this key. The next run of the same
-work finds it; other work has another key. Nothing here knows what is kept.
+work finds it; other work has another key.
 """
 
 import hashlib

@@ -18,7 +18,7 @@ Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], t
 
 
 class TextEncoder(nn.Module):
-    """A transformer, its pooling, and the normalization that the similarity asks for."""
+    """A transformer, its pooling, and (for cosine) the normalization to norm 1."""
 
     backbone: Any  # a PreTrainedModel or, while LoRA trains, peft's wrapper of it
 

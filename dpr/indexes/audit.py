@@ -84,7 +84,7 @@ def audit(
 
 
 def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
-    """The share of the exact first k (fewer in a small corpus) that is among the first k found.
+    """The share of the exact top k (fewer in a small corpus) that the index's top k contains.
 
     Rows are compared, not scores: a passage with an equal vector does not count.
     """

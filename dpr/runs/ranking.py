@@ -13,7 +13,7 @@ def ranking(scores: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def search_depth(settings: SearchSettings) -> int:
-    """Passages to search for: one more than in the run if a query's own may be left out."""
+    """`top_k`, and one more if the query's own passage may be dropped."""
     return settings.top_k + settings.drop_query_id
 
 

@@ -1,6 +1,6 @@
 """The names that `data.collection` and `data.train` may have, and the source of each.
 
-To add a source: a module with `collection()`, `training()` or both, and a case here.
+To add a source: a module that returns `Collection`, `Training` or both, and its cases here.
 """
 
 from dataclasses import replace

@@ -18,7 +18,7 @@ def take(items: Iterable[Item], limit: int | None) -> Iterator[Item]:
 
 
 def hold_out(query_ids: list[str], count: int, seed: int) -> set[str]:
-    """Queries, drawn by seed until they have `count` examples between them.
+    """Queries, drawn by seed until they have `count` examples in total.
 
     Args:
         query_ids: the query of each example.
