@@ -1,7 +1,8 @@
-"""A clone in which the whole graph was run through real DVC, with a tiny encoder."""
+"""The whole graph, run with a tiny encoder: through real DVC in a clone, and stage by stage."""
 
 import pytest
 from helpers import clone_into, sh
+from watching import watch_stages
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,9 @@ def experiment(tmp_path_factory, tiny_model):
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
     sh(clone, f"dvc exp run -q --name tiny {overrides}")
     return clone
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory, tiny_model):
+    """{(stage, system): (settings read, files opened, files made)}, from one run of the graph."""
+    return watch_stages(tmp_path_factory.mktemp("watched"), tiny_model)
