@@ -8,14 +8,13 @@ import sys
 
 import dvc.cli
 import pytest
-import yaml
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from graph_helpers import GRAPH
 from helpers import ROOT, sh
 
 from dpr.settings import load_settings
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 INLINE = re.compile(r"`((?:dvc|python -m|git restore|make|pytest|source) [^`]+)`")
 
 
@@ -34,15 +33,9 @@ ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)
 
 def exp_run(experiment, words):
     """The overrides give parameters that load, and targets are stages. (A slow test has a grid.)"""
-    overrides = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
-    options = {"--queue", "--temp", "--name"}
-    rest = [
-        word
-        for i, word in enumerate(words)
-        if word not in options | {"-S"} and words[i - 1] not in ("-S", "--name")
-    ]
-    assert set(rest) <= set(STAGES), rest
-    overrides = [override.replace("/PATH/", "/data/") for override in overrides]
+    arguments = dvc.cli.parse_args(words)
+    assert set(arguments.targets) <= set(GRAPH) | {"dvc.yaml"}
+    overrides = [override.replace("/PATH/", "/data/") for override in arguments.set_param]
     path = experiment / "params.yaml"
     before = path.read_text()
     try:
@@ -84,7 +77,7 @@ def dvc_parsed(experiment, words):
     """DVC's own parser accepts it; targets of `dvc repro` are stages."""
     arguments = dvc.cli.parse_args(words)
     if words[0] == "repro":
-        assert set(arguments.targets) <= set(STAGES) | {"dvc.yaml"}
+        assert set(arguments.targets) <= set(GRAPH) | {"dvc.yaml"}
 
 
 def tracked(experiment, words):
@@ -98,7 +91,7 @@ def run(experiment, words):
 # The beginning of a command -> how it is checked, and with which of its words.
 CHECKS = {
     "make": lambda clone, words: run(clone, ["make", "-n", *words[1:]]),
-    "dvc exp run": lambda clone, words: exp_run(clone, words[3:]),
+    "dvc exp run": lambda clone, words: exp_run(clone, words[1:]),
     "dvc exp apply": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc queue start": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc repro": lambda clone, words: dvc_parsed(clone, words[1:]),
