@@ -54,7 +54,7 @@ def main() -> None:
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], file=sys.stderr)
     print(f"{arguments.count:,} vectors of {arguments.dimension} dimensions, {TOP_K} of each of")
-    print(f"{QUERIES} queries, {load_settings('params.yaml').threads} threads\n")
+    print(f"{QUERIES} queries, {runtime.thread_count(load_settings('params.yaml').threads)} threads\n")
     flat = next((row["search_s"] for row in rows if row["kind"] == "flat"), None)
     header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes a vector"]
     print(

@@ -13,7 +13,7 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import embed_topics
-from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.evaluation import report
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
@@ -22,7 +22,7 @@ from dpr.indexes.kinds import KINDS
 from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.settings import load_settings
-from stages.run import parser
+from stages.run import SCRATCH, parser
 
 OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
 
@@ -32,11 +32,12 @@ def main() -> None:
     arguments.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
     chosen = arguments.parse_args().kinds
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads, settings.seed)
+    threads = runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
-    encoder = checkpoint.load("data/encoders/dense").to(runtime.device())
+    source = Path("data/encoders/dense")
+    embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
     embeddings = Embeddings.open("data/embeddings/dense")
-    vectors = embed_topics(encoder, "data/collection", list(qrels), settings.encode)
+    vectors = embed_topics(embedder, "data/collection", list(qrels))
     rows: list[list[str]] = []
     search = settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]

@@ -144,8 +144,8 @@ class TrainSettings(Group):
 
 class EncodeSettings(Group):
     window: Count
-    batch_tokens: Count
-    precision: Precision
+    batch_tokens: Count | None
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     dtype: Literal["float32", "float16"]
 
 
@@ -185,10 +185,10 @@ class EvalSettings(Group):
 
 class Settings(Group):
     seed: Seed
-    threads: Count
+    threads: Count | None
     similarity: Literal["cosine", "dot", "l2", "l1"]
     launcher: Annotated[str, Field(min_length=1)]
-    save_every: Count
+    save_every: Annotated[float, Field(ge=0)]
     data: DataSettings
     model: ModelSettings
     mine: MineSettings

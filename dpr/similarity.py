@@ -7,12 +7,14 @@ without an error. So every artifact (encoder, embeddings, index) records its sim
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import torch
 from torch.nn import functional
 
 from dpr.base.errors import InputError
+
+# FAISS's constants METRIC_INNER_PRODUCT, METRIC_L2 and METRIC_L1, without loading FAISS for them.
+INNER_PRODUCT, L2, L1 = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Similarity:
 
     def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         """(Q, D) and (P, D) vectors -> (Q, P) scores."""
-        if self.metric == faiss.METRIC_L1:
+        if self.metric == L1:
             return -torch.cdist(queries, passages, p=1)
         products = queries @ passages.T
-        if self.metric == faiss.METRIC_INNER_PRODUCT:
+        if self.metric == INNER_PRODUCT:
             return products
         squares = (queries**2).sum(-1, keepdim=True) + (passages**2).sum(-1)
         return 2 * products - squares  # -|q - p|^2
@@ -54,10 +56,10 @@ class Similarity:
 SIMILARITIES = {
     similarity.name: similarity
     for similarity in (
-        Similarity("cosine", normalize=True, metric=faiss.METRIC_INNER_PRODUCT),
-        Similarity("dot", normalize=False, metric=faiss.METRIC_INNER_PRODUCT),
-        Similarity("l2", normalize=False, metric=faiss.METRIC_L2),
-        Similarity("l1", normalize=False, metric=faiss.METRIC_L1),
+        Similarity("cosine", normalize=True, metric=INNER_PRODUCT),
+        Similarity("dot", normalize=False, metric=INNER_PRODUCT),
+        Similarity("l2", normalize=False, metric=L2),
+        Similarity("l1", normalize=False, metric=L1),
     )
 }
 
@@ -67,7 +69,7 @@ def scores_of_faiss(found: np.ndarray, metric: int) -> np.ndarray:
 
     An inner product is a score. Distances (squared for l2, differing bits for lsh) are negated.
     """
-    return found if metric == faiss.METRIC_INNER_PRODUCT else -found
+    return found if metric == INNER_PRODUCT else -found
 
 
 def require_same_similarity(recorded: str, wanted: str, artifact: object) -> None:

@@ -14,28 +14,29 @@ from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import embed_topics
-from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.settings import load_settings
-from stages.run import run
+from stages.run import SCRATCH, run
 from stages.systems import ENCODERS
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads)
+    threads = runtime.set_up(settings.threads)
     qrels = beir.read_qrels("data/collection", "test")
     query_ids = list(qrels)
     results, tradeoff = {}, []
     for system in ENCODERS:
-        encoder = checkpoint.load(f"data/encoders/{system}").to(runtime.device())
+        source = Path("data/encoders") / system
+        embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
         embeddings = Embeddings.open(f"data/embeddings/{system}")
         folder = Path("data/indexes") / system
         index = Index.open(folder)
         index.require_embeddings(embeddings.manifest, folder)
-        vectors = embed_topics(encoder, "data/collection", query_ids, settings.encode)
+        vectors = embed_topics(embedder, "data/collection", query_ids)
         found = audit(index, embeddings, query_ids, vectors, qrels, folder, settings.search)
         results[system] = found.metrics
         tradeoff += [[system, *row] for row in found.tradeoff]

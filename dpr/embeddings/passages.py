@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ from tqdm import tqdm
 
 from dpr.base import resume
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, read_json, sha256, write_json
+from dpr.base.files import read_json, sha256, write_json
 from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, write_ids
-from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.dual_encoder import Tokens
+from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
 from dpr.settings import EncodeSettings
 
@@ -20,12 +23,7 @@ PROGRESS = "progress.json"  # rows done; beside the vectors until the run is com
 
 
 def encode_passages(
-    encoder: DualEncoder,
-    encoder_folder: Path,
-    corpus: Corpus,
-    options: EncodeSettings,
-    folder: Path,
-    scratch: Path,
+    embedder: Embedder, corpus: Corpus, options: EncodeSettings, folder: Path, scratch: Path
 ) -> None:
     """Encode a corpus into the embeddings artifact `folder`.
 
@@ -36,23 +34,25 @@ def encode_passages(
         InputError: for an empty corpus, or a vector that is not finite.
     """
     next(corpus.texts())  # a corpus that is missing or empty is an error before anything is made
-    encoder_hash = fingerprint([encoder_folder])
+    encoder, encoder_hash = embedder.encoder, embedder.fingerprint
     inputs = {
         "encoder": encoder_hash,
         "corpus": sha256(corpus.file),
         "separator": corpus.separator,
         "options": options.model_dump(),
+        "format": [embedder.format, embedder.engine],
     }
     work = scratch / resume.key(inputs, encoder.device)
     scratch.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # another experiment may be encoding the same
         count = write_ids(work / IDS, (passage_id for passage_id, _ in corpus.texts()))
-        _encode_windows(encoder, corpus, options, count, work)
+        _encode_windows(embedder, corpus, options, count, work)
         manifest = {
             "count": count,
             "dimension": encoder.dimension,
             "dtype": options.dtype,
             "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
+            "format": embedder.format,
             "sha256": sha256(work / VECTORS),
             "similarity": encoder.spec.similarity,
         }
@@ -64,7 +64,7 @@ def encode_passages(
 
 
 def _encode_windows(
-    encoder: DualEncoder, corpus: Corpus, options: EncodeSettings, count: int, work: Path
+    embedder: Embedder, corpus: Corpus, options: EncodeSettings, count: int, work: Path
 ) -> None:
     """Fill `work/vectors.npy`, and note after each window how many rows are done."""
     resumable = (work / PROGRESS).exists() and (work / VECTORS).exists()
@@ -73,27 +73,37 @@ def _encode_windows(
         work / VECTORS,
         mode="r+" if done else "w+",
         dtype=options.dtype,
-        shape=(count, encoder.dimension),
+        shape=(count, embedder.encoder.dimension),
     )
-    texts = itertools.islice(corpus.texts(), done, None)
     with tqdm(total=count, initial=done, unit=" passages", disable=None) as bar:
-        while window := list(itertools.islice(texts, options.window)):
-            rows = encoder.embed(
-                encoder.tokenize([text for _, text in window], "passage"),
-                "passage",
-                options.batch_tokens,
-                options.precision,
-                bar.update,
-            )
-            rows = rows.astype(options.dtype)
+        for ids, tokens in _tokenized_windows(embedder, corpus, options.window, done):
+            rows = embedder.embed(tokens, "passage", bar.update).astype(options.dtype)
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():
-                passage_id, _ = window[int(finite.argmin())]
                 raise InputError(
-                    f"{corpus.file}: passage {passage_id!r} has a vector with NaN or infinity; "
-                    "the encoder is broken (a diverged training?) or encode.dtype too narrow"
+                    f"{corpus.file}: passage {ids[int(finite.argmin())]!r} has a vector with NaN "
+                    "or infinity; the encoder is broken (a diverged training?) or encode.dtype "
+                    "too narrow"
                 )
             vectors[done : done + len(rows)] = rows
             vectors.flush()
             done += len(rows)
             write_json(work / PROGRESS, {"rows": done})
+
+
+def _tokenized_windows(
+    embedder: Embedder, corpus: Corpus, size: int, done: int
+) -> Iterator[tuple[list[str], list[Tokens]]]:
+    """(ids, tokens) of each window from row `done` on, read one window ahead in a thread."""
+    texts = itertools.islice(corpus.texts(), done, None)
+
+    def next_window() -> tuple[list[str], list[Tokens]]:
+        window = list(itertools.islice(texts, size))
+        tokens = embedder.encoder.tokenize([text for _, text in window], "passage")
+        return [passage_id for passage_id, _ in window], tokens
+
+    with ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(next_window)
+        while (window := ahead.result())[0]:
+            ahead = thread.submit(next_window)
+            yield window

@@ -1,5 +1,6 @@
 """The dual encoder: texts to tokens to vectors. It knows nothing of files and of training."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,12 +9,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpr.base import runtime
+from dpr.encoders import formats
 from dpr.encoders.pooling import pool
 from dpr.encoders.spec import EncoderSpec, Role
 from dpr.similarity import SIMILARITIES, Similarity
 
 TOKENIZED_AT_ONCE = 1_000  # texts; the tokenizer's own output is large
+AHEAD = 4  # batches that a GPU has been given before the vectors of the first are fetched
 Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
 
 
@@ -31,11 +33,13 @@ class TextEncoder(nn.Module):
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(B, T) token ids and mask -> (B, D) float32 vectors."""
         output = self.backbone(input_ids=input_ids, attention_mask=mask)
+        return self.pooled(output.last_hidden_state, mask)
+
+    def pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) last hidden states -> (B, D) float32 vectors."""
         if self.pooling == "pooler":  # a trained tanh layer over [CLS]
-            pooled = output.pooler_output.float()
-        else:
-            pooled = pool(output.last_hidden_state.float(), mask, self.pooling)
-        return self.similarity.vectors(pooled)
+            return self.similarity.vectors(self.backbone.pooler(states).float())
+        return self.similarity.vectors(pool(states.float(), mask, self.pooling))
 
 
 class DualEncoder(nn.Module):
@@ -88,16 +92,14 @@ class DualEncoder(nn.Module):
 
     def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
         """A batch of B tokenized texts -> (B, D) float32 vectors."""
-        longest = max(map(len, tokens))
-        input_ids = np.full((len(tokens), longest), self.tokenizer.pad_token_id or 0)
-        mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(tokens):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
         encoder = self.query if role == "query" else self.passage
-        return encoder(
-            torch.from_numpy(input_ids).to(self.device), torch.from_numpy(mask).to(self.device)
-        )
+        return encoder(*(self._moved(a) for a in padded(tokens, self.tokenizer.pad_token_id or 0)))
+
+    def _moved(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":  # pinned memory is copied while the GPU computes
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
 
     @torch.inference_mode()
     def embed(
@@ -105,21 +107,42 @@ class DualEncoder(nn.Module):
         tokens: list[Tokens],
         role: Role,
         batch_tokens: int,
-        precision: str,
+        format: str,
         progress: Callable[[int], object] = lambda count: None,
     ) -> np.ndarray:
         """Tokenized texts -> (N, D) float32 vectors, in the given order; no gradients.
 
         Args:
             batch_tokens: tokens in a batch, padding included.
+            format: of the matrix products: fp32, bf16 or fp16.
             progress: called after each batch with its number of texts.
         """
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        with runtime.autocast(precision, self.device):
+        running: deque[tuple[list[int], torch.Tensor]] = deque()
+
+        def fetch() -> None:
+            batch, found = running.popleft()
+            vectors[batch] = found.float().cpu().numpy()
+            progress(len(batch))
+
+        with formats.autocast(format, self.device):
             for batch in token_batches(tokens, batch_tokens):
-                vectors[batch] = self([tokens[i] for i in batch], role).float().cpu().numpy()
-                progress(len(batch))
+                running.append((batch, self([tokens[i] for i in batch], role)))
+                if self.device.type == "cpu" or len(running) > AHEAD:
+                    fetch()
+            while running:
+                fetch()
         return vectors
+
+
+def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask."""
+    input_ids = np.full((len(tokens), max(map(len, tokens))), padding)
+    mask = np.zeros_like(input_ids)
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return input_ids, mask
 
 
 def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:

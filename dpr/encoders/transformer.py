@@ -24,12 +24,9 @@ def read_transformer(source: str | Path, pooling: str) -> PreTrainedModel:
     Raises:
         ValueError: for missing weights, which transformers would draw at random.
     """
-    # On a CPU eager attention is faster; fused attention is slow there with dropout.
-    attention = "sdpa" if torch.cuda.is_available() else "eager"
     backbone, report = AutoModel.from_pretrained(
         source,
         dtype=torch.float32,
-        attn_implementation=attention,
         trust_remote_code=False,
         weights_only=True,
         output_loading_info=True,

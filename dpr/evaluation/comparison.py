@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from dpr.base.errors import InputError
 from dpr.evaluation import significance
 from dpr.measures import ByTopic
@@ -27,13 +29,11 @@ def compare_systems(results: Results, references: list[str], seed: int) -> dict[
                 f"params.yaml: eval.references: {reference!r} is no system; there are "
                 + ", ".join(results)
             )
-    systems = {
-        system: {
-            measure: significance.interval(list(values.values()), seed)._asdict()
-            for measure, values in by_topic.items()
-        }
-        for system, by_topic in results.items()
-    }
+    systems = {}
+    for system, by_topic in results.items():
+        values = np.array([list(by_query.values()) for by_query in by_topic.values()])
+        found = significance.intervals(values, seed)
+        systems[system] = {m: i._asdict() for m, i in zip(by_topic, found, strict=True)}
     against = {reference: _against(results, reference, seed) for reference in references}
     return {"systems": systems, "against": against}
 
@@ -42,14 +42,11 @@ def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
     others = [system for system in results if system != reference]
     rows: dict[str, Any] = {system: {} for system in others}
     for measure, reference_values in results[reference].items():
-        compared = {
-            system: significance.compare(
-                [results[system][measure][query_id] for query_id in reference_values],
-                list(reference_values.values()),
-                seed,
-            )
-            for system in others
-        }
+        values = [[results[s][measure][query_id] for query_id in reference_values] for s in others]
+        found = significance.compare(
+            np.array(values), np.array(list(reference_values.values())), seed
+        )
+        compared = dict(zip(others, found, strict=True))
         corrected = significance.holm({s: c.p_randomization for s, c in compared.items()})
         for system, comparison in compared.items():
             rows[system][measure] = comparison._asdict() | {"p_holm": corrected[system]}

@@ -1,12 +1,14 @@
 """Whether a difference between two systems is significant: paired tests over the topics."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 9_999
 TIE = 1e-9  # smaller differences are rounding errors
+DECIMALS = 12  # of what is returned: the last digits depend on the processor
+BLOCK = 2**22  # random numbers in memory at a time
 
 
 class Interval(NamedTuple):
@@ -26,51 +28,88 @@ class Comparison(NamedTuple):
     losses: int
 
 
-def interval(values: list[float], seed: int, level: float = 0.95) -> Interval:
-    """The mean over topics with its percentile bootstrap interval (Efron 1979)."""
-    mean = float(np.mean(values))
-    if np.ptp(values) == 0:  # nothing to resample
-        return Interval(mean, mean, mean)
-    result = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
-    return Interval(mean, float(low), float(high))
+def intervals(values: np.ndarray, seed: int, level: float = 0.95) -> list[Interval]:
+    """The mean over topics with its percentile bootstrap interval (Efron 1979), row by row.
+
+    Args:
+        values: (M, n) float, M measures or systems over n topics. All see the same resamples.
+    """
+    n, rng = values.shape[1], np.random.default_rng(seed)
+    means = np.empty((RESAMPLES, len(values)))
+    for rows in _blocks(RESAMPLES, n):
+        drawn = rng.integers(n, size=(rows.stop - rows.start, n))
+        for column, row in enumerate(values):
+            means[rows, column] = row[drawn].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    constant = np.ptp(values, axis=1) == 0  # nothing to resample
+    exact = values.mean(axis=1)
+    low, high = np.where(constant, exact, low), np.where(constant, exact, high)
+    rounded = np.stack([exact, low, high], axis=1).round(DECIMALS)
+    return [Interval(*row) for row in rounded.tolist()]
 
 
-def compare(system: list[float], reference: list[float], seed: int) -> Comparison:
-    """Paired comparison of two systems on the same topics, in the same order.
+def compare(systems: np.ndarray, reference: np.ndarray, seed: int) -> list[Comparison]:
+    """Paired comparisons of systems with a reference on the same topics, in the same order.
 
     The randomization test (Smucker et al. 2007) swaps the two values of some topics: in all 2^n
     ways if they are fewer than 9,999, else in 9,999 ways drawn by seed, and the observed one.
+
+    Args:
+        systems: (M, n) float. All see the same swaps.
+        reference: (n,) float.
     """
-    differences = np.subtract(system, reference)
-    wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
-    ties = len(differences) - wins - losses
-    if wins + losses == 0 or len(differences) < 2:  # nothing to resample
-        return Comparison(float(differences.mean()), 1.0, 1.0, wins, ties, losses)
-    randomization = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        vectorized=True,
-        rng=np.random.default_rng(seed),
-    )
-    constant = np.ptp(differences) <= TIE  # the t statistic is infinite
-    return Comparison(
-        float(differences.mean()),
-        float(randomization.pvalue),
-        0.0 if constant else float(stats.ttest_rel(system, reference).pvalue),
-        wins,
-        ties,
-        losses,
-    )
+    differences = np.subtract(systems, reference)
+    p_randomization = _randomization(differences, seed)
+    p_t = _t_test(differences)
+    compared = []
+    for row, p_random, p in zip(differences, p_randomization, p_t, strict=True):
+        wins, losses = int((row > TIE).sum()), int((row < -TIE).sum())
+        ties, mean = len(row) - wins - losses, round(float(row.mean()), DECIMALS)
+        if wins + losses == 0 or len(row) < 2:  # nothing to swap
+            p_random = p = 1.0
+        compared.append(Comparison(mean, float(p_random), float(p), wins, ties, losses))
+    return compared
+
+
+def _randomization(differences: np.ndarray, seed: int) -> np.ndarray:
+    """(M, n) differences -> (M,) two-sided p values of their means when signs are swapped."""
+    n = differences.shape[1]
+    exact = 2**n < RESAMPLES
+    count = 2**n if exact else RESAMPLES
+    observed = differences.sum(axis=1)
+    margin = 1e-12 * np.abs(differences).sum(axis=1)  # equal sums can differ in the last bits
+    lower, upper = np.zeros(len(differences)), np.zeros(len(differences))
+    rng = np.random.default_rng(seed)
+    for rows in _blocks(count, n):
+        if exact:
+            swapped = np.arange(rows.start, rows.stop)[:, None] >> np.arange(n) & 1
+        else:
+            swapped = rng.integers(2, size=(rows.stop - rows.start, n), dtype=np.int8)
+        sums = (1.0 - 2.0 * swapped) @ differences.T
+        lower += (sums <= observed + margin).sum(axis=0)
+        upper += (sums >= observed - margin).sum(axis=0)
+    own = 0 if exact else 1  # the observed differences, if they are not among the drawn ones
+    return np.minimum(1.0, 2 * (np.minimum(lower, upper) + own) / (count + own))
+
+
+def _t_test(differences: np.ndarray) -> np.ndarray:
+    """(M, n) differences -> (M,) two-sided p values of Student's paired t-test."""
+    from scipy import special  # not scipy.stats, which takes as long to load as the rest to run
+
+    n = differences.shape[1]
+    if n < 2:
+        return np.ones(len(differences))
+    error = differences.std(axis=1, ddof=1) / np.sqrt(n)
+    constant = np.ptp(differences, axis=1) <= TIE  # the t statistic is infinite
+    t = np.abs(differences.mean(axis=1)) / np.where(constant, 1.0, error)
+    return np.where(constant, 0.0, (2 * special.stdtr(n - 1, -t)).round(DECIMALS))
+
+
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """`count` rows of so many numbers, block by block."""
+    size = max(1, BLOCK // width)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:

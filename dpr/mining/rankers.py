@@ -8,12 +8,11 @@ import torch
 
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import embed_queries
-from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.embedder import Embedder
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.records.corpus import Corpus
 from dpr.records.types import Query, Run
-from dpr.settings import EncodeSettings, MineBm25, MineSource
+from dpr.settings import MineBm25, MineSource
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
 # if the ranker scores them, its positives.
@@ -30,20 +29,19 @@ def bm25_ranker(corpus: Corpus, folder: Path, settings: MineBm25, threads: int) 
     return rank
 
 
-def encoder_ranker(
-    encoder: DualEncoder, embeddings: Embeddings, options: EncodeSettings, settings: MineSource
-) -> Ranker:
+def encoder_ranker(embedder: Embedder, embeddings: Embeddings, settings: MineSource) -> Ranker:
     """Exact search over the embeddings that the encoder made."""
+    similarity = embedder.encoder.similarity
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        vectors = embed_queries(encoder, [query.text for query in queries], options)
+        vectors = embedder.embed_texts([query.text for query in queries], "query")
         ranked = exact_search(embeddings, vectors, settings.last_rank)
         found = as_run([query.id for query in queries], *ranked, embeddings.ids)
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
             rows = np.asarray(embeddings.vectors[[row_of[p] for p in ids]], dtype=np.float32)
-            own = encoder.similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(rows))
+            own = similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(rows))
             found[query.id] = dict(zip(ids, own[0].tolist(), strict=True)) | found[query.id]
         return found
 

@@ -1,49 +1,77 @@
-"""Fusing two runs: by reciprocal rank, or by a weighted sum of scores."""
+"""Fusing two runs: by reciprocal rank, or by a weighted sum of scores. trectools checks both."""
 
-import pandas as pd
-from trectools import TrecRun, fusion
+import heapq
+from collections.abc import Iterable
 
 from dpr import measures
-from dpr.records.types import Qrels
-from dpr.runs import trec
+from dpr.records.types import Qrels, Run
+from dpr.runs.ranking import ranking
+
+READ = 1_000  # documents of each topic that are fused
 
 
-def reciprocal_rank(first: TrecRun, second: TrecRun, k: int, depth: int) -> TrecRun:
-    """Sum of 1 / (k + rank) over the runs (Cormack et al. 2009), by trectools.
+def reciprocal_rank(first: Run, second: Run, k: int, depth: int) -> Run:
+    """Sum of 1 / (k + rank) over the runs (Cormack et al. 2009).
 
-    trectools reads the first 1,000 documents of each topic, in the order of the run file, which
-    is trec_eval's.
+    Ranks are trec_eval's; the first 1,000 documents of each topic count.
     """
-    return fusion.reciprocal_rank_fusion([first, second], k=k, max_docs=depth)
+    ranked = [
+        {
+            query_id: {p: 1 / (k + rank) for rank, (p, _) in enumerate(ranking(scores)[:READ], 1)}
+            for query_id, scores in run.items()
+        }
+        for run in (first, second)
+    ]
+    return {query_id: _best(added, depth) for query_id, added in _sums(*ranked, 1.0, 1.0)}
 
 
-def weighted(first: TrecRun, second: TrecRun, weight: float, depth: int) -> TrecRun:
+def weighted(first: Run, second: Run, weight: float, depth: int) -> Run:
     """weight * first + (1 - weight) * second, of scores scaled to 0..1 within each topic.
 
     The convex combination of Bruch et al. 2023 (https://arxiv.org/abs/2210.11934). A document that
-    a run lacks scores 0 in it, as its last one does. The sum is trectools' CombSUM, which is
-    right for two runs but drops scores from the third run on.
+    a run lacks scores 0 in it, as its last one does.
     """
-    scaled = [_scaled(first, weight), _scaled(second, 1 - weight)]
-    return fusion.combos(scaled, strategy="sum", max_docs=depth)
+    sums = _sums(scaled(first), scaled(second), weight, 1 - weight)
+    return {query_id: _best(added, depth) for query_id, added in sums}
 
 
 def choose_weight(
-    first: TrecRun, second: TrecRun, weights: list[float], qrels: Qrels, depth: int
+    first: Run, second: Run, weights: list[float], qrels: Qrels, depth: int
 ) -> dict[float, float]:
     """The headline measure of each weight over the judged topics. Give it validation topics."""
+    first, second = scaled(first), scaled(second)
     return {
-        weight: measures.headline(qrels, trec.as_dict(weighted(first, second, weight, depth)))
+        weight: measures.headline(
+            qrels, {q: _best(added, depth) for q, added in _sums(first, second, weight, 1 - weight)}
+        )
         for weight in weights
     }
 
 
-def _scaled(run: TrecRun, factor: float) -> TrecRun:
-    data: pd.DataFrame = run.run_data.copy()
-    by_topic = data.groupby("query")["score"]
-    lowest, highest = by_topic.transform("min"), by_topic.transform("max")
-    width = (highest - lowest).where(highest > lowest, 1.0)  # equal scores are all 0
-    data["score"] = factor * (data["score"] - lowest) / width
-    scaled = TrecRun()
-    scaled.run_data = data
+def scaled(run: Run) -> Run:
+    """Scores scaled to 0..1 within each topic; equal scores are all 0."""
+    scaled: Run = {}
+    for query_id, scores in run.items():
+        lowest, highest = min(scores.values()), max(scores.values())
+        width = (highest - lowest) or 1.0
+        scaled[query_id] = {p: (score - lowest) / width for p, score in scores.items()}
     return scaled
+
+
+def _sums(
+    first: Run, second: Run, weight: float, other: float
+) -> Iterable[tuple[str, dict[str, float]]]:
+    for query_id in first | second:
+        ours, theirs = first.get(query_id, {}), second.get(query_id, {})
+        added = {p: weight * score for p, score in ours.items()}
+        for p, score in theirs.items():
+            added[p] = added.get(p, 0.0) + other * score
+        yield query_id, added
+
+
+def _best(scores: dict[str, float], depth: int) -> dict[str, float]:
+    """The first `depth` documents, best first, ties by id descending."""
+    if len(scores) <= depth:
+        return scores
+    best = heapq.nlargest(depth, ((score, p) for p, score in scores.items()))
+    return {p: score for score, p in best}

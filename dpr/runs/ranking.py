@@ -8,8 +8,9 @@ from dpr.settings import SearchSettings
 
 def ranking(scores: dict[str, float]) -> list[tuple[str, float]]:
     """(passage id, 32-bit score), best first, equal scores by id descending: trec_eval's order."""
-    rounded = [(float(np.float32(score)), passage_id) for passage_id, score in scores.items()]
-    return [(passage_id, score) for score, passage_id in sorted(rounded, reverse=True)]
+    rounded = np.fromiter(scores.values(), np.float32, len(scores)).tolist()
+    order = sorted(zip(rounded, scores, strict=True), reverse=True)
+    return [(passage_id, score) for score, passage_id in order]
 
 
 def search_depth(settings: SearchSettings) -> int:

@@ -4,17 +4,14 @@ The rank column of a run is the ranking that trec_eval evaluates (`dpr.runs.rank
 """
 
 import math
+import sys
 from pathlib import Path
-
-import pandas as pd
-from trectools import TrecRun
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from dpr.records.types import Qrels, Run
 from dpr.runs.ranking import ranking
 
-COLUMNS = ["query", "q0", "docid", "rank", "score", "system"]
 
 
 def write_run(path: str | Path, run: Run, tag: str) -> None:
@@ -26,41 +23,37 @@ def write_run(path: str | Path, run: Run, tag: str) -> None:
                 file.write(f"{query_id} Q0 {passage_id} {rank} {score:.9g} {tag}\n")
 
 
-def read_run(path: str | Path) -> TrecRun:
-    """A run for trectools, with every id a string.
+def read_run(path: str | Path) -> Run:
+    """Scores by query and passage, with every id a string.
 
-    (trectools' own reader lets pandas guess types, which turns the id "007" into "7".) As in
-    trec_eval, ranks are ignored, and all after the score is the tag.
+    As in trec_eval, ranks are ignored, and all after the score is the tag. (trectools' reader lets
+    pandas guess types, which turns the id "007" into "7".)
 
     Raises:
         InputError: naming file and line, for an empty file, a wrong number of columns, a score
             that is not a finite number, or a document that a topic has twice.
     """
-    rows, seen = [], set()
+    run: Run = {}
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            rows.append(_row(f"{path}:{number}", line.split(None, 5)))
-            pair = (rows[-1][0], rows[-1][2])
-            if pair in seen:
+            columns = line.split(None, 5)
+            try:
+                query_id, _, passage_id, rank, text, _ = columns
+                int(rank)
+                score = float(text)
+            except ValueError:
+                raise _malformed(f"{path}:{number}", columns) from None
+            if not math.isfinite(score):
+                raise InputError(f"{path}:{number}: score {text!r} is not a finite number")
+            scores = run.setdefault(query_id, {})
+            if passage_id in scores:
                 raise InputError(
-                    f"{path}:{number}: document {pair[1]!r} twice for topic {pair[0]!r}"
+                    f"{path}:{number}: document {passage_id!r} twice for topic {query_id!r}"
                 )
-            seen.add(pair)
-    if not rows:
+            scores[sys.intern(passage_id)] = score  # one string for all topics
+    if not run:
         raise InputError(f"{path}: empty; a run needs at least one line")
-    run = TrecRun()
-    run.filename = str(path)
-    run.run_data = pd.DataFrame(rows, columns=COLUMNS)
     return run
-
-
-def as_dict(run: TrecRun) -> Run:
-    """Scores by query and passage."""
-    scores: Run = {}
-    rows = run.run_data[["query", "docid", "score"]].itertuples(index=False)
-    for query_id, passage_id, score in rows:
-        scores.setdefault(query_id, {})[passage_id] = score
-    return scores
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -84,16 +77,9 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
-def _row(where: str, columns: list[str]) -> tuple[str, str, str, int, float, str]:
-    if len(columns) != len(COLUMNS):
-        raise InputError(
+def _malformed(where: str, columns: list[str]) -> InputError:
+    if len(columns) != 6:
+        return InputError(
             f"{where}: {len(columns)} columns; a run has `qid Q0 docid rank score tag`"
         )
-    query_id, q0, passage_id, rank, score, tag = columns
-    try:
-        row = (query_id, q0, passage_id, int(rank), float(score), tag)
-    except ValueError:
-        raise InputError(f"{where}: rank {rank!r} and score {score!r} must be numbers") from None
-    if not math.isfinite(row[4]):
-        raise InputError(f"{where}: score {score!r} is not a finite number")
-    return row
+    return InputError(f"{where}: rank {columns[3]!r} and score {columns[4]!r} must be numbers")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 
 from dpr.base import runtime
+from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder, Tokens, token_batches
 from dpr.encoders.spec import Role
 from dpr.training.batch import Batch
@@ -38,10 +39,10 @@ class EncodedTexts:
         encoder: DualEncoder,
         tokens: list[Tokens],
         role: Role,
-        precision: str,
+        format: str,
         chunk_size: int | None,
     ):
-        self.encoder, self.tokens, self.role, self.precision = encoder, tokens, role, precision
+        self.encoder, self.tokens, self.role, self.format = encoder, tokens, role, format
         self.keep_graph = chunk_size is None or chunk_size >= len(tokens)
         # Texts of similar length share a pass, which keeps padding low.
         if self.keep_graph and encoder.device.type == "cpu":
@@ -63,7 +64,7 @@ class EncodedTexts:
             return self._forward(chunk)
 
     def _forward(self, chunk: list[int]) -> torch.Tensor:
-        with runtime.autocast(self.precision, self.encoder.device):
+        with formats.autocast(self.format, self.encoder.device):
             return self.encoder([self.tokens[i] for i in chunk], self.role).float()
 
     def backward(self, gradient: torch.Tensor) -> None:
@@ -86,7 +87,7 @@ def forward_backward(
     encoder: DualEncoder,
     batch: Batch,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    precision: str,
+    format: str,
     chunk_size: int | None,
     processes: ProcessGroup,
 ) -> torch.Tensor:
@@ -105,7 +106,7 @@ def forward_backward(
     )
     for tokens, role in roles:
         shard = processes.shard(len(tokens))
-        encoded = EncodedTexts(encoder, tokens[shard], role, precision, chunk_size)
+        encoded = EncodedTexts(encoder, tokens[shard], role, format, chunk_size)
         vectors = processes.gather(encoded.vectors.detach(), len(tokens))
         leaves.append(vectors.requires_grad_())
         shards.append((encoded, shard))

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-import peft
 from torch import nn
 
+from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
 
 
 def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
-    """Set dropout, freeze what is not trained, and add LoRA's matrices if `lora_rank` is set.
+    """Set attention and dropout, freeze what is not trained, add LoRA's matrices if `lora_rank`.
 
     They are added to every linear layer (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
     """
@@ -22,11 +22,15 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
             if isinstance(getattr(module, "attention_dropout", None), float):  # fused attention
                 module.attention_dropout = settings.dropout  # type: ignore[assignment]
     for one in _encoders(encoder):
+        if attention := formats.training_attention(encoder.device):
+            one.backbone.set_attn_implementation(attention)
         if one.pooling != "pooler" and getattr(one.backbone, "pooler", None) is not None:
             one.backbone.pooler.requires_grad_(False)  # no vector depends on it
         if settings.freeze_embeddings:
             one.backbone.get_input_embeddings().requires_grad_(False)
         if settings.lora_rank:
+            import peft  # here, since it loads slowly
+
             config = peft.LoraConfig(
                 r=settings.lora_rank,
                 lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # any number will do
@@ -40,7 +44,7 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
 def merge(encoder: DualEncoder) -> None:
     """Add LoRA's matrices to the weights, which leaves a plain encoder."""
     for one in _encoders(encoder):
-        if isinstance(one.backbone, peft.PeftModel):
+        if hasattr(one.backbone, "merge_and_unload"):  # peft's wrapper
             one.backbone = one.backbone.merge_and_unload()
     encoder.requires_grad_(True)
 

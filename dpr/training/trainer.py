@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from dpr.base.errors import InputError
+from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.measures import HEADLINE
 from dpr.settings import TrainSettings
@@ -41,7 +43,7 @@ class Trainer:
         validate: scores the encoder after a step; only the first process calls it.
         seed: of the batches and the dropout.
         snapshot: the file to resume from after a kill; see `Snapshots`.
-        save_every: steps between snapshots; it does not change the result.
+        save_every: seconds between snapshots; it does not change the result.
     """
 
     encoder: DualEncoder
@@ -51,7 +53,8 @@ class Trainer:
     seed: int
     processes: ProcessGroup = SINGLE
     snapshot: Path | None = None
-    save_every: int = 20
+    save_every: float = 60.0
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -73,10 +76,12 @@ class Trainer:
             ],
             fused=False,
         )
+        self.format = formats.training_format(settings.precision, self.encoder.device)
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.snapshots = Snapshots(
             self.snapshot, self.encoder, self.loss, self.optimizer, self.processes
         )
+        self.next_save = self.clock() + self.save_every
         self.console = Console(self.processes.is_first)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
@@ -114,7 +119,7 @@ class Trainer:
                 advance(bar, step)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
-                if number % self.save_every == 0:
+                if self._time_to_save():
                     self.snapshots.save(history, self.best_weights)
         self.console.say_rates()
         self._check_overfitting(history)
@@ -157,7 +162,7 @@ class Trainer:
             self.encoder,
             batch,
             lambda queries, passages: share * self.loss(queries, passages, batch.targets),
-            self.settings.precision,
+            self.format,
             self.settings.chunk_size,
             self.processes,
         )
@@ -182,6 +187,14 @@ class Trainer:
         history, self.best_weights = resumed
         self.console.say(f"resuming after step {len(history.steps)}")
         return history
+
+    def _time_to_save(self) -> bool:
+        """The first process' clock decides for all."""
+        due = self.clock() >= self.next_save
+        (agreed,) = self.processes.broadcast((float(due),), self.encoder.device)
+        if agreed:
+            self.next_save = self.clock() + self.save_every
+        return bool(agreed)
 
     def _validate(self, history: History, number: int) -> None:
         """Validate the weights that a stop now would keep; keep the best."""

@@ -5,6 +5,7 @@ import torch
 
 from dpr import measures
 from dpr.base.errors import InputError
+from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.records import beir
 from dpr.records.corpus import Corpus
@@ -56,13 +57,13 @@ class Validator:
             for start in range(0, len(pairs) - size + 1, size)
         ]
         self.temperature = settings.temperature
-        self.precision = settings.precision
+        self.format = formats.training_format(settings.precision, encoder.device)
 
     def validate(self, encoder: DualEncoder, step: int) -> Validation:
         """The encoder's loss and nDCG@10 after a step."""
         encoder.eval()
-        queries = encoder.embed(self.queries, "query", BATCH_TOKENS, self.precision)
-        passages = encoder.embed(self.passages, "passage", BATCH_TOKENS, self.precision)
+        queries = encoder.embed(self.queries, "query", BATCH_TOKENS, self.format)
+        passages = encoder.embed(self.passages, "passage", BATCH_TOKENS, self.format)
         scores = encoder.similarity.scores(torch.from_numpy(queries), torch.from_numpy(passages))
         row_of = {query_id: row for row, query_id in enumerate(self.query_ids)}
         column_of = {passage_id: column for column, passage_id in enumerate(self.passage_ids)}

@@ -1,7 +1,12 @@
-"""Devices, random states and number formats."""
+"""Devices, threads and random states."""
 
+import subprocess
+import sys
+
+import loky
 import pytest
 import torch
+from helpers import ROOT
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
@@ -25,9 +30,21 @@ def test_a_random_state_is_restored():
     assert torch.equal(torch.rand(5), first)
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
-)
-def test_the_number_format_is_that_of_products(precision, dtype):
-    with runtime.autocast(precision, torch.device("cpu")):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+def test_null_threads_are_the_cores_that_the_process_may_use(monkeypatch):
+    code = "from dpr.base import runtime; print(runtime.thread_count(None))"
+    one = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{0}}); {code}"]
+    assert subprocess.check_output(one, cwd=ROOT, text=True) == "1\n"
+    monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores=False: 8)
+    assert runtime.thread_count(None) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert runtime.thread_count(None) == 2
+    assert runtime.thread_count(8) == 8
+    with pytest.raises(InputError, match=r"threads: 9, but this process may use 8 CPU"):
+        runtime.thread_count(9)
+
+
+def test_torch_and_faiss_get_the_threads():
+    import faiss
+
+    assert runtime.set_up(1) == 1
+    assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == (1, 1)

@@ -38,7 +38,7 @@ def expected(name):
 
 def computed(qrels, run, topics=None):
     qrels = trec.read_qrels(ORACLE / "trec_eval" / qrels)
-    run = trec.as_dict(trec.read_run(ORACLE / "trec_eval" / run))
+    run = trec.read_run(ORACLE / "trec_eval" / run)
     # Without -c, trec_eval averages over the topics that are both judged and in the run.
     qrels = {query_id: qrels[query_id] for query_id in topics or qrels if query_id in qrels}
     return measures.by_topic(qrels, run, list(NAMES))
@@ -55,7 +55,7 @@ def computed(qrels, run, topics=None):
 def test_every_measure_to_its_four_digits(qrels, run, output):
     reference = expected(output)
     judged = trec.read_qrels(ORACLE / "trec_eval" / qrels)
-    found = trec.as_dict(trec.read_run(ORACLE / "trec_eval" / run))
+    found = trec.read_run(ORACLE / "trec_eval" / run)
     complete = output.endswith("c")
     topics = list(judged) if complete else [q for q in found if q in judged]
     values = computed(qrels, run, topics)
@@ -78,7 +78,7 @@ def test_every_measure_to_its_four_digits(qrels, run, output):
 def test_interpolated_precision_to_its_four_digits(name, output):
     reference = expected(output)
     judged = trec.read_qrels(ORACLE / f"trec_eval/qrels.{name}")
-    found = trec.as_dict(trec.read_run(ORACLE / f"trec_eval/results.{name}"))
+    found = trec.read_run(ORACLE / f"trec_eval/results.{name}")
     values = curves.precision_by_recall({q: judged[q] for q in found if q in judged}, found)
     printed = {f"iprec_at_recall_{level:.2f}": f"{value:.4f}" for level, value in values.items()}
     assert printed == {name: reference[name, "all"] for name in printed}
@@ -86,7 +86,7 @@ def test_interpolated_precision_to_its_four_digits(name, output):
 
 def test_the_published_bm25_run_on_cacm():
     qrels = trec.read_qrels(ORACLE / "cacm-bm25/qrels.cacm.txt")
-    run = trec.as_dict(trec.read_run(ORACLE / "cacm-bm25/cacm-bm25.run.txt"))
+    run = trec.read_run(ORACLE / "cacm-bm25/cacm-bm25.run.txt")
     values = measures.by_topic(qrels, run, ["P@30"])
     assert f"{measures.means(values)['P@30']:.4f}" == "0.1942"
 

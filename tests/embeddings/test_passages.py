@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from helpers import contents
 
 from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
@@ -19,16 +21,20 @@ def options(**changes):
 
 @pytest.fixture
 def encode(make_encoder, collection, tmp_path):
-    encoder = make_encoder()
-    checkpoint.save(encoder, tmp_path / "encoder")
+    source = tmp_path / "encoder"
+    checkpoint.save(make_encoder(), source)
+    cpu = torch.device("cpu")
 
-    def run(name="out", encoder=encoder, **changes):
-        folder = tmp_path / name
+    def run(name="out", spoil=lambda embed: embed, **changes):
+        """`spoil` may replace the embedder's own `embed`."""
+        folder, chosen = tmp_path / name, options(**changes)
+        embedder = Embedder(source, chosen, cpu, threads=2, scratch=tmp_path / "cache")
+        embedder.embed = spoil(embedder.embed)
         corpus, scratch = Corpus(collection, ". "), tmp_path / "scratch"
-        encode_passages(encoder, tmp_path / "encoder", corpus, options(**changes), folder, scratch)
+        encode_passages(embedder, corpus, chosen, folder, scratch)
         return Embeddings.open(folder)
 
-    run.encoder = encoder
+    run.encoder = checkpoint.load(source)
     return run
 
 
@@ -55,39 +61,40 @@ def test_float16_storage(encode):
     np.testing.assert_allclose(half, encode().vectors, atol=1e-3)
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     undisturbed = encode("undisturbed")
-    original, calls = encode.encoder.embed, []
+    calls = []
 
-    def dies_in_third_window(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*args)
+    def dies_in_third_window(embed):
+        def embed_or_die(*args):
+            calls.append(args)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return embed(*args)
 
-    monkeypatch.setattr(encode.encoder, "embed", dies_in_third_window)
+        return embed_or_die
+
     with pytest.raises(KeyboardInterrupt):
-        encode("resumed")
+        encode("resumed", dies_in_third_window)
     assert not (tmp_path / "resumed").exists()
-    resumed = encode("resumed")
+    resumed = encode("resumed", dies_in_third_window)
     assert len(calls) == 3 + 2  # 60 passages are 4 windows: two were kept
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
     assert not any(path.is_dir() for path in (tmp_path / "scratch").iterdir())
 
 
-def test_nan_names_the_passage(encode, make_encoder):
-    broken = make_encoder()
-    embed = broken.embed
+def test_nan_names_the_passage(encode):
+    def with_nan(embed):
+        def embed_badly(*args):
+            vectors = embed(*args)
+            vectors[3] = np.nan
+            return vectors
 
-    def with_nan(*args):
-        vectors = embed(*args)
-        vectors[3] = np.nan
-        return vectors
+        return embed_badly
 
-    broken.embed = with_nan
     with pytest.raises(InputError, match=r"passage 'd03' has a vector with NaN"):
-        encode(encoder=broken)
+        encode("out", with_nan)
 
 
 def test_an_empty_or_missing_corpus_is_refused_before_anything_is_made(
@@ -115,11 +122,12 @@ def test_damaged_embeddings_are_refused(encode, tmp_path):
         Embeddings.open(tmp_path / "out")
 
 
-def test_a_float16_overflow_names_the_passage(encode, make_encoder):
-    large = make_encoder()
-    large.embed = lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)
+def test_a_float16_overflow_names_the_passage(encode):
+    def large(embed):
+        return lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)
+
     with pytest.raises(InputError, match=r"passage 'd00'.*encode\.dtype too narrow"):
-        encode(encoder=large, dtype="float16")
+        encode("out", large, dtype="float16")
 
 
 def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
@@ -129,3 +137,9 @@ def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
     work.mkdir()
     (work / "progress.json").write_text('{"rows": 16}')
     np.testing.assert_array_equal(encode("second").vectors, expected)
+
+
+def test_the_manifest_names_the_format(encode):
+    assert encode("exact").manifest["format"] == "fp32"
+    assert encode("small", precision="int8").manifest["format"] == "int8"
+

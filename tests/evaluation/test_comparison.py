@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from dpr.base.errors import InputError
@@ -52,7 +53,8 @@ def test_topics_that_moved_most_come_first():
     lines = report.topics_table(texts, before, after, top=2).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["lung", "heart"]
     assert "-0.4000" in lines[2]
-    result = compare(list(after.values()), list(before.values()), seed=0)
+    values = [np.array(list(side.values())) for side in (after, before)]
+    (result,) = compare(values[0][None], values[1], seed=0)
     assert "not significant at 0.05" in report.verdict("AP", before, after, result)
 
 

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dpr.evaluation.significance import compare, holm, interval
+from dpr.evaluation import significance
+from dpr.evaluation.significance import holm
+
+
+def compare(system, reference, seed):
+    (one,) = significance.compare(np.array([system]), np.array(reference), seed)
+    return one
+
+
+def interval(values, seed):
+    (one,) = significance.intervals(np.array([values]), seed)
+    return one
 
 
 def test_every_way_to_flip_by_hand():
@@ -34,6 +45,32 @@ def test_many_topics_are_sampled_by_seed_and_near_the_t_test():
     first = compare(list(a), [0.0] * 200, seed=1)
     assert first == compare(list(a), [0.0] * 200, seed=1)
     assert first.p_randomization == pytest.approx(first.p_t, abs=0.01)
+
+
+def test_drawn_swaps_agree_with_scipy():
+    rng = np.random.default_rng(3)
+    systems, reference = rng.normal(0.03, 0.2, size=(3, 60)), rng.normal(0, 0.2, size=60)
+    found = significance.compare(systems, reference, seed=0)
+    for system, ours in zip(systems, found, strict=True):
+        theirs = stats.permutation_test(
+            (system - reference,), np.mean, permutation_type="samples", vectorized=True, rng=rng
+        )
+        assert ours.p_randomization == pytest.approx(theirs.pvalue, abs=0.02)
+        assert ours.p_t == pytest.approx(stats.ttest_rel(system, reference).pvalue)
+        assert ours == compare(system, reference, seed=0)
+
+
+def test_the_interval_agrees_with_scipy():
+    values = np.random.default_rng(4).exponential(size=100)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
+    assert interval(values, seed=0)[1:] == pytest.approx(tuple(theirs), abs=0.02)
+
+
+def test_blocks_do_not_change_the_draws(monkeypatch):
+    values = np.random.default_rng(5).normal(0.1, 1, size=(2, 40))
+    whole = significance.intervals(values, 0), significance.compare(values, np.zeros(40), 0)
+    monkeypatch.setattr(significance, "BLOCK", 40 * 64)
+    assert whole == (significance.intervals(values, 0), significance.compare(values, np.zeros(40), 0))
 
 
 def test_no_false_alarms_beyond_the_level():

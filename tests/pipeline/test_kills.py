@@ -12,7 +12,7 @@ from helpers import clone_into, environment, sh
 SETTINGS = {
     "model.passage_max_length": 16,
     "train.max_steps": 600,
-    "save_every": 5,
+    "save_every": 0.1,
     "train.eval_every": 100,
     "train.valid_passages": 200,
     "train.dropout": 0.1,

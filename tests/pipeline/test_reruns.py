@@ -48,7 +48,7 @@ PARAMS = [
     ("ef_search:", "ef_search: 99", {"audit"} | both("search")),
     ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
     ("kind: flat", "kind: hnsw", both("index")),
-    ("save_every: 20", "save_every: 5", set()),
+    ("save_every: 60", "save_every: 5", set()),
 ]
 
 

@@ -1,6 +1,10 @@
+import copy
 import math
 
+import numpy as np
 import pytest
+import trectools.fusion
+from trectools import TrecRun
 
 from dpr.runs import fusion, trec
 from dpr.runs.ranking import ranking
@@ -21,7 +25,7 @@ def runs(tmp_path):
 
 
 def test_reciprocal_rank_by_hand(runs):
-    fused = trec.as_dict(fusion.reciprocal_rank(*runs, k=60, depth=1000))
+    fused = fusion.reciprocal_rank(*runs, k=60, depth=1000)
     assert fused["1"] == pytest.approx(
         {"a": 1 / 61 + 1 / 63, "b": 1 / 62, "c": 1 / 63 + 1 / 61, "d": 1 / 62}
     )
@@ -29,21 +33,21 @@ def test_reciprocal_rank_by_hand(runs):
 
 
 def test_weighted_by_hand(runs):
-    fused = trec.as_dict(fusion.weighted(*runs, weight=0.75, depth=1000))
+    fused = fusion.weighted(*runs, weight=0.75, depth=1000)
     # first scaled: a 1, b .5, c 0; second: c 1, d .5, a 0; a lone document is 0
     assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.375, "c": 0.25, "d": 0.125})
     assert fused["2"] == {"x": 0}
 
 
 def test_depth(runs):
-    assert list(trec.as_dict(fusion.weighted(*runs, weight=0.75, depth=2))["1"]) == ["a", "b"]
-    assert len(trec.as_dict(fusion.reciprocal_rank(*runs, k=60, depth=3))["1"]) == 3
+    assert list(fusion.weighted(*runs, weight=0.75, depth=2)["1"]) == ["a", "b"]
+    assert len(fusion.reciprocal_rank(*runs, k=60, depth=3)["1"]) == 3
 
 
 def test_the_ends_of_the_weight_are_the_runs_alone(runs):
-    first = trec.as_dict(fusion.weighted(*runs, weight=1.0, depth=3))["1"]
+    first = fusion.weighted(*runs, weight=1.0, depth=3)["1"]
     assert ranking(first)[:2] == [("a", 1.0), ("b", 0.5)]
-    second = trec.as_dict(fusion.weighted(*runs, weight=0.0, depth=3))["1"]
+    second = fusion.weighted(*runs, weight=0.0, depth=3)["1"]
     assert ranking(second)[:2] == [("c", 1.0), ("d", 0.5)]
 
 
@@ -57,6 +61,33 @@ def test_the_weight_is_chosen_by_ndcg(runs):
 
 
 def test_the_runs_are_left_as_they_were(runs):
-    before = runs[0].run_data.copy()
+    before = copy.deepcopy(runs)
     fusion.weighted(*runs, weight=0.3, depth=9)
-    assert runs[0].run_data.equals(before)
+    fusion.reciprocal_rank(*runs, k=60, depth=9)
+    assert runs == before
+
+
+def test_fusion_is_that_of_trectools(tmp_path):
+    """On untied scores; trectools sums whatever the run files hold."""
+    rng = np.random.default_rng(0)
+    values = [
+        {q: {f"d{i}": float(s) for i, s in zip(rng.permutation(60)[:40], rng.normal(size=40))}
+         for q in ("x1", "x2", "x3")}
+        for _ in range(2)
+    ]
+    opened = []
+    for number, run in enumerate([*values, *map(fusion.scaled, values)]):
+        trec.write_run(tmp_path / f"{number}.txt", run, tag="t")
+        opened.append(TrecRun(str(tmp_path / f"{number}.txt")))
+    rrf = trectools.fusion.reciprocal_rank_fusion(opened[:2], k=60, max_docs=30)
+    summed = trectools.fusion.combos(opened[2:], strategy="sum", max_docs=30)
+    for ours, theirs in (
+        (fusion.reciprocal_rank(*values, k=60, depth=30), rrf),
+        (fusion.weighted(*values, weight=0.5, depth=30), summed),
+    ):
+        for query_id, rows in theirs.run_data.groupby("query"):
+            scores = np.sort(list(ours[query_id].values()))[::-1]
+            factor = 0.5 if theirs is summed else 1
+            assert scores == pytest.approx(factor * np.sort(rows["score"])[::-1], abs=1e-6)
+            best = rows.sort_values("score", ascending=False)["docid"].iloc[0]
+            assert ranking(ours[query_id])[0][0] == best

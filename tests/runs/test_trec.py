@@ -15,7 +15,7 @@ def test_a_run_is_written_as_trec_wants_it(tmp_path):
 def test_ids_that_look_like_numbers_stay_text(tmp_path):
     path = tmp_path / "run.txt"
     trec.write_run(path, {"007": {"0042": 1.0, "NA": 0.5}}, tag="t")
-    assert trec.as_dict(trec.read_run(path)) == {"007": {"0042": 1.0, "NA": 0.5}}
+    assert trec.read_run(path) == {"007": {"0042": 1.0, "NA": 0.5}}
     # the reason for a reader of our own:
     assert TrecRun(str(path)).run_data["query"].tolist() == ["7", "7"]
 
@@ -24,7 +24,7 @@ def test_scores_survive_the_file_bit_by_bit(tmp_path):
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     run = {"q": {f"d{i}": float(value) for i, value in enumerate(values)}}
     trec.write_run(tmp_path / "run.txt", run, tag="t")
-    back = trec.as_dict(trec.read_run(tmp_path / "run.txt"))["q"]
+    back = trec.read_run(tmp_path / "run.txt")["q"]
     assert [np.float32(back[f"d{i}"]) for i in range(1000)] == list(values)
 
 

@@ -127,6 +127,7 @@ def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
 
 
 WORKER = """
+from itertools import count
 from pathlib import Path
 from helpers import rising, settings
 from test_snapshot import Killed, dies_at
@@ -145,7 +146,7 @@ chosen = settings(max_steps=8, dropout=0.1)
 def trainer(snapshot=None):
     encoder = checkpoint.load({encoder!r})
     pairs = PairSet.read(Corpus(folder, ". "), beir.read_pairs(folder), encoder, chosen)
-    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, save_every=3)
+    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, 3, count().__next__)
 
 undisturbed = trainer()
 expected = undisturbed.run()

@@ -1,0 +1,145 @@
+"""Number formats and engines: each gives torch's fp32 vectors within its own tolerance."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import PARAMS, POOLINGS
+from transformers import AutoTokenizer, MPNetConfig, MPNetModel
+
+from dpr.base.errors import InputError
+from dpr.encoders import checkpoint, converted, formats
+from dpr.encoders.embedder import Embedder
+from dpr.encoders.pretrained import pretrained
+
+CPU = torch.device("cpu")
+TEXTS = ["heart", "the lung and the liver", "bone " * 40, ""]
+
+
+@pytest.fixture
+def open_embedder(tmp_path):
+    def make(encoder, precision, threads=2, **changes):
+        if not (tmp_path / "encoder").exists():
+            checkpoint.save(encoder, tmp_path / "encoder")
+        options = PARAMS.encode.model_copy(update={"precision": precision} | changes)
+        return Embedder(tmp_path / "encoder", options, CPU, threads, tmp_path / "scratch")
+
+    return make
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("tied", [True, False])
+def test_fp32_by_ctranslate2_is_that_of_torch(make_encoder, open_embedder, pooling, tied):
+    encoder = make_encoder(pooling=pooling, tied=tied, similarity="dot")
+    embedder = open_embedder(encoder, "fp32")
+    assert (embedder.format, embedder.engine) == ("fp32", "ctranslate2")
+    for role in ("query", "passage"):
+        tokens = encoder.tokenize(TEXTS, role)
+        expected = encoder.embed(tokens, role, 64, "fp32")
+        np.testing.assert_allclose(embedder.embed(tokens, role), expected, atol=1e-5)
+
+
+def test_int8_is_near_fp32_but_not_equal(make_encoder, open_embedder):
+    encoder = make_encoder()
+    embedder = open_embedder(encoder, "int8")
+    tokens = encoder.tokenize(TEXTS, "passage")
+    exact, rounded = encoder.embed(tokens, "passage", 64, "fp32"), embedder.embed(tokens, "passage")
+    assert 0.99 < (exact * rounded).sum(axis=1).min() < 0.999999
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_threads_do_not_change_the_vectors(make_encoder, open_embedder, precision):
+    encoder = make_encoder()
+    tokens = encoder.tokenize([f"heart {i} " * (i % 9) for i in range(50)], "passage")
+    one, two = (
+        open_embedder(encoder, precision, threads, batch_tokens=64).embed(tokens, "passage")
+        for threads in (1, 2)
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+def test_bf16_is_computed_by_torch(make_encoder, open_embedder):
+    encoder = make_encoder()
+    embedder = open_embedder(encoder, "bf16")
+    assert (embedder.format, embedder.engine) == ("bf16", "torch")
+    assert next(embedder.encoder.parameters()).dtype == torch.bfloat16
+    tokens = encoder.tokenize(TEXTS, "query")
+    exact, rounded = encoder.embed(tokens, "query", 64, "fp32"), embedder.embed(tokens, "query")
+    assert rounded.dtype == np.float32
+    assert 0.99 < (exact * rounded).sum(axis=1).min() < 0.999999
+
+
+def test_a_conversion_is_made_once_for_equal_weights(make_encoder, open_embedder, monkeypatch):
+    first, made = make_encoder(), []
+    convert = converted.TransformersConverter
+    monkeypatch.setattr(
+        converted, "TransformersConverter", lambda source: made.append(source) or convert(source)
+    )
+    for _ in range(2):
+        open_embedder(first, "int8")
+    assert len(made) == 1
+    open_embedder(first, "fp32")
+    assert len(made) == 2
+
+
+@pytest.fixture
+def unknown(tmp_path, make_encoder, tiny_model):
+    """An MPNet, which CTranslate2 does not know."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = MPNetConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes)
+    MPNetModel(config).save_pretrained(tmp_path / "mpnet")
+    tokenizer.save_pretrained(tmp_path / "mpnet")
+    return pretrained(str(tmp_path / "mpnet"), make_encoder().spec)
+
+
+def test_a_model_that_the_library_does_not_know(unknown, open_embedder, capsys):
+    with pytest.raises(InputError, match=r"encode\.precision: int8: .* set fp32 or bf16"):
+        open_embedder(unknown, "int8")
+    assert capsys.readouterr().err == ""
+    for precision in ("auto", "fp32"):
+        embedder = open_embedder(unknown, precision)
+        assert embedder.engine == "torch"
+        assert capsys.readouterr().err.count("encoding with torch") == 1
+        assert embedder.embed_texts(TEXTS, "query").shape == (4, 32)
+
+
+def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder, monkeypatch):
+    monkeypatch.setitem(converted.LEAST_COSINE, "int8", 1.1)
+    with pytest.raises(InputError, match=r"in int8 its vectors have a cosine of"):
+        open_embedder(make_encoder(), "int8")
+
+
+@pytest.mark.parametrize(
+    ("has", "chosen"),
+    [
+        ({}, ["int8", "fp32"]),
+        ({"avx512_bf16": True}, ["int8", "bf16"]),
+        ({"avx512_bf16": True, "amx_tile": True}, ["bf16"]),
+    ],
+)
+def test_auto_by_processor(monkeypatch, has, chosen):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert formats.encoding_formats("auto", CPU) == chosen
+    assert formats.training_format("auto", CPU) == chosen[-1]
+    assert formats.encoding_formats("fp32", CPU) == ["fp32"]
+
+
+@pytest.mark.parametrize(("capability", "chosen"), [((9, 0), "bf16"), ((7, 5), "fp16")])
+def test_auto_on_a_gpu(monkeypatch, capability, chosen):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert formats.encoding_formats("auto", torch.device("cuda")) == [chosen]
+
+
+def test_a_format_that_the_device_lacks():
+    with pytest.raises(InputError, match=r"encode\.precision: fp16 needs a GPU"):
+        formats.encoding_formats("fp16", CPU)
+    with pytest.raises(InputError, match=r"encode\.precision: int8 is for CPUs"):
+        formats.encoding_formats("int8", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("format", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_the_format_is_that_of_products(format, dtype):
+    with formats.autocast(format, CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
