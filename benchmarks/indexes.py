@@ -20,6 +20,7 @@ import numpy as np
 
 from dpr.base import runtime
 from dpr.base.files import read_json, sha256, write_json
+from dpr.base.threads import thread_count
 from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings, write_ids
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
@@ -54,7 +55,7 @@ def main() -> None:
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], file=sys.stderr)
     print(f"{arguments.count:,} vectors of {arguments.dimension} dimensions, {TOP_K} of each of")
-    print(f"{QUERIES} queries, {runtime.thread_count(load_settings('params.yaml').threads)} threads\n")
+    print(f"{QUERIES} queries, {thread_count(load_settings('params.yaml').threads)} threads\n")
     flat = next((row["search_s"] for row in rows if row["kind"] == "flat"), None)
     header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes a vector"]
     print(

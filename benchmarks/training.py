@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from dpr.base import runtime
+from dpr.base.threads import thread_count
 from dpr.encoders import checkpoint
 from dpr.evaluation import report
 from dpr.records import beir
@@ -105,7 +106,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
     from transformers import TrainerCallback
 
     settings = load_settings("params.yaml")
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(thread_count(settings.threads))
     model = SentenceTransformer(ENCODER)
     model.max_seq_length = settings.train.passage_max_length or settings.model.passage_max_length
     pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)

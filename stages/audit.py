@@ -1,6 +1,6 @@
-"""audit: what each index misses of what exact search finds, on the test topics.
+"""audit: what each index misses of what exact search finds, and what the number format moves.
 
-Reads topics and judgments of data/collection, and encoders, embeddings and indexes of both systems.
+Reads data/collection (its test topics), and encoders, embeddings and indexes of both systems.
 Makes metrics/audit.json and plots/tradeoff.csv. Fails if an index has a lower recall than
 audit.min_recall.
 
@@ -15,9 +15,11 @@ from dpr.base.files import write_csv, write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import embed_topics
 from dpr.encoders.embedder import Embedder
+from dpr.evaluation.precision import precision_cost
 from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.index import Index
 from dpr.records import beir
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
 from stages.run import SCRATCH, run
 from stages.systems import ENCODERS
@@ -27,7 +29,8 @@ def main() -> None:
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads)
     qrels = beir.read_qrels("data/collection", "test")
-    query_ids = list(qrels)
+    query_ids, queries = list(qrels), beir.read_queries("data/collection")
+    corpus = Corpus(Path("data/collection"), settings.data.separator)
     results, tradeoff = {}, []
     for system in ENCODERS:
         source = Path("data/encoders") / system
@@ -38,7 +41,8 @@ def main() -> None:
         index.require_embeddings(embeddings.manifest, folder)
         vectors = embed_topics(embedder, "data/collection", query_ids)
         found = audit(index, embeddings, query_ids, vectors, qrels, folder, settings.search)
-        results[system] = found.metrics
+        precision = precision_cost(embedder, embeddings, corpus, queries, qrels)
+        results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]
         ours, exact = found.queries_per_second
         print(

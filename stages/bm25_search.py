@@ -8,7 +8,7 @@ data/runs/valid/bm25.txt and data/runs/test/bm25.txt.
 
 from pathlib import Path
 
-from dpr.base import runtime
+from dpr.base.threads import thread_count
 from dpr.bm25 import lucene
 from dpr.records import beir
 from dpr.runs.ranking import finish, search_depth
@@ -27,7 +27,7 @@ def main() -> None:
             settings.bm25.k1,
             settings.bm25.b,
             search_depth(settings.search),
-            runtime.thread_count(settings.threads),
+            thread_count(settings.threads),
         )
         write_run(f"data/runs/{split}/bm25.txt", finish(found, settings.search), tag="bm25")
 

@@ -20,9 +20,7 @@ def main() -> None:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
-    runs = {
-        system: trec.read_run(f"data/runs/test/{system}.txt") for system in SYSTEMS
-    }
+    runs = {system: trec.read_run(f"data/runs/test/{system}.txt") for system in SYSTEMS}
     results = {s: measures.by_topic(qrels, r, settings.eval.measures) for s, r in runs.items()}
     compared = comparison.compare_systems(results, settings.eval.references, settings.seed)
     write_json("metrics/compare.json", compared)

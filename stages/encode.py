@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.embeddings.passages import encode_passages
+from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -21,8 +22,8 @@ def main(system: str) -> None:
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads)
     folder = Path("data/encoders") / system
+    require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
     embedder = Embedder(folder, settings.encode, runtime.device(), threads, SCRATCH)
-    require_same_similarity(embedder.encoder.spec.similarity, settings.similarity, folder)
     encode_passages(
         embedder,
         corpus=Corpus(Path("data/collection"), settings.data.separator),

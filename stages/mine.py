@@ -13,6 +13,7 @@ from dpr.base import runtime
 from dpr.base.files import write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
+from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
 from dpr.mining.negatives import add_negatives, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
@@ -38,10 +39,8 @@ def main() -> None:
             ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, threads)
             rankers.append((ranker, options.bm25))
         if options.encoder.use:
+            require_same_similarity(read_spec(ENCODER).similarity, settings.similarity, ENCODER)
             embedder = Embedder(ENCODER, settings.encode, runtime.device(), threads, SCRATCH)
-            require_same_similarity(
-                embedder.encoder.spec.similarity, settings.similarity, ENCODER
-            )
             folder = Path(work) / "embeddings"
             encode_passages(embedder, corpus, settings.encode, folder, SCRATCH / "encode")
             embeddings = Embeddings.open(folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.files import read_json
 from dpr.embeddings.queries import embed_topics
+from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
 from dpr.indexes.exact_search import as_run
 from dpr.indexes.index import Index
@@ -26,9 +27,9 @@ from stages.run import SCRATCH, run
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads)
-    source, device = Path("data/encoders") / system, runtime.device()
-    embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
-    require_same_similarity(embedder.encoder.spec.similarity, settings.similarity, source)
+    source = Path("data/encoders") / system
+    require_same_similarity(read_spec(source).similarity, settings.similarity, source)
+    embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
     folder = f"data/indexes/{system}"
     index = Index.open(folder)
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)

@@ -60,9 +60,9 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("nDCG@10, ", "nDCG@ten, ", r"eval\.measures: 'nDCG@ten' cannot be computed"),
         ("RR@10, ", "RR@10, P, ", r"eval\.measures: 'P' cannot be computed"),
         ("RR@10, ", "RR@10, RR@10, ", r"eval\.measures: a measure is listed twice"),
-        ("threads: 2", "thread: 2", r"thread: unknown key \(known here: seed, threads"),
+        ("threads: null", "thread: 2", r"thread: unknown key \(known here: seed, threads"),
         ("kind: flat", "kind: [flat", r"not valid YAML"),
-        ("threads: 2", "threads: 2\nthreads: 3", r"not valid YAML"),
+        ("threads: null", "threads: 2\nthreads: 3", r"not valid YAML"),
     ],
 )
 def test_a_bad_value_is_named(changed, old, new, message):

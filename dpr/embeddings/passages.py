@@ -13,13 +13,13 @@ from tqdm import tqdm
 from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
-from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, write_ids
+from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS
 from dpr.encoders.dual_encoder import Tokens
 from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
 from dpr.settings import EncodeSettings
 
-PROGRESS = "progress.json"  # rows done; beside the vectors until the run is complete
+PROGRESS = "progress.json"  # rows and bytes of ids done, until the run is complete
 
 
 def encode_passages(
@@ -33,7 +33,7 @@ def encode_passages(
     Raises:
         InputError: for an empty corpus, or a vector that is not finite.
     """
-    next(corpus.texts())  # a corpus that is missing or empty is an error before anything is made
+    count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
     encoder, encoder_hash = embedder.encoder, embedder.fingerprint
     inputs = {
         "encoder": encoder_hash,
@@ -42,40 +42,65 @@ def encode_passages(
         "options": options.model_dump(),
         "format": [embedder.format, embedder.engine],
     }
-    work = scratch / resume.key(inputs, encoder.device)
+    key = resume.key(inputs, encoder.device)
+    work, made = scratch / key, scratch / f"{key}.json"
     scratch.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # another experiment may be encoding the same
-        count = write_ids(work / IDS, (passage_id for passage_id, _ in corpus.texts()))
-        _encode_windows(embedder, corpus, options, count, work)
-        manifest = {
-            "count": count,
-            "dimension": encoder.dimension,
-            "dtype": options.dtype,
-            "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
-            "format": embedder.format,
-            "sha256": sha256(work / VECTORS),
-            "similarity": encoder.spec.similarity,
-        }
-        write_json(work / MANIFEST, manifest)
-        (work / PROGRESS).unlink()
+        if not _copied(made, folder, work):
+            _encode_windows(embedder, corpus, options, count, work)
+            manifest = {
+                "count": count,
+                "dimension": encoder.dimension,
+                "dtype": options.dtype,
+                "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
+                "format": embedder.format,
+                "sha256": sha256(work / VECTORS),
+                "similarity": encoder.spec.similarity,
+            }
+            write_json(work / MANIFEST, manifest)
+            (work / PROGRESS).unlink()
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work, folder)
+        write_json(made, {"folder": str(folder.resolve()), "sha256": sha256(folder / VECTORS)})
+
+
+def _copied(made: Path, folder: Path, work: Path) -> bool:
+    """Whether another folder had the same embeddings, which are now in `work`.
+
+    `made` says where they were written last. An encoder of 0 training steps is not encoded again.
+    """
+    if not made.exists():
+        return False
+    there = read_json(made)
+    other = Path(there["folder"])
+    if other == folder.resolve() or not (other / VECTORS).exists():
+        return False
+    if sha256(other / VECTORS) != there["sha256"]:
+        return False
+    shutil.copytree(other, work, dirs_exist_ok=True)
+    return True
 
 
 def _encode_windows(
     embedder: Embedder, corpus: Corpus, options: EncodeSettings, count: int, work: Path
 ) -> None:
-    """Fill `work/vectors.npy`, and note after each window how many rows are done."""
+    """Fill `vectors.npy` and `ids.txt` in `work`, and note after each window how far they are."""
+    work.mkdir(exist_ok=True)
     resumable = (work / PROGRESS).exists() and (work / VECTORS).exists()
-    done = read_json(work / PROGRESS)["rows"] if resumable else 0
+    progress = read_json(work / PROGRESS) if resumable else {"rows": 0, "bytes": 0}
+    done = progress["rows"]
     vectors = np.lib.format.open_memmap(
         work / VECTORS,
         mode="r+" if done else "w+",
         dtype=options.dtype,
         shape=(count, embedder.encoder.dimension),
     )
-    with tqdm(total=count, initial=done, unit=" passages", disable=None) as bar:
+    with (
+        (work / IDS).open("ab") as ids_file,
+        tqdm(total=count, initial=done, unit=" passages", disable=None) as bar,
+    ):
+        ids_file.truncate(progress["bytes"])
         for ids, tokens in _tokenized_windows(embedder, corpus, options.window, done):
             rows = embedder.embed(tokens, "passage", bar.update).astype(options.dtype)
             finite = np.isfinite(rows).all(axis=1)
@@ -87,8 +112,10 @@ def _encode_windows(
                 )
             vectors[done : done + len(rows)] = rows
             vectors.flush()
+            ids_file.writelines(f"{passage_id}\n".encode() for passage_id in ids)
+            ids_file.flush()
             done += len(rows)
-            write_json(work / PROGRESS, {"rows": done})
+            write_json(work / PROGRESS, {"rows": done, "bytes": ids_file.tell()})
 
 
 def _tokenized_windows(

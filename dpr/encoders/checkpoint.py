@@ -29,7 +29,7 @@ def load(folder: str | Path) -> DualEncoder:
         InputError: for a file that is missing or damaged.
     """
     folder = Path(folder)
-    spec = EncoderSpec(**read_json(folder / SPEC_FILE))
+    spec = read_spec(folder)
     query_folder, passage_folder = layout.transformer_folders(folder, spec.tied)
     try:
         tokenizer = read_tokenizer(passage_folder)
@@ -38,3 +38,8 @@ def load(folder: str | Path) -> DualEncoder:
     except LOAD_ERRORS as error:
         raise InputError(f"{folder}: not a whole encoder ({error}); make it again") from None
     return DualEncoder(query, passage, tokenizer, spec).eval()
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """The spec alone, without loading anything else."""
+    return EncoderSpec(**read_json(folder / SPEC_FILE))

@@ -1,9 +1,9 @@
-"""Encoders on a CPU in int8 or fp32 by CTranslate2, which knows BERT, DistilBERT, RoBERTa and XLM-R.
+"""Encoders on a CPU in int8 or fp32, by CTranslate2: BERT, DistilBERT, RoBERTa and XLM-R.
 
 int8: weights are quantized by output channel once, activations by token at each matrix product.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,11 +56,14 @@ class ConvertedEncoder:
             _converted(source, format, cache)
             for source in transformer_folders(folder, encoder.spec.tied)
         )
+        options = {
+            "compute_type": TYPES[format],
+            "inter_threads": threads,
+            "intra_threads": 1,
+        }
         self.models: dict[Role, ctranslate2.Encoder] = {
-            role: ctranslate2.Encoder(
-                str(model), compute_type=TYPES[format], inter_threads=threads, intra_threads=1
-            )
-            for role, model in (("query", query), ("passage", passage))
+            "query": ctranslate2.Encoder(str(query), **options),
+            "passage": ctranslate2.Encoder(str(passage), **options),
         }
         for role in self.models:
             self._require_same_vectors(role, format)

@@ -10,6 +10,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,11 +23,14 @@ from dpr.encoders.formats import Format
 from dpr.encoders.spec import Role
 from dpr.settings import EncodeSettings
 
+if TYPE_CHECKING:
+    from dpr.encoders.converted import ConvertedEncoder
+
 
 class Embedder:
     """Texts to vectors, with a saved encoder.
 
-    `format` is the number format in use, `engine` the library that computes in it.
+    `format` is the number format in use.
     """
 
     def __init__(
@@ -45,41 +49,47 @@ class Embedder:
         Raises:
             InputError: for a format that the device or the model does not have.
         """
-        self.folder = folder
+        self.folder, self.device, self.threads, self.scratch = folder, device, threads, scratch
+        self.options = options
         self.encoder: DualEncoder = checkpoint.load(folder)
-        self.format, self.engine, self._embed = self._choose(options, device, threads, scratch)
+        self.converted: ConvertedEncoder | None = None
+        self.format = self._choose_format()
         self.batch_tokens = formats.batch_tokens(options.batch_tokens, self.format, device)
+        if self.converted is None:
+            self.encoder.to(device=device, dtype=formats.HALF.get(self.format, torch.float32))
 
-    def _choose(
-        self, options: EncodeSettings, device: torch.device, threads: int, scratch: Path
-    ) -> tuple[Format, str, Callable[..., np.ndarray]]:
-        for format in formats.encoding_formats(options.precision, device):
-            if device.type == "cpu" and format in ("int8", "fp32"):
-                # Here, since a GPU machine need not have the library.
-                from dpr.encoders.converted import ConvertedEncoder, Unconvertible
+    def _choose_format(self) -> Format:
+        """The first format that the model can be run in; sets `converted` for CTranslate2."""
+        wanted = self.options.precision
+        for format in formats.encoding_formats(wanted, self.device):
+            if self.device.type != "cpu" or format not in ("int8", "fp32"):
+                return format
+            # Here, since a GPU machine need not have CTranslate2.
+            from dpr.encoders.converted import ConvertedEncoder, Unconvertible
 
-                try:
-                    converted = ConvertedEncoder(
-                        self.encoder, self.folder, format, threads, scratch / "converted"
-                    )
-                    return format, "ctranslate2", converted.embed
-                except Unconvertible as error:
-                    reason = f"{self.folder}: CTranslate2 cannot run it ({error})"
-                if options.precision == "int8":
-                    raise InputError(
-                        f"params.yaml: encode.precision: int8: {reason}; set fp32 or bf16"
-                    )
-                print(f"{reason}; encoding with torch", file=sys.stderr)
-                if format == "int8":
-                    continue
-            dtype = formats.HALF.get(format, torch.float32)
-            self.encoder.to(device=device, dtype=dtype)
-            return format, "torch", self._embed_by_torch
-        raise AssertionError("the last format is never int8")
+            try:
+                self.converted = ConvertedEncoder(
+                    self.encoder, self.folder, format, self.threads, self.scratch / "converted"
+                )
+                return format
+            except Unconvertible as error:
+                reason = f"{self.folder}: CTranslate2 cannot run it ({error})"
+            if wanted == "int8":
+                raise InputError(f"params.yaml: encode.precision: int8: {reason}; set fp32 or bf16")
+            print(f"{reason}; encoding with torch", file=sys.stderr)
+        return format if format != "int8" else "fp32"
 
-    def _embed_by_torch(self, tokens: list[Tokens], role: Role, *options: object) -> np.ndarray:
-        batch_tokens, *progress = options
-        return self.encoder.embed(tokens, role, batch_tokens, "fp32", *progress)  # type: ignore[arg-type]
+    def in_fp32(self) -> "Embedder":
+        """The same encoder in fp32."""
+        if self.format == "fp32":
+            return self
+        options = self.options.model_copy(update={"precision": "fp32"})
+        return Embedder(self.folder, options, self.device, self.threads, self.scratch)
+
+    @property
+    def engine(self) -> str:
+        """The library that computes."""
+        return "ctranslate2" if self.converted else "torch"
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +107,10 @@ class Embedder:
         Args:
             progress: called after each batch with its number of texts.
         """
-        return self._embed(tokens, role, self.batch_tokens, progress)
+        if self.converted:
+            return self.converted.embed(tokens, role, self.batch_tokens, progress)
+        # Weights in half precision need no autocast.
+        return self.encoder.embed(tokens, role, self.batch_tokens, "fp32", progress)
 
     def embed_texts(self, texts: list[str], role: Role) -> np.ndarray:
         """(N, D) float32 vectors of a few texts."""

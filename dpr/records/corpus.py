@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpr.records import beir
+from dpr.records.lines import read_lines
 from dpr.records.types import Passage
 
 
@@ -25,6 +26,10 @@ class Corpus(NamedTuple):
     def text(self, passage: Passage) -> str:
         """Title, separator and text; only one of them if the other is empty."""
         return self.separator.join(part for part in (passage.title, passage.text) if part)
+
+    def passage_count(self) -> int:
+        """How many passages there are, without parsing them; errors as in `texts`."""
+        return sum(1 for _ in read_lines(self.file))
 
     @property
     def file(self) -> Path:

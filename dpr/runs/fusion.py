@@ -15,14 +15,8 @@ def reciprocal_rank(first: Run, second: Run, k: int, depth: int) -> Run:
 
     Ranks are trec_eval's; the first 1,000 documents of each topic count.
     """
-    ranked = [
-        {
-            query_id: {p: 1 / (k + rank) for rank, (p, _) in enumerate(ranking(scores)[:READ], 1)}
-            for query_id, scores in run.items()
-        }
-        for run in (first, second)
-    ]
-    return {query_id: _best(added, depth) for query_id, added in _sums(*ranked, 1.0, 1.0)}
+    sums = _sums(_reciprocal(first, k), _reciprocal(second, k), 1.0, 1.0)
+    return {query_id: _best(added, depth) for query_id, added in sums}
 
 
 def weighted(first: Run, second: Run, weight: float, depth: int) -> Run:
@@ -56,6 +50,13 @@ def scaled(run: Run) -> Run:
         width = (highest - lowest) or 1.0
         scaled[query_id] = {p: (score - lowest) / width for p, score in scores.items()}
     return scaled
+
+
+def _reciprocal(run: Run, k: int) -> Run:
+    return {
+        query_id: {p: 1 / (k + rank) for rank, (p, _) in enumerate(ranking(scores)[:READ], 1)}
+        for query_id, scores in run.items()
+    }
 
 
 def _sums(

@@ -13,7 +13,6 @@ from dpr.records.types import Qrels, Run
 from dpr.runs.ranking import ranking
 
 
-
 def write_run(path: str | Path, run: Run, tag: str) -> None:
     """`tag` is the name of the system, in the last column."""
     with new_file(path) as file:

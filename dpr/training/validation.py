@@ -7,10 +7,9 @@ from dpr import measures
 from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.records import beir
+from dpr.records import beir, pool
 from dpr.records.corpus import Corpus
 from dpr.settings import TrainSettings
-from dpr.training import pool
 from dpr.training.batch import targets_of
 from dpr.training.history import Validation
 from dpr.training.loss import in_batch_loss

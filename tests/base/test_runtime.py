@@ -10,6 +10,7 @@ from helpers import ROOT
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
+from dpr.base.threads import thread_count
 
 
 def test_more_processes_than_gpus_are_an_error(monkeypatch):
@@ -31,16 +32,16 @@ def test_a_random_state_is_restored():
 
 
 def test_null_threads_are_the_cores_that_the_process_may_use(monkeypatch):
-    code = "from dpr.base import runtime; print(runtime.thread_count(None))"
+    code = "from dpr.base.threads import thread_count; print(thread_count(None))"
     one = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{0}}); {code}"]
     assert subprocess.check_output(one, cwd=ROOT, text=True) == "1\n"
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores=False: 8)
-    assert runtime.thread_count(None) == 8
+    assert thread_count(None) == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert runtime.thread_count(None) == 2
-    assert runtime.thread_count(8) == 8
+    assert thread_count(None) == 2
+    assert thread_count(8) == 8
     with pytest.raises(InputError, match=r"threads: 9, but this process may use 8 CPU"):
-        runtime.thread_count(9)
+        thread_count(9)
 
 
 def test_torch_and_faiss_get_the_threads():

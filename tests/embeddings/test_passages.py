@@ -19,6 +19,12 @@ def options(**changes):
     return EncodeSettings(**values)
 
 
+def forget(tmp_path):
+    """Let the next call encode again what another folder has."""
+    for note in (tmp_path / "scratch").glob("*.json"):
+        note.unlink()
+
+
 @pytest.fixture
 def encode(make_encoder, collection, tmp_path):
     source = tmp_path / "encoder"
@@ -63,6 +69,7 @@ def test_float16_storage(encode):
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     undisturbed = encode("undisturbed")
+    forget(tmp_path)
     calls = []
 
     def dies_in_third_window(embed):
@@ -81,6 +88,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     assert len(calls) == 3 + 2  # 60 passages are 4 windows: two were kept
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
+    assert resumed.ids == undisturbed.ids
     assert not any(path.is_dir() for path in (tmp_path / "scratch").iterdir())
 
 
@@ -135,7 +143,8 @@ def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
     made = list((tmp_path / "scratch").glob("*.lock"))
     work = tmp_path / "scratch" / made[0].stem
     work.mkdir()
-    (work / "progress.json").write_text('{"rows": 16}')
+    (work / "progress.json").write_text('{"rows": 16, "bytes": 64}')
+    forget(tmp_path)
     np.testing.assert_array_equal(encode("second").vectors, expected)
 
 
@@ -143,3 +152,24 @@ def test_the_manifest_names_the_format(encode):
     assert encode("exact").manifest["format"] == "fp32"
     assert encode("small", precision="int8").manifest["format"] == "int8"
 
+
+def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
+    def never(embed):
+        return lambda *args: pytest.fail("encoded again")
+
+    first = encode("first")
+    second = encode("second", never)
+    assert (second.ids, second.manifest) == (first.ids, first.manifest)
+    np.testing.assert_array_equal(second.vectors, first.vectors)
+    # only another folder is copied from: a stage that is forced to run does its work
+    with pytest.raises(pytest.fail.Exception):
+        encode("second", never)
+    (tmp_path / "second" / "vectors.npy").write_bytes(b"damaged")
+    np.testing.assert_array_equal(encode("third").vectors, first.vectors)
+
+
+def test_the_corpus_is_parsed_once(encode, collection, monkeypatch):
+    texts, calls = Corpus.texts, []
+    monkeypatch.setattr(Corpus, "texts", lambda corpus: calls.append(1) or texts(corpus))
+    encode()
+    assert len(calls) == 1

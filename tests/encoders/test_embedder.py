@@ -137,9 +137,7 @@ def test_a_format_that_the_device_lacks():
         formats.encoding_formats("int8", torch.device("cuda"))
 
 
-@pytest.mark.parametrize(
-    ("format", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
-)
+@pytest.mark.parametrize(("format", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_the_format_is_that_of_products(format, dtype):
     with formats.autocast(format, CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

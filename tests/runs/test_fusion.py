@@ -70,11 +70,8 @@ def test_the_runs_are_left_as_they_were(runs):
 def test_fusion_is_that_of_trectools(tmp_path):
     """On untied scores; trectools sums whatever the run files hold."""
     rng = np.random.default_rng(0)
-    values = [
-        {q: {f"d{i}": float(s) for i, s in zip(rng.permutation(60)[:40], rng.normal(size=40))}
-         for q in ("x1", "x2", "x3")}
-        for _ in range(2)
-    ]
+    draw = lambda: {f"d{i}": float(rng.normal()) for i in rng.permutation(60)[:40]}  # noqa: E731
+    values = [{query_id: draw() for query_id in ("x1", "x2", "x3")} for _ in range(2)]
     opened = []
     for number, run in enumerate([*values, *map(fusion.scaled, values)]):
         trec.write_run(tmp_path / f"{number}.txt", run, tag="t")

@@ -9,7 +9,7 @@ from helpers import contents, settings
 
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.training.pool import draw_pool, sample_topics
+from dpr.records.pool import draw_pool, sample_topics
 from dpr.training.validation import Validator
 
 
