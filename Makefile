@@ -1,16 +1,17 @@
 # make repro      the whole experiment, then its measures
 # make test       the tests but for the slow ones; make test-all: all
+# make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch
-# All but clean first build the environment in .venv, from requirements.txt and constraints.txt.
+# All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt.
 
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: repro test test-all lint costs clean
+.PHONY: repro test test-all gpu lint costs clean
 
 repro: $(VENV)/ready
 	dvc repro --keep-going
@@ -21,6 +22,13 @@ test: $(VENV)/ready
 
 test-all: $(VENV)/ready
 	pytest
+
+# DEVICE=cpu tries it without a GPU. The benchmarks need what `dvc repro prepare init mine` makes.
+DEVICE ?= cuda
+gpu:
+	$(PYTHON) -m pytest -m gpu --confcutdir tests/gpu --device $(DEVICE) tests/gpu
+	$(PYTHON) -m benchmarks.encoding --device $(DEVICE) --texts $(if $(filter cpu,$(DEVICE)),50,20000)
+	$(PYTHON) -m benchmarks.training --device $(DEVICE) --batch-size 256
 
 lint: $(VENV)/ready
 	ruff check .

@@ -47,6 +47,7 @@ def main() -> None:
     )
     command_line.add_argument("--steps", type=int, default=15)
     command_line.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    command_line.add_argument("--device", choices=["cpu", "cuda"], default=runtime.device().type)
     command_line.add_argument("--rounds", type=int, default=3)
     command_line.add_argument("--one", choices=TRAINERS, help=argparse.SUPPRESS)
     arguments = command_line.parse_args()
@@ -107,7 +108,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
 
     settings = load_settings("params.yaml")
     torch.set_num_threads(thread_count(settings.threads))
-    model = SentenceTransformer(ENCODER)
+    model = SentenceTransformer(ENCODER, device=arguments.device)
     model.max_seq_length = settings.train.passage_max_length or settings.model.passage_max_length
     pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)
     passages = dict(Corpus(TRAINING, settings.data.separator).texts())
@@ -138,7 +139,7 @@ def theirs(arguments: argparse.Namespace) -> dict[str, float]:
             max_steps=WARM_UP + arguments.steps,
             per_device_train_batch_size=arguments.batch_size,
             bf16=arguments.precision == "bf16",
-            use_cpu=not torch.cuda.is_available(),
+            use_cpu=arguments.device == "cpu",
             learning_rate=settings.train.lr,
             save_strategy="no",
             report_to="none",
@@ -162,7 +163,7 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "group_by": None}
     changes |= {"pairs_per_group": 1, "dropout": None}  # that of the checkpoint, as theirs
     options = settings.train.model_copy(update=changes)
-    encoder = checkpoint.load(ENCODER).to(runtime.device())
+    encoder = checkpoint.load(ENCODER).to(arguments.device)
     pairs = beir.read_pairs(NEGATIVES)
     corpus = Corpus(TRAINING, settings.data.separator)
     found = PairSet.read(corpus, pairs, encoder, options)

@@ -1,9 +1,7 @@
 """The reported measures: trec_eval's own code, through ir_measures, over every judged topic."""
 
 from statistics import fmean
-
-import ir_measures
-from ir_measures.measures import Measure
+from typing import Any
 
 from dpr.records.types import Qrels, Run
 
@@ -11,13 +9,15 @@ HEADLINE = "nDCG@10"  # of tables, plots, validation, the fusion weight and the 
 ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
 
 
-def parse_measure(name: str) -> Measure:
+def parse_measure(name: str) -> Any:
     """A measure by its name in ir_measures (`nDCG@10`, `AP`), or `recall@k`, or `judged@k`.
 
     Raises:
         ValueError: for an unknown name, and for IPrec, which ir_measures rounds unlike trec_eval's
             reference output; see `dpr.evaluation.curves`.
     """
+    import ir_measures  # here and below, since a GPU machine need not have it
+
     if name.startswith("IPrec"):
         raise ValueError(f"{name!r} is not offered as a measure; see plots/precision.csv")
     try:
@@ -49,6 +49,8 @@ def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
 
     That is trec_eval's option -c: without it a system gains by leaving out hard topics.
     """
+    import ir_measures
+
     names = {parse_measure(name): name for name in measures}
     values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
     for metric in ir_measures.iter_calc(list(names), qrels, run):

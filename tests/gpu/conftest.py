@@ -1,0 +1,57 @@
+"""What `make gpu` needs: torch, transformers, safetensors, pydantic, ruamel.yaml, tqdm, pytest.
+
+A GPU machine need have neither the collection nor the packaged encoder.
+"""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from dpr.base import runtime
+from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.spec import EncoderSpec
+
+WORDS = [f"word{i}" for i in range(200)]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="to test")
+
+
+@pytest.fixture
+def device(request):
+    runtime.set_up(threads=1, seed=0)
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture
+def make_encoder():
+    """make_encoder(pooling=..., similarity=..., dropout=...) -> an encoder of random weights."""
+
+    def make(dropout=0.0, **changes):
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+        vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}
+        inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        inner.pre_tokenizer = pre_tokenizers.Whitespace()
+        inner.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]")
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=128,
+            max_position_embeddings=64,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+        spec = {"similarity": "cosine", "pooling": "mean", "tied": True}
+        spec |= {"query_max_length": 16, "passage_max_length": 48}
+        backbone = BertModel(config)
+        return DualEncoder(backbone, backbone, tokenizer, EncoderSpec(**(spec | changes))).eval()
+
+    return make
