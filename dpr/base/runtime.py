@@ -29,7 +29,8 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # Some kernels on CUDA have no deterministic form: torch says so once, and goes on.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()

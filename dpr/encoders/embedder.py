@@ -109,8 +109,26 @@ class Embedder:
         """
         if self.converted:
             return self.converted.embed(tokens, role, self.batch_tokens, progress)
-        # Weights in half precision need no autocast.
-        return self.encoder.embed(tokens, role, self.batch_tokens, "fp32", progress)
+        while True:
+            try:  # weights in half precision need no autocast
+                return self.encoder.embed(tokens, role, self.batch_tokens, "fp32", progress)
+            except torch.OutOfMemoryError:
+                self._halve_batch(max(map(len, tokens)))
+
+    def _halve_batch(self, longest: int) -> None:
+        """After a batch that does not fit in memory; raises InputError for one that was set."""
+        too_many = self.batch_tokens
+        if self.options.batch_tokens is not None or too_many <= longest:
+            raise InputError(
+                f"params.yaml: encode.batch_tokens: a batch of {too_many} tokens does not fit in "
+                "the memory of the device; set fewer, or shorten model.passage_max_length"
+            ) from None
+        self.batch_tokens = max(longest, too_many // 2)
+        print(
+            f"a batch of {too_many} tokens does not fit in the memory of the device; going on "
+            f"with {self.batch_tokens}",
+            file=sys.stderr,
+        )
 
     def embed_texts(self, texts: list[str], role: Role) -> np.ndarray:
         """(N, D) float32 vectors of a few texts."""

@@ -114,7 +114,7 @@ class Trainer:
                     break
                 drawn = list(itertools.islice(batches, self.settings.accumulate))
                 with self.console.timed(drawn):
-                    step = self.step(number, drawn)
+                    step = self._step_in_memory(number, drawn)
                 history.steps.append(step)
                 advance(bar, step)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
@@ -127,6 +127,18 @@ class Trainer:
         parameters.merge(self.encoder)
         self.encoder.eval()
         return history
+
+    def _step_in_memory(self, number: int, batches: list[Batch]) -> Step:
+        try:
+            return self.step(number, batches)
+        except torch.OutOfMemoryError:
+            chunk_size = self.settings.chunk_size
+            advice = f"{chunk_size // 2 or 1}" if chunk_size else "16"
+            raise InputError(
+                f"step {number}: a batch does not fit in the memory of the device; set "
+                f"train.chunk_size={advice}, which gives the same gradients, or lower "
+                "train.batch_size"
+            ) from None
 
     def step(self, number: int, batches: list[Batch]) -> Step:
         """One update, number `number` from 1, with the mean gradient over the batches."""

@@ -109,6 +109,34 @@ def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder,
         open_embedder(make_encoder(), "int8")
 
 
+def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedder, capsys):
+    encoder = make_encoder()
+    tokens = encoder.tokenize(TEXTS, "passage")
+
+    def with_room_for(embedder, limit):
+        embed = embedder.encoder.embed
+
+        def embed_or_fail(tokens, role, batch_tokens, *rest):
+            if batch_tokens > limit:
+                raise torch.OutOfMemoryError
+            return embed(tokens, role, batch_tokens, *rest)
+
+        embedder.encoder.embed = embed_or_fail
+        return embedder
+
+    expected = open_embedder(encoder, "bf16").embed(tokens, "passage")
+    found = with_room_for(open_embedder(encoder, "bf16"), 600).embed(tokens, "passage")
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert capsys.readouterr().err.splitlines() == [
+        f"a batch of {n} tokens does not fit in the memory of the device; going on with {n // 2}"
+        for n in (2048, 1024)
+    ]
+    with pytest.raises(InputError, match=r"encode\.batch_tokens: a batch of 900 tokens"):
+        with_room_for(open_embedder(encoder, "bf16", batch_tokens=900), 600).embed(tokens, "query")
+    with pytest.raises(InputError, match=r"encode\.batch_tokens: a batch of 32 tokens"):
+        with_room_for(open_embedder(encoder, "bf16"), 5).embed(tokens, "passage")
+
+
 @pytest.mark.parametrize(
     ("has", "chosen"),
     [

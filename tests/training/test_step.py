@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch.nn import functional
 
+from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
 
 
@@ -151,3 +152,14 @@ def test_a_learned_temperature_comes_back_from_its_floor(make_trainer):
     (batch,) = itertools.islice(trainer.pairs.batches(0), 1)
     trainer.step(1, [batch])
     assert trainer.loss.temperature.item() > 0.011
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_named(make_trainer, monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError
+
+    for chunk_size, advice in ((None, 16), (4, 2), (1, 1)):
+        trainer = make_trainer(chunk_size=chunk_size)
+        monkeypatch.setattr(trainer, "_forward_backward", full)
+        with pytest.raises(InputError, match=rf"step 1: .* train\.chunk_size={advice},"):
+            trainer.run()
