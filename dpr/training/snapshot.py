@@ -1,7 +1,9 @@
 """What a killed training needs to resume and end with the same bytes."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -21,7 +23,8 @@ from dpr.training.weights import (
 )
 
 
-class Snapshots(NamedTuple):
+@dataclass
+class Snapshots:
     """The latest state of a training, in `path`: weights, optimizer, random generators, history.
 
     The file name must be a key of all that decides the training. `path` None: no snapshots.
@@ -32,6 +35,19 @@ class Snapshots(NamedTuple):
     loss: InBatchLoss
     optimizer: torch.optim.Optimizer
     processes: ProcessGroup
+    every: float  # seconds between two saves
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self.next_save = self.clock() + self.every
+
+    def save_if_due(self, history: History, best_weights: Tensors) -> None:
+        """Every process must call it after each step; the clock of the first one decides."""
+        due = self.clock() >= self.next_save
+        (agreed,) = self.processes.broadcast((float(due),), self.encoder.device)
+        if agreed:
+            self.save(history, best_weights)
+            self.next_save = self.clock() + self.every
 
     def save(self, history: History, best_weights: Tensors) -> None:
         """Every process must call it; the first one writes."""

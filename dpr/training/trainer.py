@@ -74,14 +74,19 @@ class Trainer:
                 *parameters.groups(self.encoder, settings.lr, settings.weight_decay),
                 *parameters.groups(self.loss, settings.temperature_lr or 0.0, weight_decay=0.0),
             ],
-            fused=False,
+            fused=True,
         )
         self.format = formats.training_format(settings.precision, self.encoder.device)
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.snapshots = Snapshots(
-            self.snapshot, self.encoder, self.loss, self.optimizer, self.processes
+            self.snapshot,
+            self.encoder,
+            self.loss,
+            self.optimizer,
+            self.processes,
+            self.save_every,
+            self.clock,
         )
-        self.next_save = self.clock() + self.save_every
         self.console = Console(self.processes.is_first)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
@@ -119,8 +124,7 @@ class Trainer:
                 advance(bar, step)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
-                if self._time_to_save():
-                    self.snapshots.save(history, self.best_weights)
+                self.snapshots.save_if_due(history, self.best_weights)
         self.console.say_rates()
         self._check_overfitting(history)
         set_weights(self.encoder, self.best_weights)
@@ -199,14 +203,6 @@ class Trainer:
         history, self.best_weights = resumed
         self.console.say(f"resuming after step {len(history.steps)}")
         return history
-
-    def _time_to_save(self) -> bool:
-        """The first process' clock decides for all."""
-        due = self.clock() >= self.next_save
-        (agreed,) = self.processes.broadcast((float(due),), self.encoder.device)
-        if agreed:
-            self.next_save = self.clock() + self.save_every
-        return bool(agreed)
 
     def _validate(self, history: History, number: int) -> None:
         """Validate the weights that a stop now would keep; keep the best."""
