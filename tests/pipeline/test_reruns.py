@@ -29,7 +29,7 @@ CODE = {
     "dpr/indexes/kinds.py": {"mine", "audit"} | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
-    "dpr/evaluation/report.py": {"lengths", "compare"},
+    "dpr/evaluation/report.py": {"lengths", "audit", "compare"},
     "dpr/settings.py": set(),
     "dpr/params_file.py": set(),
     "stages/run.py": set(),
