@@ -14,7 +14,6 @@ products in that format which the engine reaches.
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -27,105 +26,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.engines import CPU_ENGINES, ENCODER, ENGINES, GPU_ENGINES, REFERENCE
 from dpr.base import runtime
-from dpr.base.threads import thread_count
 from dpr.encoders import formats
-from dpr.encoders.embedder import Embedder
 from dpr.evaluation import report
 from dpr.evaluation.lengths import spaced
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from stages.run import SCRATCH, parser
+from stages.run import parser
 
-ENCODER = Path("data/encoders/zero_shot")
-Encode = Callable[[list[str]], np.ndarray]
-REFERENCE = "sentence-transformers, fp32"
 LEFT_OUT = 3  # exit code of an engine whose libraries are not installed
-
-
-def ours(precision: str) -> Callable[[torch.device], Encode]:
-    def open_engine(device: torch.device) -> Encode:
-        settings = load_settings("params.yaml")
-        threads = runtime.set_up(settings.threads)
-        options = settings.encode.model_copy(update={"precision": precision})
-        embedder = Embedder(ENCODER, options, device, threads, SCRATCH)
-        return lambda texts: embedder.embed_texts(texts, "passage")
-
-    return open_engine
-
-
-def theirs(**options: Any) -> Callable[[torch.device], Encode]:
-    def open_engine(device: torch.device) -> Encode:
-        from sentence_transformers import SentenceTransformer
-
-        torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
-        model = SentenceTransformer(str(ENCODER), device=str(device), **options)
-        size = 32 if device.type == "cpu" else 256
-        return lambda texts: model.encode(texts, batch_size=size, show_progress_bar=False)
-
-    return open_engine
-
-
-def plain(device: torch.device) -> Encode:
-    """transformers alone: batches of 32 in the given order, padded, mean of the token states."""
-    from transformers import AutoModel, AutoTokenizer
-
-    torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
-    model = AutoModel.from_pretrained(ENCODER).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(ENCODER)
-    limit = load_settings("params.yaml").model.passage_max_length
-
-    @torch.inference_mode()
-    def encode(texts: list[str]) -> np.ndarray:
-        vectors = []
-        for at in range(0, len(texts), 32):
-            batch = tokenizer(
-                texts[at : at + 32],
-                padding=True,
-                truncation=True,
-                max_length=limit,
-                return_tensors="pt",
-            ).to(device)
-            states, mask = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
-            mean = (states * mask).sum(1) / mask.sum(1)
-            vectors.append(torch.nn.functional.normalize(mean, dim=-1).cpu().numpy())
-        return np.concatenate(vectors)
-
-    return encode
-
-
-def onnx_int8(device: torch.device) -> Encode:
-    """sentence-transformers' own dynamic int8 export of its ONNX backend."""
-    from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
-
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copytree(ENCODER, Path(folder) / "model"))
-        model = SentenceTransformer(str(copy), backend="onnx", device="cpu")
-        export_dynamic_quantized_onnx_model(model, "avx2", str(copy))
-        file = {"file_name": "model_qint8_avx2.onnx"}
-        model = SentenceTransformer(str(copy), backend="onnx", device="cpu", model_kwargs=file)
-    return lambda texts: model.encode(texts, show_progress_bar=False)
-
-
-CPU_ENGINES: dict[str, tuple[str, Callable[[torch.device], Encode]]] = {
-    REFERENCE: ("fp32", theirs()),
-    "sentence-transformers, bf16": ("bf16", theirs(model_kwargs={"dtype": torch.bfloat16})),
-    "sentence-transformers, ONNX fp32": ("fp32", theirs(backend="onnx")),
-    "sentence-transformers, OpenVINO fp32": ("fp32", theirs(backend="openvino")),
-    "sentence-transformers, ONNX int8": ("int8", onnx_int8),
-    "transformers, fp32": ("fp32", plain),
-    "this project, fp32": ("fp32", ours("fp32")),
-    "this project, bf16": ("bf16", ours("bf16")),
-    "this project, int8": ("int8", ours("int8")),
-}
-GPU_ENGINES = {
-    REFERENCE: ("fp32", theirs()),
-    "sentence-transformers, bf16": ("bf16", theirs(model_kwargs={"dtype": torch.bfloat16})),
-    "this project, fp32": ("fp32", ours("fp32")),
-    "this project, bf16": ("bf16", ours("bf16")),
-    "this project, fp16": ("fp16", ours("fp16")),
-}
-ENGINES = CPU_ENGINES | GPU_ENGINES
 
 
 def main() -> None:
