@@ -13,9 +13,9 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
 from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.precision import precision_cost
 from dpr.embeddings.queries import embed_topics
 from dpr.encoders.embedder import Embedder
-from dpr.evaluation.precision import precision_cost
 from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.index import Index
 from dpr.records import beir

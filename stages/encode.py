@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.spec import read_spec
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity

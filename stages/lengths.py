@@ -10,9 +10,8 @@ measured.
 import json
 from pathlib import Path
 
-from dpr.base import runtime
 from dpr.base.files import read_json, write_json
-from dpr.encoders import checkpoint
+from dpr.encoders.tokens import Tokenizer
 from dpr.evaluation.lengths import spaced, statistics, token_lengths
 from dpr.records import beir
 from dpr.records.corpus import Corpus
@@ -24,9 +23,8 @@ COLLECTION, TRAINING = Path("data/collection"), Path("data/training")
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    runtime.set_up(settings.threads)
-    encoder = checkpoint.load("data/encoders/zero_shot")
-    spec, separator = encoder.spec, settings.data.separator
+    tokenizer = Tokenizer.open(Path("data/encoders/zero_shot"))
+    spec, separator = tokenizer.spec, settings.data.separator
 
     count = read_json("data/manifest.json")["collection"]["passages"]["count"]
     searched = (text for _, text in Corpus(COLLECTION, separator).texts())
@@ -44,9 +42,9 @@ def main() -> None:
         ("collection", spaced(searched, count), queries, spec.passage_max_length),
         ("train", spaced(trained, len(used)), train_queries, train_limit),
     ):
-        lengths = token_lengths(encoder, passage_texts, "passage")
+        lengths = token_lengths(tokenizer, passage_texts, "passage")
         measured[f"{name}_passages"] = statistics(lengths, limit)
-        lengths = token_lengths(encoder, query_texts, "query")
+        lengths = token_lengths(tokenizer, query_texts, "query")
         measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
     print(json.dumps(measured, indent=2))

@@ -13,8 +13,8 @@ from dpr.base import runtime
 from dpr.base.files import write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.spec import read_spec
 from dpr.mining.negatives import add_negatives, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.records import beir

@@ -12,8 +12,8 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.files import read_json
 from dpr.embeddings.queries import embed_topics
-from dpr.encoders.checkpoint import read_spec
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import as_run
 from dpr.indexes.index import Index
 from dpr.records import beir

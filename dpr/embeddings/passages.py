@@ -14,8 +14,8 @@ from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
 from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS
-from dpr.encoders.dual_encoder import Tokens
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
 from dpr.settings import EncodeSettings
 
@@ -34,15 +34,14 @@ def encode_passages(
         InputError: for an empty corpus, or a vector that is not finite.
     """
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
-    encoder, encoder_hash = embedder.encoder, embedder.fingerprint
     inputs = {
-        "encoder": encoder_hash,
+        "encoder": embedder.fingerprint,
         "corpus": sha256(corpus.file),
         "separator": corpus.separator,
         "options": options.model_dump(),
         "format": [embedder.format, embedder.engine],
     }
-    key = resume.key(inputs, encoder.device)
+    key = resume.key(inputs, embedder.device)
     work, made = scratch / key, scratch / f"{key}.json"
     scratch.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{work}.lock"):  # another experiment may be encoding the same
@@ -50,12 +49,12 @@ def encode_passages(
             _encode_windows(embedder, corpus, options, count, work)
             manifest = {
                 "count": count,
-                "dimension": encoder.dimension,
+                "dimension": embedder.dimension,
                 "dtype": options.dtype,
-                "encoder": {"sha256": encoder_hash, **encoder.spec.as_dict()},
+                "encoder": {"sha256": embedder.fingerprint, **embedder.spec.as_dict()},
                 "format": embedder.format,
                 "sha256": sha256(work / VECTORS),
-                "similarity": encoder.spec.similarity,
+                "similarity": embedder.spec.similarity,
             }
             write_json(work / MANIFEST, manifest)
             (work / PROGRESS).unlink()
@@ -78,7 +77,8 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
         return False
     if sha256(other / VECTORS) != there["sha256"]:
         return False
-    shutil.copytree(other, work, dirs_exist_ok=True)
+    shutil.rmtree(work, ignore_errors=True)  # what a killed run left
+    shutil.copytree(other, work)
     return True
 
 
@@ -94,7 +94,7 @@ def _encode_windows(
         work / VECTORS,
         mode="r+" if done else "w+",
         dtype=options.dtype,
-        shape=(count, embedder.encoder.dimension),
+        shape=(count, embedder.dimension),
     )
     with (
         (work / IDS).open("ab") as ids_file,
@@ -126,7 +126,7 @@ def _tokenized_windows(
 
     def next_window() -> tuple[list[str], list[Tokens]]:
         window = list(itertools.islice(texts, size))
-        tokens = embedder.encoder.tokenize([text for _, text in window], "passage")
+        tokens = embedder.tokenizer.tokenize([text for _, text in window], "passage")
         return [passage_id for passage_id, _ in window], tokens
 
     with ThreadPoolExecutor(1) as thread:

@@ -7,13 +7,11 @@ are safetensors.
 from pathlib import Path
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, read_json, write_json
+from dpr.base.files import new_folder, write_json
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.spec import EncoderSpec
+from dpr.encoders.spec import SPEC_FILE, read_spec
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
-
-SPEC_FILE = "encoder.json"
 
 
 def save(encoder: DualEncoder, folder: str | Path) -> None:
@@ -30,16 +28,11 @@ def load(folder: str | Path) -> DualEncoder:
     """
     folder = Path(folder)
     spec = read_spec(folder)
-    query_folder, passage_folder = layout.transformer_folders(folder, spec.tied)
+    folders = spec.folders(folder)
     try:
-        tokenizer = read_tokenizer(passage_folder)
-        passage = read_transformer(passage_folder, spec.pooling)
-        query = passage if spec.tied else read_transformer(query_folder, spec.pooling)
+        tokenizer = read_tokenizer(folders["passage"])
+        passage = read_transformer(folders["passage"], spec.pooling)
+        query = passage if spec.tied else read_transformer(folders["query"], spec.pooling)
     except LOAD_ERRORS as error:
         raise InputError(f"{folder}: not a whole encoder ({error}); make it again") from None
     return DualEncoder(query, passage, tokenizer, spec).eval()
-
-
-def read_spec(folder: Path) -> EncoderSpec:
-    """The spec alone, without loading anything else."""
-    return EncoderSpec(**read_json(folder / SPEC_FILE))

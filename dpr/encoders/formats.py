@@ -14,8 +14,9 @@ from dpr.base.errors import InputError
 Format = Literal["fp32", "bf16", "fp16", "int8"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-CPU_BATCH_TOKENS = 2048  # of torch: small activations stay in the cache
-INT8_BATCH_TOKENS = 512  # each thread has a batch of its own
+# Tokens in a batch by engine. On a CPU small activations stay in the cache; with CTranslate2 each
+# thread has a batch of its own.
+CPU_BATCH_TOKENS = {"torch": 2048, "ctranslate2": 512}
 GPU_BATCH_TOKENS = 65_536
 
 
@@ -56,13 +57,11 @@ def encoding_formats(precision: str, device: torch.device) -> list[Format]:
     return [precision]  # type: ignore[list-item]  # the settings allow no other
 
 
-def batch_tokens(wanted: int | None, format: Format, device: torch.device) -> int:
+def batch_tokens(wanted: int | None, engine: str, device: torch.device) -> int:
     """Tokens in a batch, padding included: `wanted`, or with None what is fastest."""
     if wanted is not None:
         return wanted
-    if device.type == "cuda":
-        return GPU_BATCH_TOKENS
-    return INT8_BATCH_TOKENS if format in ("int8", "fp32") else CPU_BATCH_TOKENS
+    return GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS[engine]
 
 
 def training_attention(device: torch.device) -> str | None:

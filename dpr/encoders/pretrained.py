@@ -60,6 +60,11 @@ def _read(
             f"Give a local folder with config.json, the tokenizer and model.safetensors, the id of "
             f"a model on a hub within reach, or a packaged model: {packaged}"
         ) from None
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"params.yaml: {key}: {name!r} has no tokenizer of the tokenizers library (a "
+            "tokenizer.json, or what one can be made from); take another model"
+        )
     if recorded is not None:
         _refuse_conflict(recorded, spec, name)
     if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):

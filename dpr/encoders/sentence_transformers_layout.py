@@ -19,11 +19,6 @@ from dpr.encoders.recorded import POOLING_FLAGS, SIMILARITY_NAMES
 from dpr.encoders.spec import Role
 
 
-def transformer_folders(folder: Path, tied: bool) -> tuple[Path, Path]:
-    """The folders of the query's and the passage's transformer."""
-    return (folder, folder) if tied else (folder / "query", folder / "passage")
-
-
 def write(encoder: DualEncoder, folder: Path) -> None:
     """Modules, weights, tokenizers and prompts of an encoder, into an empty folder."""
     if encoder.spec.tied:

@@ -1,8 +1,12 @@
 """All that decides a vector besides the weights: it is saved with encoder and embeddings."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from dpr.base.files import read_json
+
+SPEC_FILE = "encoder.json"
 Role = Literal["query", "passage"]
 
 
@@ -25,5 +29,16 @@ class EncoderSpec:
         prefix = self.query_prefix if role == "query" else self.passage_prefix
         return [prefix + text for text in texts]
 
+    def folders(self, encoder: Path) -> dict[Role, Path]:
+        """The folder of each role's transformer and tokenizer in a saved encoder."""
+        if self.tied:
+            return {"query": encoder, "passage": encoder}
+        return {"query": encoder / "query", "passage": encoder / "passage"}
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """The spec of a saved encoder, without loading anything else."""
+    return EncoderSpec(**read_json(folder / SPEC_FILE))

@@ -6,20 +6,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
+from dpr.encoders.tokens import Tokenizer
 
 SAMPLE = 100_000  # passages measured at most
 BLOCK = 1_000  # texts in memory at a time
 Item = TypeVar("Item")
 
 
-def token_lengths(encoder: DualEncoder, texts: Iterable[str], role: Role) -> np.ndarray:
+def token_lengths(tokenizer: Tokenizer, texts: Iterable[str], role: Role) -> np.ndarray:
     """(N,) int64: tokens of each text as the encoder would see it, before truncation."""
     lengths: list[int] = []
     texts = iter(texts)
     while block := list(itertools.islice(texts, BLOCK)):
-        lengths += encoder.count_tokens(block, role)
+        lengths += tokenizer.count(block, role)
     return np.array(lengths, dtype=np.int64)
 
 

@@ -31,7 +31,7 @@ def bm25_ranker(corpus: Corpus, folder: Path, settings: MineBm25, threads: int) 
 
 def encoder_ranker(embedder: Embedder, embeddings: Embeddings, settings: MineSource) -> Ranker:
     """Exact search over the embeddings that the encoder made."""
-    similarity = embedder.encoder.similarity
+    similarity = embedder.similarity
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:

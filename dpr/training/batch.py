@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from dpr.encoders.dual_encoder import Tokens
+from dpr.encoders.tokens import Tokens
 from dpr.records.types import Pair, Qrels
 from dpr.training.duplicates import NO_DUPLICATES, Duplicates
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from dpr.encoders.dual_encoder import Tokens
+from dpr.encoders.tokens import Tokens
 from dpr.records.types import Qrels
 
 

@@ -17,8 +17,9 @@ import torch
 
 from dpr.base import runtime
 from dpr.encoders import formats
-from dpr.encoders.dual_encoder import DualEncoder, Tokens, token_batches
+from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
+from dpr.encoders.tokens import Tokens, token_batches
 from dpr.training.batch import Batch
 from dpr.training.processes import ProcessGroup
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.encoders.dual_encoder import DualEncoder, Tokens
+from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.tokens import Tokens
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Pair, Qrels

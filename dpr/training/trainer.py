@@ -1,7 +1,6 @@
 """The training loop: AdamW, a schedule, validations, and the best checkpoint kept."""
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.measures import HEADLINE
 from dpr.settings import TrainSettings
-from dpr.training import parameters, schedule
+from dpr.training import checks, parameters, schedule
 from dpr.training.batch import Batch
 from dpr.training.console import Console, advance
 from dpr.training.gradients import forward_backward
@@ -25,11 +23,6 @@ from dpr.training.pairs import PairSet
 from dpr.training.processes import SINGLE, ProcessGroup
 from dpr.training.snapshot import Snapshots
 from dpr.training.weights import mix_weights, set_weights, weights
-
-OVERFITTED = 0.05  # a loss "near zero": the pair's own passage has a probability of .95
-DIVERGENCE_ADVICE = (
-    "; lower train.lr, lengthen the warm-up, raise train.temperature or use train.precision fp32"
-)
 
 
 @dataclass
@@ -58,7 +51,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.max_steps = self._checked_steps()
+        checks.require_dimensions(settings, self.encoder.dimension)
+        self.max_steps = self._number_of_steps()
         self.warmup = schedule.warmup_steps(
             settings.warmup_steps, settings.warmup_ratio, self.max_steps
         )
@@ -90,15 +84,10 @@ class Trainer:
         self.console = Console(self.processes.is_first)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
-    def _checked_steps(self) -> int:
-        """The steps of the training; errors that are known before it begins are raised here."""
+    def _number_of_steps(self) -> int:
         settings = self.settings
+        # Asked for in any case: it refuses pairs that do not fill a batch.
         per_epoch = self.pairs.steps_per_epoch if settings.max_steps != 0 else 0
-        if max(settings.matryoshka, default=0) >= self.encoder.dimension:
-            raise InputError(
-                f"params.yaml: train.matryoshka: {settings.matryoshka} must be below the encoder's "
-                f"{self.encoder.dimension} dimensions, which are always trained"
-            )
         if settings.max_steps is not None:
             return settings.max_steps
         assert settings.epochs is not None  # settings.py: one of the two
@@ -118,31 +107,21 @@ class Trainer:
                 if self._out_of_patience(history):
                     break
                 drawn = list(itertools.islice(batches, self.settings.accumulate))
-                with self.console.timed(drawn):
-                    step = self._step_in_memory(number, drawn)
+                in_memory = checks.fits_in_memory(number, self.settings.chunk_size)
+                with self.console.timed(drawn), in_memory:
+                    step = self.step(number, drawn)
                 history.steps.append(step)
                 advance(bar, step)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
                 self.snapshots.save_if_due(history, self.best_weights)
         self.console.say_rates()
-        self._check_overfitting(history)
+        if self.settings.overfit_one_batch:
+            checks.require_overfitted(len(history.steps), history.steps[-1].loss)
         set_weights(self.encoder, self.best_weights)
         parameters.merge(self.encoder)
         self.encoder.eval()
         return history
-
-    def _step_in_memory(self, number: int, batches: list[Batch]) -> Step:
-        try:
-            return self.step(number, batches)
-        except torch.OutOfMemoryError:
-            chunk_size = self.settings.chunk_size
-            advice = f"{chunk_size // 2 or 1}" if chunk_size else "16"
-            raise InputError(
-                f"step {number}: a batch does not fit in the memory of the device; set "
-                f"train.chunk_size={advice}, which gives the same gradients, or lower "
-                "train.batch_size"
-            ) from None
 
     def step(self, number: int, batches: list[Batch]) -> Step:
         """One update, number `number` from 1, with the mean gradient over the batches."""
@@ -159,22 +138,22 @@ class Trainer:
             group["lr"] = peak * share
         self.encoder.train()
         self.optimizer.zero_grad(set_to_none=True)
-        temperature = self.loss.temperature.item()
-        loss = sum(self._forward_backward(batch) for batch in batches)
+        temperature = self.loss.temperature.detach().clone()
+        losses = [self._forward_backward(batch) for batch in batches]
         self.processes.sum_gradients(self.encoder.parameters())
-        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), settings.max_grad_norm).item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise InputError(
-                f"step {number}: the loss is {loss}, the gradient norm {norm}{DIVERGENCE_ADVICE}"
-            )
+        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         if settings.temperature_lr is not None:
             self.loss.limit_temperature()
-        return Step(number, loss, settings.lr * share, norm, temperature)
+        # The one moment of a step at which a GPU is waited for.
+        numbers = [value.to(norm.device, torch.float64) for value in (*losses, norm, temperature)]
+        *values, norm_value, temperature_value = torch.stack(numbers).tolist()
+        checks.require_finite_step(number, sum(values), norm_value)
+        return Step(number, sum(values), settings.lr * share, norm_value, temperature_value)
 
-    def _forward_backward(self, batch: Batch) -> float:
+    def _forward_backward(self, batch: Batch) -> torch.Tensor:
         share = 1 / self.settings.accumulate
-        loss = forward_backward(
+        return forward_backward(
             self.encoder,
             batch,
             lambda queries, passages: share * self.loss(queries, passages, batch.targets),
@@ -182,7 +161,6 @@ class Trainer:
             self.settings.chunk_size,
             self.processes,
         )
-        return loss.item()
 
     def _batches(self) -> Iterator[Batch]:
         batches = self.pairs.batches(self.seed)
@@ -212,8 +190,7 @@ class Trainer:
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
         _, loss, score = self.processes.broadcast(result, self.encoder.device)
-        if not math.isfinite(loss):  # after the last update no step would notice
-            raise InputError(f"step {number}: the validation loss is {loss}{DIVERGENCE_ADVICE}")
+        checks.require_finite_validation(number, loss)
         history.validations.append(Validation(number, loss, score))
         self.console.say(f"step {number}: validation loss {loss:.4f}, {HEADLINE} {score:.4f}")
         if history.best.step == number:
@@ -225,12 +202,3 @@ class Trainer:
         if patience is None or self.settings.overfit_one_batch:
             return False
         return history.validations_since_best() >= patience
-
-    def _check_overfitting(self, history: History) -> None:
-        if self.settings.overfit_one_batch and history.steps[-1].loss > OVERFITTED:
-            raise InputError(
-                f"params.yaml: train.overfit_one_batch: after {len(history.steps)} steps on one "
-                f"batch the loss is {history.steps[-1].loss:.4f}, not below {OVERFITTED}: the "
-                "encoder does not learn; try more steps, another train.lr or no dropout, or look "
-                "for passages of equal text in the training data"
-            )

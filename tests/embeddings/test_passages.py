@@ -168,6 +168,18 @@ def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
     np.testing.assert_array_equal(encode("third").vectors, first.vectors)
 
 
+def test_a_copy_has_nothing_of_a_killed_run(encode, tmp_path):
+    first = encode("first")
+    made = list((tmp_path / "scratch").glob("*.lock"))
+    work = tmp_path / "scratch" / made[0].stem
+    work.mkdir()
+    (work / "progress.json").write_text('{"rows": 16, "bytes": 64}')
+    second = encode("second")
+    np.testing.assert_array_equal(second.vectors, first.vectors)
+    files = sorted(path.name for path in (tmp_path / "second").iterdir())
+    assert files == ["ids.txt", "manifest.json", "vectors.npy"]
+
+
 def test_the_corpus_is_parsed_once(encode, collection, monkeypatch):
     texts, calls = Corpus.texts, []
     monkeypatch.setattr(Corpus, "texts", lambda corpus: calls.append(1) or texts(corpus))

@@ -4,7 +4,6 @@ import torch
 from helpers import POOLINGS
 from transformers import AutoModel, AutoTokenizer
 
-from dpr.encoders.dual_encoder import token_batches
 from dpr.encoders.pooling import pool
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear", "lung " * 90]
@@ -63,28 +62,6 @@ def test_the_roles_differ_only_if_untied(make_encoder):
     np.testing.assert_array_equal(query, passage)
     query, passage = both(make_encoder(tied=False))
     assert np.abs(query - passage).max() > 1e-3
-
-
-def test_lengths_in_tokens(make_encoder):
-    encoder = make_encoder()
-    assert [len(t) for t in encoder.tokenize(["lung " * 90], "query")] == [16]
-    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage")] == [32]
-    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage", 20)] == [20]
-    assert [len(t) for t in encoder.tokenize(["heart"], "passage")] == [3]
-
-
-def test_batches_keep_the_budget_and_hold_each_text_once():
-    rng = np.random.default_rng(0)
-    tokens = [np.zeros(n, np.int32) for n in rng.integers(1, 90, size=300)]
-    batches = list(token_batches(tokens, 100))
-    assert sorted(i for batch in batches for i in batch) == list(range(300))
-    for batch in batches:
-        padded = len(batch) * max(len(tokens[i]) for i in batch)
-        assert padded <= 100 or len(batch) == 1
-
-
-def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
-    assert list(token_batches([np.zeros(50), np.zeros(3)], 10)) == [[0], [1]]
 
 
 def test_no_text_is_no_vector(make_encoder):

@@ -1,13 +1,17 @@
 """Number formats and engines: each gives torch's fp32 vectors within its own tolerance."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from helpers import PARAMS, POOLINGS
+from ctranslate2 import converters
+from helpers import PARAMS, POOLINGS, ROOT
 from transformers import AutoTokenizer, MPNetConfig, MPNetModel
 
 from dpr.base.errors import InputError
-from dpr.encoders import checkpoint, converted, formats
+from dpr.encoders import checkpoint, conversion, formats
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.pretrained import pretrained
 
@@ -70,15 +74,33 @@ def test_bf16_is_computed_by_torch(make_encoder, open_embedder):
 
 def test_a_conversion_is_made_once_for_equal_weights(make_encoder, open_embedder, monkeypatch):
     first, made = make_encoder(), []
-    convert = converted.TransformersConverter
+    convert = converters.TransformersConverter
     monkeypatch.setattr(
-        converted, "TransformersConverter", lambda source: made.append(source) or convert(source)
+        converters, "TransformersConverter", lambda source: made.append(source) or convert(source)
     )
     for _ in range(2):
         open_embedder(first, "int8")
     assert len(made) == 1
     open_embedder(first, "fp32")
     assert len(made) == 2
+
+
+def test_what_is_converted_opens_without_transformers(make_encoder, open_embedder, tmp_path):
+    vectors = open_embedder(make_encoder(), "int8").embed_texts(TEXTS, "query")
+    code = f"""
+import sys, numpy as np, torch
+from pathlib import Path
+from dpr.encoders.embedder import Embedder
+from dpr.settings import EncodeSettings
+options = EncodeSettings(window=9, batch_tokens=None, precision="int8", dtype="float32")
+root = Path({str(tmp_path)!r})
+embedder = Embedder(root / "encoder", options, torch.device("cpu"), 2, root / "scratch")
+np.save(root / "vectors.npy", embedder.embed_texts({TEXTS!r}, "query"))
+print([name for name in ("transformers", "faiss", "peft") if name in sys.modules])
+"""
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert printed == "[]\n"
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), vectors)
 
 
 @pytest.fixture
@@ -104,7 +126,7 @@ def test_a_model_that_the_library_does_not_know(unknown, open_embedder, capsys):
 
 
 def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder, monkeypatch):
-    monkeypatch.setitem(converted.LEAST_COSINE, "int8", 1.1)
+    monkeypatch.setitem(conversion.LEAST_COSINE, "int8", 1.1)
     with pytest.raises(InputError, match=r"in int8 its vectors have a cosine of"):
         open_embedder(make_encoder(), "int8")
 
@@ -116,10 +138,10 @@ def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedde
     def with_room_for(embedder, limit):
         embed = embedder.encoder.embed
 
-        def embed_or_fail(tokens, role, batch_tokens, *rest):
+        def embed_or_fail(tokens, role, batch_tokens, progress):
             if batch_tokens > limit:
                 raise torch.OutOfMemoryError
-            return embed(tokens, role, batch_tokens, *rest)
+            return embed(tokens, role, batch_tokens, progress=progress)
 
         embedder.encoder.embed = embed_or_fail
         return embedder

@@ -19,7 +19,7 @@ ALL = {"prepare", "init", "lengths", "mine", "train", "audit"} | ENCODED | BM25 
 CODE = {
     "dpr/base/files.py": ALL,
     "dpr/records/beir.py": ALL - {"init"},
-    "dpr/similarity.py": {"init", "lengths", "mine", "train", "audit"} | ENCODED,
+    "dpr/similarity.py": {"init", "mine", "train", "audit"} | ENCODED,
     "dpr/measures.py": {"train", "audit"} | MEASURED,
     "dpr/sources/clean.py": {"prepare"},
     "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
@@ -29,7 +29,7 @@ CODE = {
     "dpr/indexes/kinds.py": {"mine", "audit"} | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
-    "dpr/evaluation/report.py": {"lengths", "audit", "compare"},
+    "dpr/evaluation/report.py": {"lengths", "compare"},
     "dpr/settings.py": set(),
     "dpr/params_file.py": set(),
     "stages/run.py": set(),

@@ -6,11 +6,11 @@ import torch
 from helpers import PARAMS
 
 from dpr import measures
+from dpr.embeddings import precision
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
-from dpr.evaluation import precision
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 

@@ -46,7 +46,7 @@ def precision_cost(
 
     def headline(asking: Embedder, passages: np.ndarray) -> float:
         vectors = torch.from_numpy(asking.embed_texts(asked, "query"))
-        scores = asking.encoder.similarity.scores(vectors, torch.from_numpy(passages)).tolist()
+        scores = asking.similarity.scores(vectors, torch.from_numpy(passages)).tolist()
         run = {q: dict(zip(ids, row, strict=True)) for q, row in zip(judged, scores, strict=True)}
         return measures.headline(judged, run)
 

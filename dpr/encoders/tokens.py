@@ -1,0 +1,78 @@
+"""Texts to token ids, and token ids to padded batches of similar length."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+
+from dpr.base.errors import InputError
+from dpr.encoders.spec import EncoderSpec, Role, read_spec
+
+TOKENIZED_AT_ONCE = 1_000  # texts; the tokenizer's own output is large
+Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
+
+
+class Tokenizer:
+    """The tokenizer of an encoder, with its prefixes and lengths.
+
+    It needs neither torch nor transformers, which take seconds to load.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, spec: EncoderSpec):
+        self.backend, self.spec = backend, spec
+
+    @classmethod
+    def open(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer of a saved encoder. Raises InputError if it is missing or damaged."""
+        spec = read_spec(folder)
+        file = spec.folders(folder)["passage"] / "tokenizer.json"
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(file)), spec)
+        except Exception as error:  # the library raises no narrower one
+            raise InputError(f"{file}: cannot be read ({error}); make it again") from None
+
+    def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
+        """Token ids of each text, with the role's prefix.
+
+        They are truncated to the role's length, or to `max_length` if that is shorter.
+        """
+        longest = self.spec.max_length(role)
+        self.backend.enable_truncation(min(max_length or longest, longest))
+        return self._token_ids(texts, role)
+
+    def count(self, texts: list[str], role: Role) -> list[int]:
+        """Tokens of each text, with the role's prefix, before anything is truncated."""
+        self.backend.no_truncation()
+        return [len(ids) for ids in self._token_ids(texts, role)]
+
+    def _token_ids(self, texts: list[str], role: Role) -> list[Tokens]:
+        self.backend.no_padding()
+        tokens: list[Tokens] = []
+        for start in range(0, len(texts), TOKENIZED_AT_ONCE):
+            block = self.spec.with_prefix(texts[start : start + TOKENIZED_AT_ONCE], role)
+            encoded = self.backend.encode_batch_fast(block)
+            tokens += [np.array(text.ids, dtype=np.int32) for text in encoded]
+        return tokens
+
+
+def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask."""
+    input_ids = np.full((len(tokens), max(map(len, tokens))), padding)
+    mask = np.zeros_like(input_ids)
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return input_ids, mask
+
+
+def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions of texts in batches of similar length, the longest first.
+
+    A batch holds at most `batch_tokens` tokens, padding included, but at least one text.
+    """
+    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    while order:
+        size = max(1, batch_tokens // len(tokens[order[0]]))
+        yield order[:size]
+        order = order[size:]

@@ -1,0 +1,57 @@
+"""Token ids are those of transformers; batches of similar length keep their budget."""
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from dpr.base.errors import InputError
+from dpr.encoders import checkpoint
+from dpr.encoders.tokens import Tokenizer, token_batches
+
+TEXTS = ["heart", "", "The lung, the liver & two bones (n = 32).", "lung " * 300]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_token_ids_are_those_of_transformers(make_encoder, tiny_model, tmp_path, tied):
+    encoder = make_encoder(tied=tied, query_prefix="query: ", passage_prefix="the ")
+    checkpoint.save(encoder, tmp_path / "encoder")
+    theirs = AutoTokenizer.from_pretrained(tiny_model)
+    for role, prefix, limit in (("query", "query: ", 16), ("passage", "the ", 32)):
+        asked = [prefix + text for text in TEXTS]
+        expected = theirs(asked, truncation=True, max_length=limit)["input_ids"]
+        for tokenizer in (encoder, Tokenizer.open(tmp_path / "encoder")):
+            found = tokenizer.tokenize(TEXTS, role)
+            assert [ids.tolist() for ids in found] == expected
+            assert {ids.dtype for ids in found} == {np.dtype(np.int32)}
+        counts = Tokenizer.open(tmp_path / "encoder").count(TEXTS, role)
+        assert counts == [len(ids) for ids in theirs(asked, verbose=False)["input_ids"]]
+
+
+def test_a_damaged_tokenizer_is_refused(make_encoder, tmp_path):
+    checkpoint.save(make_encoder(), tmp_path / "encoder")
+    file = tmp_path / "encoder" / "tokenizer.json"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read .* make it again"):
+        Tokenizer.open(tmp_path / "encoder")
+
+
+def test_lengths_in_tokens(make_encoder):
+    encoder = make_encoder()
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "query")] == [16]
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage")] == [32]
+    assert [len(t) for t in encoder.tokenize(["lung " * 90], "passage", 20)] == [20]
+    assert [len(t) for t in encoder.tokenize(["heart"], "passage")] == [3]
+
+
+def test_batches_keep_the_budget_and_hold_each_text_once():
+    rng = np.random.default_rng(0)
+    tokens = [np.zeros(n, np.int32) for n in rng.integers(1, 90, size=300)]
+    batches = list(token_batches(tokens, 100))
+    assert sorted(i for batch in batches for i in batch) == list(range(300))
+    for batch in batches:
+        padded = len(batch) * max(len(tokens[i]) for i in batch)
+        assert padded <= 100 or len(batch) == 1
+
+
+def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
+    assert list(token_batches([np.zeros(50), np.zeros(3)], 10)) == [[0], [1]]
