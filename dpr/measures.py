@@ -5,7 +5,8 @@ from typing import Any
 
 from dpr.records.types import Qrels, Run
 
-HEADLINE = "nDCG@10"  # of tables, plots, validation, the fusion weight and the audit
+HEADLINE_DEPTH = 10
+HEADLINE = f"nDCG@{HEADLINE_DEPTH}"  # of tables, plots, validation, fusion weight and audit
 ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     if "valid" in runs:
         weights = [step / steps for step in range(steps + 1)]
         dense, bm25 = runs["valid"]
-        tried = fusion.choose_weight(dense, bm25, weights, splits["valid"], depth)
+        tried = fusion.choose_weight(dense, bm25, weights, splits["valid"])
     best = max(tried, key=tried.__getitem__, default=settings.fuse.default_weight)
     for split in splits.keys() - runs.keys():
         for system in ("rrf", "hybrid"):

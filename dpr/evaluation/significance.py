@@ -37,9 +37,10 @@ def intervals(values: np.ndarray, seed: int, level: float = 0.95) -> list[Interv
     n, rng = values.shape[1], np.random.default_rng(seed)
     means = np.empty((RESAMPLES, len(values)))
     for rows in _blocks(RESAMPLES, n):
-        drawn = rng.integers(n, size=(rows.stop - rows.start, n))
-        for column, row in enumerate(values):
-            means[rows, column] = row[drawn].mean(axis=1)
+        size = rows.stop - rows.start
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)  # of each topic
+        means[rows] = times @ values.T / n
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     constant = np.ptp(values, axis=1) == 0  # nothing to resample
     exact = values.mean(axis=1)

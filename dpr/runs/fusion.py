@@ -1,7 +1,9 @@
 """Fusing two runs: by reciprocal rank, or by a weighted sum of scores. trectools checks both."""
 
-import heapq
 from collections.abc import Iterable
+from itertools import compress
+
+import numpy as np
 
 from dpr import measures
 from dpr.records.types import Qrels, Run
@@ -30,16 +32,16 @@ def weighted(first: Run, second: Run, weight: float, depth: int) -> Run:
 
 
 def choose_weight(
-    first: Run, second: Run, weights: list[float], qrels: Qrels, depth: int
+    first: Run, second: Run, weights: list[float], qrels: Qrels
 ) -> dict[float, float]:
     """The headline measure of each weight over the judged topics. Give it validation topics."""
     first, second = scaled(first), scaled(second)
-    return {
-        weight: measures.headline(
-            qrels, {q: _best(added, depth) for q, added in _sums(first, second, weight, 1 - weight)}
-        )
-        for weight in weights
-    }
+    tried = {}
+    for weight in weights:
+        sums = _sums(first, second, weight, 1 - weight)
+        run = {query_id: _best(added, measures.HEADLINE_DEPTH) for query_id, added in sums}
+        tried[weight] = measures.headline(qrels, run)
+    return tried
 
 
 def scaled(run: Run) -> Run:
@@ -71,8 +73,9 @@ def _sums(
 
 
 def _best(scores: dict[str, float], depth: int) -> dict[str, float]:
-    """The first `depth` documents, best first, ties by id descending."""
+    """The first `depth` documents in trec_eval's order."""
     if len(scores) <= depth:
         return scores
-    best = heapq.nlargest(depth, ((score, p) for p, score in scores.items()))
-    return {p: score for score, p in best}
+    rounded = np.fromiter(scores.values(), np.float32, len(scores))
+    last = np.partition(rounded, -depth)[-depth]
+    return dict(ranking(dict(compress(scores.items(), rounded >= last)))[:depth])

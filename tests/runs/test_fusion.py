@@ -44,6 +44,14 @@ def test_depth(runs):
     assert len(fusion.reciprocal_rank(*runs, k=60, depth=3)["1"]) == 3
 
 
+def test_a_fused_run_is_cut_where_trec_eval_would_cut_it():
+    """Scores that are equal as 32-bit floats are ordered by id, descending."""
+    first = {"1": {"a": 1.0, "b": 0.5, "c": 0.5 + 1e-12, "d": 0.0}}
+    assert list(fusion.weighted(first, {"1": {"a": 1.0}}, weight=1.0, depth=2)["1"]) == ["a", "c"]
+    first["1"] = {"a": 1.0, "c": 0.5, "b": 0.5 + 1e-12, "d": 0.0}
+    assert list(fusion.weighted(first, {"1": {"a": 1.0}}, weight=1.0, depth=2)["1"]) == ["a", "c"]
+
+
 def test_the_ends_of_the_weight_are_the_runs_alone(runs):
     first = fusion.weighted(*runs, weight=1.0, depth=3)["1"]
     assert ranking(first)[:2] == [("a", 1.0), ("b", 0.5)]
@@ -53,7 +61,7 @@ def test_the_ends_of_the_weight_are_the_runs_alone(runs):
 
 def test_the_weight_is_chosen_by_ndcg(runs):
     tried = fusion.choose_weight(
-        *runs, weights=[0.0, 0.5, 1.0], qrels={"1": {"b": 1}, "2": {"x": 1}}, depth=9
+        *runs, weights=[0.0, 0.5, 1.0], qrels={"1": {"b": 1}, "2": {"x": 1}}
     )
     # 0: c 1, d .5, then b before a, tied at 0; .5: c and a, then d before b, tied at .25; 1: a, b
     ranks = {0.0: 3, 0.5: 4, 1.0: 2}
