@@ -161,7 +161,8 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     settings = load_settings("params.yaml")
     changes = {key: getattr(arguments, key) for key in ("batch_size", "chunk_size", "precision")}
     changes |= {"max_steps": 1_000_000, "hard_negatives": 0, "group_by": None}
-    changes |= {"pairs_per_group": 1, "dropout": None}  # that of the checkpoint, as theirs
+    changes |= {"pairs_per_group": 1, "freeze_embeddings": False, "symmetric": False}
+    changes |= {"dropout": None}  # that of the checkpoint, as theirs
     options = settings.train.model_copy(update=changes)
     encoder = checkpoint.load(ENCODER).to(arguments.device)
     pairs = beir.read_pairs(NEGATIVES)

@@ -52,7 +52,8 @@ def train(name, out, **changes):
 
 def settings(**changes):
     small = {"batch_size": 6, "max_steps": 12, "eval_every": 4, "precision": "fp32", "lr": 1e-3}
-    small |= {"initial_share": 0.0, "group_by": None}
+    small |= {"initial_share": 0.0, "group_by": None, "freeze_embeddings": False}
+    small |= {"symmetric": False}
     return PARAMS.train.model_copy(update=small | changes)
 
 
