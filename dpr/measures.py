@@ -17,7 +17,7 @@ def parse_measure(name: str) -> Any:
         ValueError: for an unknown name, and for IPrec, which ir_measures rounds unlike trec_eval's
             reference output; see `dpr.evaluation.curves`.
     """
-    import ir_measures  # here and below, since a GPU machine need not have it
+    import ir_measures  # here and below, since it loads slowly
 
     if name.startswith("IPrec"):
         raise ValueError(f"{name!r} is not offered as a measure; see plots/precision.csv")

@@ -30,7 +30,11 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(path, ignore_errors=True)
     partial.replace(path)
 

@@ -22,23 +22,28 @@ READ_PARAMS = ("dpr.settings", "dpr.params_file")
 def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
-    That is `inputs`, the loaded modules of dpr (but for those that only read params.yaml), the
+    That is `inputs`, the packages of dpr that are loaded (but for what only reads params.yaml), the
     versions of torch, transformers, peft and CTranslate2, the number of threads, and the GPU or the
     CPU's vector instructions.
     """
-    code = sorted(
-        Path(str(module.__file__))
-        for name, module in list(sys.modules.items())
-        if name.startswith("dpr.") and name not in READ_PARAMS and module.__file__
-    )
     decides = inputs | {
-        "code": fingerprint(code),
+        "code": fingerprint(_code()),
         "cpu": [torch.backends.cpu.get_cpu_capability(), dict(torch.cpu.get_capabilities())],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "versions": list(map(_version, PACKAGES)),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code() -> list[Path]:
+    """All modules of a loaded package, since some are only imported when they are needed."""
+    code: set[Path] = set()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("dpr.") and name not in READ_PARAMS and module.__file__:
+            file = Path(module.__file__)
+            code.update([file] if name.count(".") == 1 else file.parent.glob("*.py"))
+    return sorted(code)
 
 
 def _version(package: str) -> str | None:

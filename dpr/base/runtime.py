@@ -29,8 +29,9 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # Some kernels on CUDA have no deterministic form: torch says so once, and goes on.
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Some kernels on CUDA have no deterministic form: torch says so once, and goes on. (The same as
+    # `use_deterministic_algorithms`, which also loads torch's compiler, for a second.)
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()

@@ -2,6 +2,8 @@
 
 import os
 
+import loky
+
 from dpr.base.errors import InputError
 
 
@@ -13,8 +15,6 @@ def thread_count(threads: int | None) -> int:
     Raises:
         InputError: for more threads than the process has CPUs.
     """
-    import loky  # here, since a GPU machine need not have it
-
     if threads is None:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of the launcher
         return max(1, loky.cpu_count(only_physical_cores=True) // processes)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
-from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS
+from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
@@ -73,13 +73,18 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
         return False
     there = read_json(made)
     other = Path(there["folder"])
-    if other == folder.resolve() or not (other / VECTORS).exists():
-        return False
-    if sha256(other / VECTORS) != there["sha256"]:
+    if other == folder.resolve():
         return False
     shutil.rmtree(work, ignore_errors=True)  # what a killed run left
-    shutil.copytree(other, work)
-    return True
+    try:  # the other folder is not locked: what counts is what has been copied
+        shutil.copytree(other, work)
+        Embeddings.open(work)
+        if sha256(work / VECTORS) == there["sha256"]:
+            return True
+    except (OSError, InputError):
+        pass
+    shutil.rmtree(work, ignore_errors=True)
+    return False
 
 
 def _encode_windows(

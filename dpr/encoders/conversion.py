@@ -1,56 +1,61 @@
-"""Converting an encoder for CTranslate2, once: BERT, DistilBERT, RoBERTa and XLM-R.
+"""Converting an encoder for CTranslate2, once: BERT, DistilBERT, RoBERTa and XLM-R."""
 
-int8: weights are quantized by output channel once, activations by token at each matrix product.
-"""
-
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import ctranslate2
 import numpy as np
 from filelock import FileLock
 
+from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, new_folder, read_json, write_json
-from dpr.encoders.converted import DIMENSION_FILE, TYPES, ConvertedEncoder
+from dpr.encoders.converted import DIMENSION_FILE, ConvertedEncoder
+from dpr.encoders.engines import Computes, Unconvertible
 from dpr.encoders.formats import Format
 from dpr.encoders.spec import SPEC_FILE, Role
 from dpr.encoders.tokens import Tokenizer
 
 # What the converter and the library raise for a model that they do not know.
 CONVERSION_ERRORS = (ValueError, NotImplementedError, KeyError, AttributeError, RuntimeError)
-# A conversion whose vectors have a lower cosine to torch's is refused: another model than it says,
-# or one whose activations int8 cannot hold.
+# An encoder whose vectors have a lower cosine (fp32 to torch's, int8 to fp32's) is refused: another
+# model than it says, or one whose activations int8 cannot hold.
 LEAST_COSINE = {"fp32": 0.9999, "int8": 0.95}
 PROBE = [
     "Dense retrieval compares the vectors of a query and a passage.",
     "heart failure",
     "Thirty-two patients with hypertension were followed for five years; 12 of them died.",
 ]
+ROLES: tuple[Role, ...] = ("query", "passage")
 
 
-class Unconvertible(Exception):
-    """A model that CTranslate2 does not know, or does not compute as torch does."""
+def open_converted(folder: Path, format: Format, threads: int, cache: Path) -> ConvertedEncoder:
+    """A saved encoder, by CTranslate2.
 
-
-def converted(folder: Path, format: Format, cache: Path) -> Path:
-    """The conversion of a saved encoder: made and checked once for equal files, kept in `cache`.
-
+    Args:
+        cache: a folder for conversions: each is made and checked once for equal files.
     Raises:
         Unconvertible: saying why.
+        InputError: for a conversion that is damaged.
     """
-    name = f"{fingerprint([folder])[:16]}-{format}-{ctranslate2.__version__}"
+    code = Path(__file__)
+    inputs = fingerprint([folder, code, code.with_name("converted.py")])[:16]
+    made = cache / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{name}.lock"):  # another stage may be converting the same
-        if not (cache / name).exists():
-            try:
-                with new_folder(cache / name) as made:
-                    _convert(folder, format, made)
-            except CONVERSION_ERRORS as error:
-                raise Unconvertible(str(error)) from None
-    return cache / name
+    with FileLock(f"{made}.lock"):  # another stage may be converting the same
+        if not made.exists():
+            with new_folder(made) as partial:
+                _convert(folder, partial)
+    try:
+        encoder = ConvertedEncoder(made, format, threads)
+        exact = encoder if format == "fp32" else ConvertedEncoder(made, "fp32", threads)
+    except (InputError, RuntimeError) as error:
+        raise InputError(f"{made}: a damaged conversion ({error}); delete the folder") from None
+    if format != "fp32":
+        _require_near(encoder, exact, Tokenizer.open(folder), format)
+    return encoder
 
 
-def _convert(folder: Path, format: Format, made: Path) -> None:
+def _convert(folder: Path, made: Path) -> None:
     # Here, since both load transformers, which a conversion that is made does not need.
     from ctranslate2.converters import TransformersConverter
 
@@ -58,23 +63,19 @@ def _convert(folder: Path, format: Format, made: Path) -> None:
 
     encoder = checkpoint.load(folder)
     targets = encoder.spec.folders(made)
-    for role, source in encoder.spec.folders(folder).items():
-        if not (targets[role] / "model.bin").exists():  # tied: one transformer for both roles
-            with TemporaryDirectory() as copy:
-                _link(source, Path(copy))
-                converter = TransformersConverter(copy)
-                converter.convert(str(targets[role]), quantization=TYPES[format], force=True)
-    write_json(made / SPEC_FILE, encoder.spec.as_dict())
-    write_json(made / DIMENSION_FILE, encoder.dimension)
-
-    ours, tokenizer = ConvertedEncoder(made, format, threads=1), Tokenizer.open(folder)
-    roles: tuple[Role, ...] = ("query", "passage")
-    for role in roles:
-        tokens = tokenizer.tokenize(PROBE, role)
-        theirs = encoder.embed(tokens, role, 1024, "fp32")
-        least = _cosines(ours.embed(tokens, role, 1024), theirs).min()
-        if not least >= LEAST_COSINE[format]:
-            raise Unconvertible(f"in {format} its vectors have a cosine of {least:.4f} to torch's")
+    try:
+        for role, source in encoder.spec.folders(folder).items():
+            if not (targets[role] / "model.bin").exists():  # tied: one transformer for both roles
+                with TemporaryDirectory() as copy:
+                    _link(source, Path(copy))
+                    TransformersConverter(copy).convert(str(targets[role]), force=True)
+        # Afterwards, since the converter empties its folder.
+        write_json(made / SPEC_FILE, encoder.spec.as_dict())
+        write_json(made / DIMENSION_FILE, encoder.dimension)
+        converted = ConvertedEncoder(made, "fp32", threads=1)
+    except CONVERSION_ERRORS as error:
+        raise Unconvertible(str(error)) from None
+    _require_near(converted, encoder, Tokenizer.open(folder), "fp32")
 
 
 def _link(source: Path, folder: Path) -> None:
@@ -89,5 +90,13 @@ def _link(source: Path, folder: Path) -> None:
     write_json(folder / "config.json", {"position_embedding_type": "absolute"} | config)
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+def _require_near(encoder: Computes, exact: Computes, tokenizer: Tokenizer, format: Format) -> None:
+    for role in ROLES:
+        tokens = tokenizer.tokenize(PROBE, role)
+        ours, theirs = (one.embed(tokens, role, 1024) for one in (encoder, exact))
+        norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+        least = ((ours * theirs).sum(axis=1) / norms).min()
+        if not least >= LEAST_COSINE[format]:
+            raise Unconvertible(
+                f"in {format} its vectors have a cosine of {least:.4f} to exact ones"
+            )

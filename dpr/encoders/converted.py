@@ -19,13 +19,15 @@ from dpr.encoders.tokens import Tokens, padded, token_batches
 from dpr.similarity import SIMILARITIES
 
 DIMENSION_FILE = "dimension.json"
-TYPES = {"fp32": "float32", "int8": "int8"}
+TYPES = {"fp32": "float32", "int8": "int8"}  # the weights are converted when they are loaded
 
 
 class ConvertedEncoder:
     """A dual encoder whose transformers are CTranslate2's; pooling and normalization are torch's.
 
     Each thread computes a batch of its own, so the vectors do not depend on their number.
+
+    int8: weights are quantized by output channel, activations by token at each matrix product.
     """
 
     def __init__(self, folder: Path, format: Format, threads: int):

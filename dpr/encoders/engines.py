@@ -1,11 +1,4 @@
-"""Which engine computes vectors: CTranslate2 or torch.
-
-| device | format | engine |
-|---|---|---|
-| CPU | int8, fp32 | CTranslate2, if it knows the model |
-| CPU | bf16; fp32 of other models | torch |
-| GPU | bf16, fp16, fp32 | torch |
-"""
+"""Opening an encoder by the engine that computes its vectors: CTranslate2 or torch."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +10,7 @@ import torch
 
 from dpr.base.errors import InputError
 from dpr.encoders import formats
-from dpr.encoders.formats import Format
+from dpr.encoders.formats import EngineName, Format
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokens
 
@@ -34,48 +27,58 @@ class Computes(Protocol):
         role: Role,
         batch_tokens: int,
         *,
-        progress: Callable[[int], object],
+        progress: Callable[[int], object] = ...,
     ) -> np.ndarray:
         """Tokenized texts -> (N, D) float32 vectors, in the given order."""
 
 
 class Engine(NamedTuple):
-    name: str  # torch | ctranslate2
+    name: EngineName
     format: Format
     encoder: Computes
+
+
+class Unconvertible(Exception):
+    """A model that CTranslate2 does not know, or does not compute as torch does."""
 
 
 def open_engine(
     folder: Path, precision: str, device: torch.device, threads: int, cache: Path
 ) -> Engine:
-    """The encoder of `folder` in the first format of `precision` that it can be run in.
+    """The encoder of `folder`, by the first engine that knows it.
 
     Args:
         cache: a folder for conversions, which are made once and kept.
     Raises:
         InputError: for a format that the device or the model does not have.
     """
-    for format in formats.encoding_formats(precision, device):
-        if device.type != "cpu" or format not in ("int8", "fp32"):
-            return _torch(folder, format, device)
-        # Here, since a GPU machine need not have CTranslate2.
-        from dpr.encoders.conversion import Unconvertible, converted
-        from dpr.encoders.converted import ConvertedEncoder
-
+    refused = ""
+    for name, format in formats.encoding_engines(precision, device):
         try:
-            made = converted(folder, format, cache)
-            return Engine("ctranslate2", format, ConvertedEncoder(made, format, threads))
+            if name == "torch":
+                encoder = _by_torch(folder, format, device)
+            else:
+                encoder = _by_ctranslate2(folder, format, threads, cache)
         except Unconvertible as error:
-            reason = f"{folder}: CTranslate2 cannot run it ({error})"
-        if precision == "int8":
-            raise InputError(f"params.yaml: encode.precision: int8: {reason}; set fp32 or bf16")
-        print(f"{reason}; encoding with torch", file=sys.stderr)
-    return _torch(folder, "fp32", device)
+            refused = f"{folder}: CTranslate2 cannot run it ({error})"
+            continue
+        if refused:
+            print(f"{refused}; encoding in {format} by {name}", file=sys.stderr)
+        return Engine(name, format, encoder)
+    raise InputError(f"params.yaml: encode.precision: {precision}: {refused}; set fp32 or bf16")
 
 
-def _torch(folder: Path, format: Format, device: torch.device) -> Engine:
-    from dpr.encoders import checkpoint  # here, since it loads transformers
+# Imports are inside, since transformers loads slowly and a GPU machine need not have CTranslate2.
+
+
+def _by_torch(folder: Path, format: Format, device: torch.device) -> Computes:
+    from dpr.encoders import checkpoint
 
     # Weights in half precision need no autocast.
-    encoder = checkpoint.load(folder).to(device, formats.HALF.get(format, torch.float32))
-    return Engine("torch", format, encoder)
+    return checkpoint.load(folder).to(device, formats.HALF.get(format, torch.float32))
+
+
+def _by_ctranslate2(folder: Path, format: Format, threads: int, cache: Path) -> Computes:
+    from dpr.encoders import conversion
+
+    return conversion.open_converted(folder, format, threads, cache)

@@ -1,7 +1,13 @@
-"""Which number format, attention and batch size a device gets: all three are decided here.
+"""Which engine, number format, attention and batch size a device gets: decided here.
 
 `precision` in params.yaml is a wish (auto | fp32 | bf16 | fp16 | int8); a `Format` is what is used.
-docs/speed.md has the measurements behind the choices.
+docs/speed.md has the measurements behind the choices. Engines that compute a format:
+
+| device | format | engine |
+|---|---|---|
+| CPU | int8, fp32 | CTranslate2, if it knows the model |
+| CPU | bf16; fp32 of other models | torch |
+| GPU | bf16, fp16, fp32 | torch |
 """
 
 from contextlib import AbstractContextManager
@@ -12,11 +18,12 @@ import torch
 from dpr.base.errors import InputError
 
 Format = Literal["fp32", "bf16", "fp16", "int8"]
+EngineName = Literal["torch", "ctranslate2"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Tokens in a batch by engine. On a CPU small activations stay in the cache; with CTranslate2 each
 # thread has a batch of its own.
-CPU_BATCH_TOKENS = {"torch": 2048, "ctranslate2": 512}
+CPU_BATCH_TOKENS: dict[EngineName, int] = {"torch": 2048, "ctranslate2": 512}
 GPU_BATCH_TOKENS = 65_536
 
 
@@ -35,8 +42,8 @@ def training_format(precision: str, device: torch.device) -> Format:
     return "fp32"
 
 
-def encoding_formats(precision: str, device: torch.device) -> list[Format]:
-    """The formats to try in this order; the first that the model can be run in is used.
+def encoding_engines(precision: str, device: torch.device) -> list[tuple[EngineName, Format]]:
+    """Engines and formats in the order in which they are tried: CTranslate2 may not know the model.
 
     `auto` is int8 on a CPU, unless it has matrix units for bf16 (AMX): as fast, and more exact.
 
@@ -46,18 +53,21 @@ def encoding_formats(precision: str, device: torch.device) -> list[Format]:
     if device.type == "cuda":
         if precision == "int8":
             raise InputError("params.yaml: encode.precision: int8 is for CPUs; set auto or bf16")
-        if precision == "auto":
-            return ["bf16" if fast_bf16(device) else "fp16"]
-    elif precision == "fp16":
+        half: Format = "bf16" if fast_bf16(device) else "fp16"
+        return [("torch", half if precision == "auto" else precision)]  # type: ignore[list-item]
+    if precision == "fp16":
         raise InputError("params.yaml: encode.precision: fp16 needs a GPU; set auto, int8 or fp32")
-    elif precision == "auto":
-        bf16 = training_format("auto", device)
-        has_amx = torch.cpu.get_capabilities().get("amx_tile")
-        return [bf16] if has_amx else ["int8", bf16]
-    return [precision]  # type: ignore[list-item]  # the settings allow no other
+    in_fp32: list[tuple[EngineName, Format]] = [("ctranslate2", "fp32"), ("torch", "fp32")]
+    in_bf16: list[tuple[EngineName, Format]] = [("torch", "bf16")]
+    in_int8: list[tuple[EngineName, Format]] = [("ctranslate2", "int8")]
+    if precision != "auto":
+        return {"fp32": in_fp32, "bf16": in_bf16, "int8": in_int8}[precision]
+    if torch.cpu.get_capabilities().get("amx_tile"):
+        return in_bf16
+    return in_int8 + (in_bf16 if fast_bf16(device) else in_fp32)
 
 
-def batch_tokens(wanted: int | None, engine: str, device: torch.device) -> int:
+def batch_tokens(wanted: int | None, engine: EngineName, device: torch.device) -> int:
     """Tokens in a batch, padding included: `wanted`, or with None what is fastest."""
     if wanted is not None:
         return wanted

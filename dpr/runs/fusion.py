@@ -9,13 +9,11 @@ from dpr import measures
 from dpr.records.types import Qrels, Run
 from dpr.runs.ranking import ranking
 
-READ = 1_000  # documents of each topic that are fused
-
 
 def reciprocal_rank(first: Run, second: Run, k: int, depth: int) -> Run:
     """Sum of 1 / (k + rank) over the runs (Cormack et al. 2009).
 
-    Ranks are trec_eval's; the first 1,000 documents of each topic count.
+    Ranks are trec_eval's.
     """
     sums = _sums(_reciprocal(first, k), _reciprocal(second, k), 1.0, 1.0)
     return {query_id: _best(added, depth) for query_id, added in sums}
@@ -46,17 +44,17 @@ def choose_weight(
 
 def scaled(run: Run) -> Run:
     """Scores scaled to 0..1 within each topic; equal scores are all 0."""
-    scaled: Run = {}
+    result: Run = {}
     for query_id, scores in run.items():
         lowest, highest = min(scores.values()), max(scores.values())
         width = (highest - lowest) or 1.0
-        scaled[query_id] = {p: (score - lowest) / width for p, score in scores.items()}
-    return scaled
+        result[query_id] = {p: (score - lowest) / width for p, score in scores.items()}
+    return result
 
 
 def _reciprocal(run: Run, k: int) -> Run:
     return {
-        query_id: {p: 1 / (k + rank) for rank, (p, _) in enumerate(ranking(scores)[:READ], 1)}
+        query_id: {p: 1 / (k + rank) for rank, (p, _) in enumerate(ranking(scores), 1)}
         for query_id, scores in run.items()
     }
 

@@ -86,7 +86,7 @@ class Trainer:
 
     def _number_of_steps(self) -> int:
         settings = self.settings
-        # Asked for in any case: it refuses pairs that do not fill a batch.
+        # Asked for unless nothing is trained, since it refuses pairs that do not fill a batch.
         per_epoch = self.pairs.steps_per_epoch if settings.max_steps != 0 else 0
         if settings.max_steps is not None:
             return settings.max_steps
@@ -145,7 +145,7 @@ class Trainer:
         self.optimizer.step()
         if settings.temperature_lr is not None:
             self.loss.limit_temperature()
-        # The one moment of a step at which a GPU is waited for.
+        # Here a GPU is waited for, once a step.
         numbers = [value.to(norm.device, torch.float64) for value in (*losses, norm, temperature)]
         *values, norm_value, temperature_value = torch.stack(numbers).tolist()
         checks.require_finite_step(number, sum(values), norm_value)

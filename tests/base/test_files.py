@@ -25,6 +25,7 @@ def test_a_folder_replaces_an_older_one_when_it_is_whole(tmp_path):
         (partial / "b").write_text("half")
         raise RuntimeError("power cut")
     assert [file.name for file in path.iterdir()] == ["a"]
+    assert [folder.name for folder in tmp_path.iterdir()] == ["folder"]
     with new_folder(path) as partial:
         (partial / "c").write_text("two")
     assert [file.name for file in path.iterdir()] == ["c"]

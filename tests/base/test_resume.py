@@ -33,3 +33,19 @@ def test_another_process_has_the_same_key_and_another_training_another():
     )
     assert first == second
     assert len(set(first)) == len(first) == 6
+
+
+def test_what_is_imported_only_when_needed_does_not_change_the_key():
+    """A process that converts an encoder imports more than one that finds it converted."""
+    ask = "print(resume.key({}, torch.device('cpu')))"
+    code = f"""
+import torch
+from dpr.base import resume
+from dpr.encoders import embedder
+{ask}
+from dpr.encoders import conversion, checkpoint
+{ask}
+"""
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert len(printed.split()) == 2
+    assert len(set(printed.split())) == 1

@@ -180,6 +180,14 @@ def test_a_copy_has_nothing_of_a_killed_run(encode, tmp_path):
     assert files == ["ids.txt", "manifest.json", "vectors.npy"]
 
 
+def test_what_is_not_whole_is_not_copied(encode, tmp_path):
+    first = encode("first")
+    (tmp_path / "first" / "ids.txt").unlink()
+    second = encode("second")
+    assert second.ids == first.ids
+    np.testing.assert_array_equal(second.vectors, first.vectors)
+
+
 def test_the_corpus_is_parsed_once(encode, collection, monkeypatch):
     texts, calls = Corpus.texts, []
     monkeypatch.setattr(Corpus, "texts", lambda corpus: calls.append(1) or texts(corpus))

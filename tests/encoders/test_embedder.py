@@ -80,9 +80,8 @@ def test_a_conversion_is_made_once_for_equal_weights(make_encoder, open_embedder
     )
     for _ in range(2):
         open_embedder(first, "int8")
-    assert len(made) == 1
     open_embedder(first, "fp32")
-    assert len(made) == 2
+    assert len(made) == 1
 
 
 def test_what_is_converted_opens_without_transformers(make_encoder, open_embedder, tmp_path):
@@ -114,21 +113,61 @@ def unknown(tmp_path, make_encoder, tiny_model):
     return pretrained(str(tmp_path / "mpnet"), make_encoder().spec)
 
 
-def test_a_model_that_the_library_does_not_know(unknown, open_embedder, capsys):
+@pytest.mark.parametrize(
+    ("has", "precision", "used"),
+    [({}, "auto", "fp32"), ({"avx512_bf16": True}, "auto", "bf16"), ({}, "fp32", "fp32")],
+)
+def test_a_model_that_the_library_does_not_know(
+    unknown, open_embedder, capsys, monkeypatch, has, precision, used
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    embedder = open_embedder(unknown, precision)
+    assert (embedder.engine, embedder.format) == ("torch", used)
+    printed = capsys.readouterr().err
+    assert printed.count("CTranslate2 cannot run it") == 1
+    assert printed.endswith(f"; encoding in {used} by torch\n")
+    assert embedder.embed_texts(TEXTS, "query").shape == (4, 32)
     with pytest.raises(InputError, match=r"encode\.precision: int8: .* set fp32 or bf16"):
         open_embedder(unknown, "int8")
-    assert capsys.readouterr().err == ""
-    for precision in ("auto", "fp32"):
-        embedder = open_embedder(unknown, precision)
-        assert embedder.engine == "torch"
-        assert capsys.readouterr().err.count("encoding with torch") == 1
-        assert embedder.embed_texts(TEXTS, "query").shape == (4, 32)
+
+
+def test_an_encoder_that_int8_cannot_hold(make_encoder, open_embedder, capsys, monkeypatch):
+    monkeypatch.setitem(conversion.LEAST_COSINE, "int8", 1.1)
+    encoder = make_encoder()
+    with pytest.raises(InputError, match=r"in int8 its vectors have a cosine of"):
+        open_embedder(encoder, "int8")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    embedder = open_embedder(encoder, "auto")
+    assert (embedder.engine, embedder.format) == ("ctranslate2", "fp32")
+    assert capsys.readouterr().err.endswith("encoding in fp32 by ctranslate2\n")
 
 
 def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder, monkeypatch):
-    monkeypatch.setitem(conversion.LEAST_COSINE, "int8", 1.1)
-    with pytest.raises(InputError, match=r"in int8 its vectors have a cosine of"):
+    """The library would compute another model than torch."""
+    forward = conversion.ConvertedEncoder.embed
+    monkeypatch.setattr(
+        conversion.ConvertedEncoder, "embed", lambda *args: -np.ones_like(forward(*args))
+    )
+    with pytest.raises(InputError, match=r"int8: .*in fp32 its vectors have a cosine of"):
         open_embedder(make_encoder(), "int8")
+
+
+def test_a_damaged_encoder_is_named_and_not_taken_for_an_unknown_one(
+    make_encoder, open_embedder, tmp_path
+):
+    checkpoint.save(make_encoder(), tmp_path / "encoder")
+    file = tmp_path / "encoder" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"encoder: not a whole encoder .* make it again"):
+        open_embedder(None, "int8")
+
+
+def test_a_damaged_conversion_is_named(make_encoder, open_embedder, tmp_path):
+    open_embedder(make_encoder(), "int8")
+    [model] = tmp_path.rglob("model.bin")
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"a damaged conversion .* delete the folder"):
+        open_embedder(None, "int8")
 
 
 def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedder, capsys):
@@ -159,32 +198,36 @@ def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedde
         with_room_for(open_embedder(encoder, "bf16"), 5).embed(tokens, "passage")
 
 
+INT8, BF16 = ("ctranslate2", "int8"), ("torch", "bf16")
+FP32 = [("ctranslate2", "fp32"), ("torch", "fp32")]
+
+
 @pytest.mark.parametrize(
-    ("has", "chosen"),
+    ("has", "engines", "training"),
     [
-        ({}, ["int8", "fp32"]),
-        ({"avx512_bf16": True}, ["int8", "bf16"]),
-        ({"avx512_bf16": True, "amx_tile": True}, ["bf16"]),
+        ({}, [INT8, *FP32], "fp32"),
+        ({"avx512_bf16": True}, [INT8, BF16], "bf16"),
+        ({"avx512_bf16": True, "amx_tile": True}, [BF16], "bf16"),
     ],
 )
-def test_auto_by_processor(monkeypatch, has, chosen):
+def test_auto_by_processor(monkeypatch, has, engines, training):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    assert formats.encoding_formats("auto", CPU) == chosen
-    assert formats.training_format("auto", CPU) == chosen[-1]
-    assert formats.encoding_formats("fp32", CPU) == ["fp32"]
+    assert formats.encoding_engines("auto", CPU) == engines
+    assert formats.training_format("auto", CPU) == training
+    assert formats.encoding_engines("fp32", CPU) == FP32
 
 
 @pytest.mark.parametrize(("capability", "chosen"), [((9, 0), "bf16"), ((7, 5), "fp16")])
 def test_auto_on_a_gpu(monkeypatch, capability, chosen):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert formats.encoding_formats("auto", torch.device("cuda")) == [chosen]
+    assert formats.encoding_engines("auto", torch.device("cuda")) == [("torch", chosen)]
 
 
 def test_a_format_that_the_device_lacks():
     with pytest.raises(InputError, match=r"encode\.precision: fp16 needs a GPU"):
-        formats.encoding_formats("fp16", CPU)
+        formats.encoding_engines("fp16", CPU)
     with pytest.raises(InputError, match=r"encode\.precision: int8 is for CPUs"):
-        formats.encoding_formats("int8", torch.device("cuda"))
+        formats.encoding_engines("int8", torch.device("cuda"))
 
 
 @pytest.mark.parametrize(("format", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

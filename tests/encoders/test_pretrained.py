@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import POOLINGS, folder_of_sentence_transformers
-from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    CanineConfig,
+    CanineModel,
+    CanineTokenizer,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
@@ -138,6 +146,14 @@ def test_a_normalizing_model_that_records_no_similarity(tiny_model, tmp_path):
     (tmp_path / "st/config_sentence_transformers.json").write_text("{}")
     with pytest.raises(InputError, match=r"similarity: .* normalizes its vectors.*not 'dot'"):
         pretrained(folder, replace(SPEC, similarity="dot"))
+
+
+def test_a_tokenizer_written_in_python_is_refused(tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    CanineModel(CanineConfig(intermediate_size=16, **sizes)).save_pretrained(tmp_path)
+    CanineTokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"has no tokenizer of the tokenizers library"):
+        pretrained(str(tmp_path), SPEC)
 
 
 def test_positions_are_tried_not_believed(tmp_path, tiny_model):

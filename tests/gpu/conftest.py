@@ -1,4 +1,5 @@
-"""What `make gpu` needs: torch, transformers, safetensors, pydantic, ruamel.yaml, tqdm, pytest.
+"""What `make gpu` needs: torch, transformers, safetensors, and of requirements.txt filelock,
+ir_measures, loky, pydantic, pytest, ruamel.yaml and tqdm.
 
 A GPU machine need have neither the collection nor the packaged encoder.
 """
