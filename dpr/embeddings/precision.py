@@ -17,7 +17,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.pool import draw_pool, sample_topics
 from dpr.records.types import Qrels, Query
 
-TOPICS, PASSAGES = 50, 100
+TOPICS, PASSAGES = 25, 50
 
 
 def precision_cost(
