@@ -1,8 +1,13 @@
-"""The reported measures: trec_eval's own code, through ir_measures, over every judged topic."""
+"""The reported measures: trec_eval's own code, through ir_measures, over every judged topic.
+
+All are computed over one ranking, in trec_eval's order: ir_measures gives some measures (RR@10,
+judged@10) to other libraries, which compare scores as 64-bit floats and break ties the other way.
+"""
 
 from statistics import fmean
 from typing import Any
 
+from dpr.records.ranking import ranking
 from dpr.records.types import Qrels, Run
 
 HEADLINE_DEPTH = 10
@@ -31,6 +36,12 @@ def parse_measure(name: str) -> Any:
         ) from None
 
 
+def cutoff(name: str) -> int | None:
+    """The depth to which a measure looks; None for one that looks at the whole run."""
+    found: int | None = parse_measure(name).params.get("cutoff")
+    return found
+
+
 def check(names: list[str]) -> list[str]:
     """The names; ValueError for one that cannot be computed, a duplicate, or no headline."""
     for name in names:  # on one topic, since some measures fail only when they are computed
@@ -54,10 +65,19 @@ def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
 
     names = {parse_measure(name): name for name in measures}
     values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
-    for metric in ir_measures.iter_calc(list(names), qrels, run):
+    for metric in ir_measures.iter_calc(list(names), qrels, _without_ties(run)):
         if metric.query_id in qrels:
             values[names[metric.measure]][metric.query_id] = metric.value
     return values
+
+
+def _without_ties(run: Run) -> Run:
+    """The run in trec_eval's order, with scores that leave no library another one: N ... 1."""
+    return {
+        query_id: {passage_id: float(len(scores) - i) for i, (passage_id, _) in enumerate(ranked)}
+        for query_id, scores in run.items()
+        for ranked in [ranking(scores)]
+    }
 
 
 def means(values: ByTopic) -> dict[str, float]:

@@ -1,8 +1,9 @@
 import math
 
 import pytest
+import pytrec_eval
 
-from dpr.measures import by_topic, means, parse_measure
+from dpr.measures import by_topic, cutoff, means, parse_measure
 
 QRELS = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"a": 1}, "3": {"z": 1}}
 RUN = {
@@ -27,12 +28,41 @@ def test_the_mean_is_over_every_judged_topic_and_no_other():
     assert means(by_topic(QRELS, RUN, ["RR@10"]))["RR@10"] == pytest.approx((1 / 2 + 1 / 3) / 3)
 
 
+@pytest.mark.parametrize(
+    ("measure", "theirs"),
+    [
+        *[("RR", "recip_rank"), ("AP", "map"), ("P@10", "P_10"), ("nDCG@10", "ndcg_cut_10")],
+        *[("recall@100", "recall_100"), ("RR@10", None), ("judged@10", None)],
+    ],
+)
+def test_every_measure_is_over_the_order_of_trec_eval(measure, theirs):
+    """Ties go by id, descending; scores that differ beyond 32 bits are ties."""
+    scores = {f"d{i:02}": 1.0 + i * 1e-12 for i in range(30)} | {"late": 0.5}
+    order = sorted(scores, key=lambda p: (scores[p] > 0.9, p), reverse=True)
+    for relevant in ("d29", "d21", "d20", "d19", "d00"):
+        qrels = {"q": {relevant: 1}}
+        found = by_topic(qrels, {"q": scores}, [measure])[measure]["q"]
+        rank = order.index(relevant) + 1
+        if theirs:
+            reference = pytrec_eval.RelevanceEvaluator(qrels, {theirs}).evaluate({"q": scores})
+            assert found == pytest.approx(reference["q"][theirs])
+        elif measure == "RR@10":
+            assert found == pytest.approx(1 / rank if rank <= 10 else 0)
+        else:
+            assert found == pytest.approx(0.1 if rank <= 10 else 0)
+
+
 def test_cutoffs():
     run = {"2": {f"x{i:02}": 20.0 - i for i in range(10)} | {"a": 1.0}}
     values = by_topic({"2": {"a": 1}}, run, ["RR@10", "RR", "recall@10", "recall@11"])
     assert values["RR@10"]["2"] == 0
     assert values["RR"]["2"] == pytest.approx(1 / 11)
     assert (values["recall@10"]["2"], values["recall@11"]["2"]) == (0, 1)
+
+
+def test_the_depth_of_a_measure():
+    depths = {name: cutoff(name) for name in ("nDCG@10", "recall@1000", "judged@5", "AP", "RR")}
+    assert depths == {"nDCG@10": 10, "recall@1000": 1000, "judged@5": 5, "AP": None, "RR": None}
 
 
 def test_names():

@@ -6,8 +6,8 @@ from statistics import fmean
 import numpy as np
 
 from dpr import measures
+from dpr.records.ranking import ranking
 from dpr.records.types import Qrels, Run
-from dpr.runs.ranking import ranking
 
 DEPTHS = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]
 LEVELS = [round(0.1 * i, 1) for i in range(11)]  # the eleven standard points of recall

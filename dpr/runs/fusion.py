@@ -6,8 +6,8 @@ from itertools import compress
 import numpy as np
 
 from dpr import measures
+from dpr.records.ranking import ranking
 from dpr.records.types import Qrels, Run
-from dpr.runs.ranking import ranking
 
 
 def reciprocal_rank(first: Run, second: Run, k: int, depth: int) -> Run:

@@ -1,6 +1,6 @@
 """TREC files: runs (`qid Q0 docid rank score tag`) and judgments (`qid 0 docid grade`).
 
-The rank column of a run is the ranking that trec_eval evaluates (`dpr.runs.ranking`).
+The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.ranking`).
 """
 
 import math
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
+from dpr.records.ranking import ranking
 from dpr.records.types import Qrels, Run
-from dpr.runs.ranking import ranking
 
 
 def write_run(path: str | Path, run: Run, tag: str) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 import pytrec_eval
-from helpers import PARAMS
 
-from dpr.runs.ranking import finish, ranking, search_depth
+from dpr.records.ranking import ranking
+from dpr.runs.depth import finish, search_depth
 
 
 def test_ties_are_in_the_order_of_trec_eval():
@@ -20,9 +20,7 @@ def test_ties_are_in_the_order_of_trec_eval():
 
 def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
     run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
-    chosen = PARAMS.search.model_copy(update={"top_k": 2, "drop_query_id": True})
-    assert search_depth(chosen) == 3
-    assert finish(run, chosen) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}
-    plain = PARAMS.search.model_copy(update={"top_k": 3})
-    assert search_depth(plain) == 3
-    assert finish(run, plain) == run
+    assert search_depth(2, True) == 3
+    assert finish(run, 2, True) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}
+    assert search_depth(3, False) == search_depth(3, None) == 3
+    assert finish(run, 3, False) == finish(run, 3, None) == run

@@ -6,8 +6,8 @@ import pytest
 import trectools.fusion
 from trectools import TrecRun
 
+from dpr.records.ranking import ranking
 from dpr.runs import fusion, trec
-from dpr.runs.ranking import ranking
 
 
 @pytest.fixture
