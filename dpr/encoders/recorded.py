@@ -1,6 +1,7 @@
-"""What a sentence-transformers model records about itself: pooling, normalization, similarity."""
+"""What a sentence-transformers model records: pooling, similarity, prompts and lengths."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,45 +16,73 @@ POOLING_FLAGS = {
     "max": "pooling_mode_max_tokens",
 }
 SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
+UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
+# Names under which models keep the prompt of a role; the first that is not empty is taken.
+PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
 
 
 class Recorded(NamedTuple):
     pooling: str
     normalize: bool
     similarity: str | None  # None if it records none
+    query_prompt: str = ""
+    passage_prompt: str = ""
+    max_length: int | None = None  # in tokens
+    lower_case: bool = False
 
 
-def read_modules(source: str) -> Recorded | None:
+def read_modules(source: str, revision: str | None = None) -> Recorded | None:
     """The record of a local folder or hub model; None for a model that has none.
 
     Raises:
         ValueError: for modules that this project has no equivalent of.
     """
-    path = _file(source, "modules.json")
-    if path is None:
+    files = _Files(source, revision)
+    modules = files.json("modules.json")
+    if modules is None:
         return None
-    modules = _json(path)
     kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
         raise ValueError(f"its modules are {kinds}; set model.respect_modules to false")
-    pooling_file = _file(source, f"{modules[1]['path']}/config.json")
-    if pooling_file is None:
+    settings = files.json(f"{modules[1]['path']}/config.json")
+    if settings is None:
         raise ValueError("its Pooling module has no config.json")
-    settings = _json(pooling_file)
     pooling = settings.get("pooling_mode") or _pooling_of_flags(settings)
     if "Dense" in kinds:
-        if pooling != "cls" or not _is_pooler(source, modules[kinds.index("Dense")]["path"]):
+        if pooling != "cls" or not _is_pooler(files, modules[kinds.index("Dense")]["path"]):
             raise ValueError("it has a Dense module; set model.respect_modules to false")
         pooling = "pooler"
-    return Recorded(pooling, "Normalize" in kinds, _similarity(source))
+    about = files.json("config_sentence_transformers.json") or {}
+    query, passage = (_prompt(about, names) for names in PROMPT_NAMES.values())
+    if (query or passage) and not settings.get("include_prompt", True):
+        raise ValueError(
+            "its pooling leaves out the tokens of the prompt; set model.respect_modules to false"
+        )
+    texts = files.json("sentence_bert_config.json") or {}
+    longest = (files.json("tokenizer_config.json") or {}).get("model_max_length", UNLIMITED)
+    return Recorded(
+        pooling,
+        "Normalize" in kinds,
+        _similarity(about),
+        query,
+        passage,
+        texts.get("max_seq_length") or (longest if longest < UNLIMITED else None),
+        texts.get("do_lower_case", False),
+    )
 
 
-def _similarity(source: str) -> str | None:
-    path = _file(source, "config_sentence_transformers.json")
-    name = _json(path).get("similarity_fn_name") if path else None
+def _similarity(about: dict[str, Any]) -> str | None:
+    name = about.get("similarity_fn_name")
     if not name:
         return None
     return {theirs: ours for ours, theirs in SIMILARITY_NAMES.items()}.get(name, name)
+
+
+def _prompt(about: dict[str, Any], names: Iterable[str]) -> str:
+    """The prompt of a role: by its name, else the model's default one, else none."""
+    prompts = about.get("prompts") or {}
+    default = about.get("default_prompt_name")
+    return next((prompts[name] for name in (*names, default) if prompts.get(name)), "")
 
 
 def _pooling_of_flags(settings: dict[str, Any]) -> str:
@@ -62,25 +91,33 @@ def _pooling_of_flags(settings: dict[str, Any]) -> str:
     return ours[0] if ours else "+".join(chosen)
 
 
-def _is_pooler(source: str, path: str) -> bool:
+class _Files(NamedTuple):
+    """The files of a model: a local folder, or a hub model at a revision."""
+
+    source: str
+    revision: str | None
+
+    def path(self, name: str) -> str | None:
+        """The path of a file of the model; None if it has none of that name."""
+        return cached_file(
+            self.source,
+            name,
+            revision=self.revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+
+    def json(self, name: str) -> Any:
+        path = self.path(name)
+        return path and json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _is_pooler(files: _Files, path: str) -> bool:
     """Whether a Dense module is the transformer's own pooler, as this project saves it."""
-    dense_file = _file(source, f"{path}/model.safetensors")
-    transformer_file = _file(source, "model.safetensors")
+    dense_file, transformer_file = (
+        files.path(f"{folder}model.safetensors") for folder in (f"{path}/", "")
+    )
     if dense_file is None or transformer_file is None:
         return False
     weight = load_file(transformer_file).get("pooler.dense.weight")
     return weight is not None and torch.equal(weight, load_file(dense_file)["linear.weight"])
-
-
-def _json(path: str) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def _file(source: str, name: str) -> str | None:
-    """The path of a file of the model; None if it has none of that name."""
-    return cached_file(
-        source,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )

@@ -60,9 +60,8 @@ def _save_transformer(encoder: DualEncoder, role: Role, folder: Path) -> None:
     write_json(folder / "config.json", config)
     max_length = encoder.spec.max_length(role)
     _save_tokenizer(encoder.tokenizer, max_length, folder)
-    write_json(
-        folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False}
-    )
+    texts = {"max_seq_length": max_length, "do_lower_case": encoder.spec.lower_case}
+    write_json(folder / "sentence_bert_config.json", texts)
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:

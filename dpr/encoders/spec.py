@@ -12,22 +12,26 @@ Role = Literal["query", "passage"]
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Lengths are in tokens, with [CLS] and [SEP]; a prefix goes before each text of its role."""
+    """Lengths are in tokens, with [CLS] and [SEP]; a prefix goes before each text of its role.
+
+    In the spec that a model is read for, a prefix of None means the one that the model records.
+    """
 
     similarity: str
     pooling: str
     tied: bool
     query_max_length: int
     passage_max_length: int
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    lower_case: bool = False  # before anything that the tokenizer does itself
 
     def max_length(self, role: Role) -> int:
         return self.query_max_length if role == "query" else self.passage_max_length
 
     def with_prefix(self, texts: list[str], role: Role) -> list[str]:
         prefix = self.query_prefix if role == "query" else self.passage_prefix
-        return [prefix + text for text in texts]
+        return [(prefix or "") + text for text in texts]
 
     def folders(self, encoder: Path) -> dict[Role, Path]:
         """The folder of each role's transformer and tokenizer in a saved encoder."""

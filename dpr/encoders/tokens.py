@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tokenizers
+from tokenizers.normalizers import Lowercase, Sequence
 
 from dpr.base.errors import InputError
 from dpr.encoders.spec import EncoderSpec, Role, read_spec
@@ -21,6 +22,9 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, spec: EncoderSpec):
         self.backend, self.spec = backend, spec
+        own = backend.normalizer
+        if spec.lower_case and not (isinstance(own, Sequence) and isinstance(own[0], Lowercase)):
+            backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
 
     @classmethod
     def open(cls, folder: Path) -> "Tokenizer":

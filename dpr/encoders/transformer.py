@@ -14,18 +14,24 @@ LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, Unp
 transformers_logging.disable_progress_bar()
 
 
-def read_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
 
 
-def read_transformer(source: str | Path, pooling: str) -> PreTrainedModel:
+def read_transformer(
+    source: str | Path, pooling: str, revision: str | None = None
+) -> PreTrainedModel:
     """The float32 transformer of a folder or hub id; no code of the model is run.
+
+    Args:
+        revision: commit, branch or tag of a hub model; None: the newest.
 
     Raises:
         ValueError: for missing weights, which transformers would draw at random.
     """
     backbone, report = AutoModel.from_pretrained(
         source,
+        revision=revision,
         dtype=torch.float32,
         trust_remote_code=False,
         weights_only=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import POOLINGS, folder_of_sentence_transformers
+from helpers import folder_of_sentence_transformers
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -21,7 +21,6 @@ from transformers import (
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
-from dpr.encoders.recorded import read_modules
 from dpr.encoders.spec import EncoderSpec
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
@@ -61,19 +60,6 @@ def test_a_conflict_with_its_modules_is_an_error(
     with pytest.raises(InputError, match=message):
         pretrained(folder, spec)
     pretrained(folder, spec, respect_modules=False)
-
-
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("similarity", ["cosine", "dot"])
-def test_an_encoder_of_ours_is_read_back_as_a_model(make_encoder, tmp_path, pooling, similarity):
-    encoder = make_encoder(pooling=pooling, similarity=similarity)
-    checkpoint.save(encoder, tmp_path / "ours")
-    assert read_modules(str(tmp_path / "ours")) == (
-        pooling,
-        similarity == "cosine",
-        similarity,
-    )
-    pretrained(str(tmp_path / "ours"), encoder.spec)
 
 
 def test_a_separate_query_checkpoint(make_encoder, tiny_model, tmp_path):

@@ -1,0 +1,97 @@
+"""The prompts that a model records, beside what sentence-transformers does with them."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import POOLINGS, folder_of_sentence_transformers
+from sentence_transformers import SentenceTransformer
+
+from dpr.encoders import checkpoint
+from dpr.encoders.pretrained import pretrained
+from dpr.encoders.spec import EncoderSpec
+
+SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
+TEXTS = ["heart", "a study of Bone"]
+PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+def record(folder, **values):
+    """Change what a folder of sentence-transformers records."""
+    path = Path(folder) / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return str(folder)
+
+
+def vectors(encoder, role):
+    return encoder.embed(encoder.tokenize(TEXTS, role), role, 64, "fp32")
+
+
+@pytest.mark.parametrize(("pooling", "tied"), list(itertools.product(POOLINGS, [True, False])))
+def test_recorded_prompts_are_used(make_encoder, tmp_path, pooling, tied):
+    """Of one folder, or of one for each role; and once more from what is saved then."""
+    if pooling == "pooler":  # their library has no such module: a folder of ours
+        checkpoint.save(make_encoder(pooling=pooling), tmp_path / "st")
+        folder = str(tmp_path / "st")
+    else:
+        source = tmp_path / "tiny"
+        checkpoint.save(make_encoder(), source)
+        folder = folder_of_sentence_transformers(str(source), tmp_path / "st", pooling, True)
+    record(folder, prompts=PROMPTS)
+    spec = replace(SPEC, pooling=pooling, tied=tied)
+    encoder = pretrained(folder, spec, None if tied else folder).eval()
+    checkpoint.save(encoder, tmp_path / "ours")
+    for theirs in (folder, str(tmp_path / "ours")):
+        model = SentenceTransformer(theirs, device="cpu")
+        np.testing.assert_allclose(model.encode_query(TEXTS), vectors(encoder, "query"), atol=2e-6)
+        documents = model.encode_document(TEXTS)
+        np.testing.assert_allclose(documents, vectors(encoder, "passage"), atol=2e-6)
+    assert np.abs(documents - model.encode(TEXTS, prompt="")).max() > 0.001  # it matters
+
+
+@pytest.mark.parametrize("name", ["passage", "corpus"])
+def test_other_names_of_the_passages_prompt(tiny_model, tmp_path, name):
+    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
+    record(folder, prompts={"query": "find: ", name: "text: "})
+    theirs = SentenceTransformer(folder, device="cpu")
+    ours = pretrained(folder, SPEC).eval()
+    expected = theirs.encode(TEXTS, prompt_name=name)
+    np.testing.assert_allclose(vectors(ours, "passage"), expected, atol=2e-6)
+    np.testing.assert_allclose(vectors(ours, "query"), theirs.encode_query(TEXTS), atol=2e-6)
+
+
+def test_the_default_prompt_is_that_of_both_roles(tiny_model, tmp_path):
+    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
+    record(folder, prompts={"retrieval": "represent: "}, default_prompt_name="retrieval")
+    expected = SentenceTransformer(folder, device="cpu").encode(TEXTS)
+    ours = pretrained(folder, SPEC).eval()
+    for role in ("query", "passage"):
+        np.testing.assert_allclose(vectors(ours, role), expected, atol=2e-6)
+
+
+def test_lower_case_is_recorded_and_kept(tiny_model, tmp_path):
+    """The tokenizer of the tiny model folds case itself: one that does not is made of it."""
+    from transformers import AutoTokenizer
+
+    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())
+    assert normalizer["normalizer"]["lowercase"]
+    normalizer["normalizer"]["lowercase"] = False
+    (tmp_path / "st/tokenizer.json").write_text(json.dumps(normalizer))
+    settings = tmp_path / "st/tokenizer_config.json"
+    changed = json.loads(settings.read_text()) | {"do_lower_case": False}
+    settings.write_text(json.dumps(changed))
+    kept = pretrained(folder, SPEC).tokenize(TEXTS, "passage")
+    path = tmp_path / "st/sentence_bert_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": True}))
+    encoder = pretrained(folder, SPEC).eval()
+    lowered = encoder.tokenize(TEXTS, "passage")
+    assert [list(t) for t in lowered] != [list(t) for t in kept]
+    checkpoint.save(encoder, tmp_path / "ours")
+    for source in (folder, str(tmp_path / "ours")):
+        theirs = SentenceTransformer(source, device="cpu").encode(TEXTS)
+        np.testing.assert_allclose(vectors(encoder, "passage"), theirs, atol=2e-6)
