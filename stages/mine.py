@@ -48,7 +48,8 @@ def main() -> None:
             rankers.append((ranker, options.encoder))
         if rankers:
             judged = beir.read_qrels(TRAINING, "train")
-            never = never_negative(pairs, queries, judged, corpus.texts())
+            drop = settings.data.drop_query_id
+            never = never_negative(pairs, queries, judged, corpus.texts(), drop)
             pairs = add_negatives(pairs, queries, never, rankers, options.per_pair, settings.seed)
     beir.write_pairs(Path("data/negatives"), pairs)
     counts = [len(pair.negative_ids) for pair in pairs]

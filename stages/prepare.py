@@ -2,7 +2,7 @@
 
 Reads the sources that data.collection and data.train name. Makes data/collection, data/training and
 data/manifest.json, with counts and fingerprints of both. Texts are cleaned, ids and judgments
-checked.
+checked, and queries that are trained on and judged are refused, or dropped if data.overlap says so.
 
     python -m stages.prepare
 """
@@ -12,18 +12,21 @@ import json
 from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
+from dpr.sources.overlap import separate
 from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    collection = registry.open_collection(settings.data)
-    training = registry.open_training(settings.data)
+    data = settings.data
+    collection, training, dropped = separate(
+        registry.open_collection(data), registry.open_training(data), data.overlap
+    )
     with new_folder("data/collection") as folder:
-        searched = write.write_collection(collection, folder, settings.data.collection)
+        searched = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:
-        trained = write.write_training(training, folder, settings.data.train)
-    manifest = {"collection": searched, "train": trained}
+        trained = write.write_training(training, folder, data.train)
+    manifest = {"collection": searched, "train": trained, "dropped_for_overlap": dropped}
     write_json("data/manifest.json", manifest)
     print(json.dumps(manifest, indent=2))
 

@@ -41,11 +41,12 @@ def main() -> None:
     require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
 
     corpus, options = Corpus(TRAINING, settings.data.separator), settings.train
-    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options)
-    validator = Validator(corpus, encoder, options)
+    drop = settings.data.drop_query_id
+    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options, drop)
+    validator = Validator(corpus, encoder, options, drop)
     decides = {
         "files": fingerprint([ENCODER, TRAINING, NEGATIVES]),
-        "settings": [settings.seed, corpus.separator, options.model_dump(), processes.size],
+        "settings": [settings.seed, corpus.separator, drop, options.model_dump(), processes.size],
     }
     snapshot = SCRATCH / "train" / f"{resume.key(decides, encoder.device)}.safetensors"
     trainer = Trainer(
@@ -69,8 +70,9 @@ def main() -> None:
 
 
 def write_results(trainer: Trainer, history: History) -> None:
-    checkpoint.save(trainer.encoder, "data/encoders/dense")
     best, untrained = history.best, history.validations[0]
+    # Untrained, it is the encoder that it began from, to the byte.
+    checkpoint.save(trainer.encoder, "data/encoders/dense", trainer.format if best.step else "fp32")
     # A plot needs a row: without a step, the one of the untrained encoder.
     steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
     write_csv("plots/train.csv", Step._fields, steps)

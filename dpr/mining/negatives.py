@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dpr.mining.rankers import Ranker
+from dpr.records.text import folded
 from dpr.records.types import Pair, Qrels, Query
 from dpr.settings import MineSource
 
@@ -75,7 +76,11 @@ def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[s
 
 
 def never_negative(
-    pairs: list[Pair], queries: dict[str, Query], qrels: Qrels, texts: Iterable[tuple[str, str]]
+    pairs: list[Pair],
+    queries: dict[str, Query],
+    qrels: Qrels,
+    texts: Iterable[tuple[str, str]],
+    drop_query_id: bool | None = None,
 ) -> dict[str, set[str]]:
     """For each query of the pairs, the passages that are no negatives.
 
@@ -84,12 +89,13 @@ def never_negative(
 
     Args:
         texts: (id, text) of every passage.
+        drop_query_id: the passage with the query's id is the query itself, and no negative either.
     """
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
-        relevant_to.setdefault(_folded(queries[pair.query_id].text), set()).add(pair.passage_id)
+        relevant_to.setdefault(folded(queries[pair.query_id].text), set()).add(pair.passage_id)
     for query_id, grades in qrels.items():
-        if (text := _folded(queries[query_id].text)) in relevant_to:
+        if (text := folded(queries[query_id].text)) in relevant_to:
             relevant_to[text] |= {p for p, grade in grades.items() if grade > 0}
     by_text: dict[bytes, set[str]] = {}
     for passage_id, text in texts:
@@ -97,16 +103,16 @@ def never_negative(
     duplicates_of = {p: ids for ids in by_text.values() if len(ids) > 1 for p in ids}
     for relevant in relevant_to.values():
         relevant |= {d for p in relevant & duplicates_of.keys() for d in duplicates_of[p]}
-    return {pair.query_id: relevant_to[_folded(queries[pair.query_id].text)] for pair in pairs}
+    return {
+        pair.query_id: relevant_to[folded(queries[pair.query_id].text)]
+        | ({pair.query_id} if drop_query_id else set())
+        for pair in pairs
+    }
 
 
 def _with_negatives(pair: Pair, mined: tuple[str, ...]) -> Pair:
     return pair._replace(negative_ids=tuple(dict.fromkeys(pair.negative_ids + mined)))
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def _digest(text: str) -> bytes:
-    return hashlib.blake2b(_folded(text).encode(), digest_size=16).digest()
+    return hashlib.blake2b(folded(text).encode(), digest_size=16).digest()

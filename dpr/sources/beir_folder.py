@@ -8,7 +8,7 @@ from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.lines import existing
 from dpr.records.types import Judgment, Pair, Qrels
-from dpr.sources.sampling import hold_out, take
+from dpr.sources.sampling import draw, hold_out
 from dpr.sources.types import Collection, Training
 
 VALIDATION_SPLITS = ("valid", "dev")  # the first with a relevant passage is taken
@@ -42,7 +42,7 @@ def training(folder: Path, split: str, limit: int | None, held_out: int, seed: i
         raise InputError("params.yaml: data.split: 'train' is trained on; judge another split")
     train = beir.read_qrels(folder, "train")
     relevant = ((q, p) for q, grades in train.items() for p, grade in grades.items() if grade > 0)
-    examples = list(take(relevant, limit))
+    examples = draw(relevant, limit, seed)
     validation, valid = _validation(folder, split)
     if not valid:
         chosen = hold_out([query_id for query_id, _ in examples], held_out, seed)

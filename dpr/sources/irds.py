@@ -8,7 +8,7 @@ import ir_datasets
 
 from dpr.base.errors import InputError
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.sources.sampling import hold_out, take
+from dpr.sources.sampling import draw, hold_out
 from dpr.sources.text_pairs import Example, from_examples
 from dpr.sources.types import Collection, Training
 
@@ -24,19 +24,25 @@ def collection(identifier: str) -> Collection:
     )
 
 
-def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Training:
+def training(
+    identifier: str, limit: int | None, held_out: int, seed: int, first: int | None = None
+) -> Training:
     """The dataset's triples or, if it has none, its relevant documents.
 
+    Args:
+        limit: so many of them, drawn by seed; None takes all.
+        first: of the dataset's triples, only the first so many; None: all.
     Raises:
         InputError: for a dataset with neither, and for a triple of an unknown query or document.
     """
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
-        examples = _examples(dataset, limit, identifier)
+        triples = draw(itertools.islice(dataset.docpairs_iter(), first), limit, seed)
+        examples = _examples(dataset, triples, identifier)
         return from_examples(examples, held_out, seed, {"ir_datasets": identifier})
     if not dataset.has_qrels():
         raise InputError(f"irds:{identifier}: neither training triples nor judgments")
-    relevant = list(take((j for j in judgments(dataset) if j.grade > 0), limit))
+    relevant = draw((j for j in judgments(dataset) if j.grade > 0), limit, seed)
     valid = hold_out([j.query_id for j in relevant], held_out, seed)
     parts = {
         "train": [j for j in relevant if j.query_id not in valid],
@@ -52,11 +58,8 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     )
 
 
-def _examples(dataset: Any, limit: int | None, identifier: str) -> list[Example]:
-    triples = [
-        (str(t.query_id), str(t.doc_id_a), str(t.doc_id_b))
-        for t in take(dataset.docpairs_iter(), limit)
-    ]
+def _examples(dataset: Any, drawn: list[Any], identifier: str) -> list[Example]:
+    triples = [(str(t.query_id), str(t.doc_id_a), str(t.doc_id_b)) for t in drawn]
     wanted = {query_id for query_id, _, _ in triples}
     queries = _texts(dataset.queries_iter(), wanted)
     documents = _lookup(dataset, {d for _, *pair in triples for d in pair}, identifier)

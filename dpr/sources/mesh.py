@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from dpr.base.errors import InputError
+from dpr.records.nearest import nearest_overlap
 from dpr.settings import MedlineSettings
 from dpr.sources.medline_xml import Heading, Term
+
+NEARLY_THE_SAME = 0.8  # Jaccard: passages relevant to both topics, of those relevant to either
 
 
 class Topic(NamedTuple):
@@ -77,40 +80,58 @@ def split(
 ) -> dict[str, list[Topic]]:
     """Topics for training, validation and test; no two splits share a descriptor.
 
-    Validation and test each draw their number of topics from their share of the descriptors: half
-    are plain descriptors, half have a qualifier. Training takes all topics of the others.
+    Training takes all topics of its descriptors. Validation and test each draw their number of
+    topics from their share of the descriptors: at most one from a descriptor, since topics of one
+    descriptor are not independent, and none that is `nearly_the_same` as a training topic. Half
+    have a qualifier, or as many as there are descriptors with such a topic.
 
     Args:
         trainable: topics for training, of wider bounds than the judged ones; None: the same.
     Raises:
-        InputError: if a share holds too few topics of a kind.
+        InputError: if a share holds too few topics.
     """
     rng = random.Random(settings.seed)
     descriptors = sorted({topic.descriptor for topic in topics})
     rng.shuffle(descriptors)
     n_test = round(settings.test_share * len(descriptors))
     n_valid = round(settings.valid_share * len(descriptors))
-    test, valid = set(descriptors[:n_test]), set(descriptors[n_test : n_test + n_valid])
+    test, valid = descriptors[:n_test], descriptors[n_test : n_test + n_valid]
+    held_out = {*test, *valid}
+    train = [t for t in trainable or topics if t.descriptor not in held_out]
+    known = nearly_the_same([t for t in topics if t.descriptor in held_out], train)
+    topics_of: dict[str, list[Topic]] = {}
+    for topic in topics:
+        if topic.id not in known:
+            topics_of.setdefault(topic.descriptor, []).append(topic)
 
-    def sample(name: str, share: set[str], count: int) -> list[Topic]:
-        chosen = []
-        for is_pair in (False, True):
-            pool = [t for t in topics if t.descriptor in share and t.is_pair == is_pair]
-            if len(pool) < count // 2:
-                kind = "descriptor/qualifier" if is_pair else "descriptor"
-                raise InputError(
-                    f"params.yaml: data.medline.{name}_topics: {count // 2} {kind} topics asked "
-                    f"for, {len(pool)} in their share; lower it, raise data.medline.{name}_share "
-                    "or widen the bounds on relevant citations"
-                )
-            chosen += rng.sample(pool, count // 2)
-        return sorted(chosen)
+    def sample(name: str, share: list[str], count: int) -> list[Topic]:
+        with_pairs = [d for d in share if any(t.is_pair for t in topics_of.get(d, ()))]
+        paired = rng.sample(with_pairs, min(count // 2, len(with_pairs)))
+        chosen = [rng.choice([t for t in topics_of[d] if t.is_pair]) for d in paired]
+        rest = {*share} - {*paired}
+        plain = [t for d in share if d in rest for t in topics_of.get(d, ()) if not t.is_pair]
+        if len(chosen) + len(plain) < count:
+            raise InputError(
+                f"params.yaml: data.medline.{name}_topics: {count} topics asked for, one a "
+                f"descriptor; their share of the descriptors has {len(chosen) + len(plain)}: lower "
+                f"it, raise data.medline.{name}_share or widen the bounds on relevant citations"
+            )
+        return sorted(chosen + rng.sample(plain, count - len(chosen)))
 
     return {
-        "train": [t for t in trainable or topics if t.descriptor not in test | valid],
+        "train": train,
         "valid": sample("valid", valid, settings.valid_topics),
         "test": sample("test", test, settings.test_topics),
     }
+
+
+def nearly_the_same(topics: list[Topic], others: list[Topic]) -> set[str]:
+    """The ids of the topics whose relevant passages are nearly those of one of the others."""
+    nearest = nearest_overlap(
+        {topic.id: topic.grades.keys() for topic in topics},
+        {topic.id: topic.grades.keys() for topic in others},
+    )
+    return {topic_id for topic_id, overlap in nearest.items() if overlap >= NEARLY_THE_SAME}
 
 
 def summary(topics: list[Topic]) -> dict[str, int]:

@@ -65,9 +65,9 @@ def pyserini_topics(name: str, field: str) -> list[Query]:
 
 
 def msmarco_tiny(limit: int | None, held_out: int, seed: int) -> Training:
-    """The first 11,000 triples of MS MARCO's small training file."""
-    examples = MSMARCO_TINY["examples"]
-    return irds.training(MSMARCO_TINY["id"], min(limit or examples, examples), held_out, seed)
+    """The first 11,000 triples of MS MARCO's small training file, or `limit` drawn from them."""
+    first = MSMARCO_TINY["examples"]
+    return irds.training(MSMARCO_TINY["id"], limit, held_out, seed, first)
 
 
 def _check_count(name: str, what: str, found: int, expected: int) -> None:

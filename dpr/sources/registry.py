@@ -8,12 +8,12 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.settings import DataSettings
-from dpr.sources import beir_folder, irds, medline, medline_2021, reference, text_pairs
+from dpr.sources import beir_folder, irds, medline, medline_2021, nanobeir, reference, text_pairs
 from dpr.sources.mixture import mix
-from dpr.sources.sampling import take
+from dpr.sources.sampling import draw
 from dpr.sources.types import Collection, Training
 
-COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "irds:ID"]
+COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "nanobeir:FOLDER", "irds:ID"]
 TRAINING = [
     *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
     *["triples:FILE", "pairs:FILE", "or several: NAME + NAME"],
@@ -35,6 +35,8 @@ def open_collection(data: DataSettings) -> Collection:
             return reference.trec_covid(data.topic_field)
         case ("beir", ":", folder) if folder:
             return beir_folder.collection(Path(folder), data.split)
+        case ("nanobeir", ":", folder) if folder:
+            return nanobeir.collection(Path(folder))
         case ("irds", ":", identifier) if identifier:
             return irds.collection(identifier)
     raise _unknown("data.collection", data.collection, COLLECTIONS)
@@ -53,9 +55,9 @@ def _open_training(name: str, data: DataSettings) -> Training:
     limit, held_out, seed = data.train_limit, data.held_out, data.held_out_seed
     match name.partition(":"):
         case ("medline", "", ""):
-            return _limited(medline.training(data.medline), limit)
+            return _limited(medline.training(data.medline), limit, seed)
         case ("medline-2021", "", ""):
-            return _limited(medline_2021.training(held_out, seed), limit)
+            return _limited(medline_2021.training(held_out, seed), limit, seed)
         case ("msmarco-tiny", "", ""):
             return reference.msmarco_tiny(limit, held_out, seed)
         case ("beir", ":", folder) if folder:
@@ -71,8 +73,8 @@ def _open_training(name: str, data: DataSettings) -> Training:
     raise _unknown("data.train", name, TRAINING)
 
 
-def _limited(training: Training, limit: int | None) -> Training:
-    return replace(training, pairs=list(take(training.pairs, limit)))
+def _limited(training: Training, limit: int | None, seed: int) -> Training:
+    return replace(training, pairs=draw(training.pairs, limit, seed))
 
 
 def _unknown(key: str, name: str, known: list[str]) -> InputError:

@@ -1,7 +1,7 @@
 """Which examples of a source are used, and which are held out for validation."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 from dpr.base.errors import InputError
@@ -9,12 +9,21 @@ from dpr.base.errors import InputError
 Item = TypeVar("Item")
 
 
-def take(items: Iterable[Item], limit: int | None) -> Iterator[Item]:
-    """The first `limit` items; None takes all."""
-    for count, item in enumerate(items):
-        if count == limit:
-            return
-        yield item
+def draw(items: Iterable[Item], limit: int | None, seed: int) -> list[Item]:
+    """`limit` items, drawn by seed in one pass, in their order; None takes all.
+
+    Only what is drawn is in memory (Vitter 1985, algorithm R).
+    """
+    if limit is None:
+        return list(items)
+    rng = random.Random(seed)
+    drawn: list[tuple[int, Item]] = []
+    for number, item in enumerate(items):
+        if number < limit:
+            drawn.append((number, item))
+        elif (place := rng.randrange(number + 1)) < limit:
+            drawn[place] = (number, item)
+    return [item for _, item in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def hold_out(query_ids: list[str], count: int, seed: int) -> set[str]:

@@ -13,7 +13,7 @@ from dpr.records import beir
 from dpr.records.lines import existing, read_lines
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean
-from dpr.sources.sampling import hold_out, take
+from dpr.sources.sampling import draw, hold_out
 from dpr.sources.types import Training
 
 
@@ -56,8 +56,8 @@ def _columns(path: Path, names: tuple[str, ...]) -> Iterator[list[str]]:
 def from_file(
     path: Path, examples: Iterator[Example], limit: int | None, held_out: int, seed: int
 ) -> Training:
-    """Training data from the first `limit` examples of a file; see `from_examples`."""
-    taken = list(take(examples, limit))
+    """Training data from `limit` examples of a file, drawn by seed; see `from_examples`."""
+    taken = draw(examples, limit, seed)
     source = {"file": path.name, "sha256": sha256(existing(path))}
     return from_examples(taken, held_out, seed, source)
 

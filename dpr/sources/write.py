@@ -13,17 +13,31 @@ from dpr.sources.checked import Judgments, Pairs, Passages, Queries, refuse_dupl
 from dpr.sources.types import Collection, Training
 
 
-def write_collection(collection: Collection, folder: Path, name: str) -> dict[str, Any]:
+def write_collection(
+    collection: Collection, folder: Path, name: str, drop_query_id: bool | None = None
+) -> dict[str, Any]:
     """Write what is searched and judged; returns its manifest.
 
     A collection without validation topics has a qrels/valid.tsv with only a header.
 
+    Args:
+        drop_query_id: what is done with a passage that has a query's id; None: such an id is an
+            error.
     Raises:
         InputError: for a duplicate id or one with white space, judgments of an unknown query, and
             a collection without passages, queries or judgments.
     """
     qrels = {"valid": (), **collection.qrels}
-    _, _, manifest = _write(collection, qrels, folder, name)
+    queries, passages, manifest = _write(collection, qrels, folder, name)
+    shared = [query_id for query_id in beir.read_queries(folder) if query_id in passages.ids]
+    manifest["queries"] |= {"with_the_id_of_a_passage": len(shared)}
+    if shared and drop_query_id is None:
+        raise InputError(
+            f"params.yaml: data.drop_query_id: {len(shared)} of {len(queries.ids)} queries have "
+            f"the id of a passage, {shared[0]!r} among them. If these queries are passages "
+            "themselves, as in ArguAna, set it to true, so that a query does not find itself; if "
+            "the ids are equal by chance, set it to false"
+        )
     if not manifest["judgments"]["test"]["judgments"]:
         raise InputError(f"{name}: no judgments of its queries; nothing could be measured")
     return manifest
@@ -36,7 +50,7 @@ def write_training(training: Training, folder: Path, name: str) -> dict[str, Any
     beir.write_pairs(folder, pairs)
     if not pairs.counts["count"]:
         raise InputError(f"{name}: no training pairs; nothing to train on")
-    return manifest | {"pairs": pairs.counts}
+    return manifest | {"pairs": pairs.counts | {"sha256": sha256(folder / beir.PAIRS)}}
 
 
 def _write(
@@ -61,7 +75,7 @@ def _write(
     for split, judgments in qrels.items():
         checked = Judgments(judgments, queries.ids, passages.ids, f"{name}: qrels {split}")
         beir.write_qrels(folder, split, checked)
-        judged[split] = checked.counts
+        judged[split] = checked.counts | {"sha256": sha256(folder / f"qrels/{split}.tsv")}
         if unknown := checked.counts["unknown_passages"]:
             print(
                 f"{name}: qrels {split}: {unknown} judgments of passages that are not in the "

@@ -1,5 +1,6 @@
 """What one loss is computed over: queries, passages, and which answers which."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +32,14 @@ class Batch:
     @property
     def token_count(self) -> int:
         return sum(map(len, self.queries)) + sum(map(len, self.passages))
+
+
+def with_own_passages(qrels: Qrels, query_ids: Iterable[str]) -> Qrels:
+    """The judgments, and the passage with a query's own id: the query itself, so no negative.
+
+    For collections whose queries are passages; only for `targets_of`, never to measure with.
+    """
+    return {q: {q: 1} | qrels.get(q, {}) for q in dict.fromkeys([*qrels, *query_ids])}
 
 
 def targets_of(pairs: list[Pair], qrels: Qrels, duplicates: Duplicates = NO_DUPLICATES) -> Targets:

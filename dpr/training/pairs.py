@@ -14,7 +14,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Pair, Qrels
 from dpr.settings import TrainSettings
-from dpr.training.batch import Batch, targets_of
+from dpr.training.batch import Batch, targets_of, with_own_passages
 from dpr.training.duplicates import Duplicates, find_duplicates
 
 GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # group_by -> its plural
@@ -37,10 +37,17 @@ class PairSet:
 
     @classmethod
     def read(
-        cls, corpus: Corpus, pairs: list[Pair], encoder: DualEncoder, settings: TrainSettings
+        cls,
+        corpus: Corpus,
+        pairs: list[Pair],
+        encoder: DualEncoder,
+        settings: TrainSettings,
+        drop_query_id: bool | None = None,
     ) -> "PairSet":
         """Pairs with the texts and judgments of a training folder.
 
+        Args:
+            drop_query_id: the passage with a query's id is that query, and never its negative.
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
@@ -69,11 +76,14 @@ class PairSet:
         duplicates = Duplicates(
             find_duplicates(queries, query_tokens), find_duplicates(passages, passage_tokens)
         )
+        qrels = beir.read_qrels(corpus.folder, "train")
+        if drop_query_id:
+            qrels = with_own_passages(qrels, queries)
         return cls(
             pairs,
             dict(zip(queries, query_tokens, strict=True)),
             dict(zip(passages, passage_tokens, strict=True)),
-            duplicates.merge(beir.read_qrels(corpus.folder, "train")),
+            duplicates.merge(qrels),
             duplicates,
             settings,
         )

@@ -50,6 +50,16 @@ def test_what_is_relevant_to_the_topic_is_never_a_negative():
     assert never == {"1": {"a", "p", "c", "e"}, "3": {"d"}}
 
 
+def test_a_query_that_is_a_passage_is_not_its_own_negative():
+    queries = {q.id: q for q in (Query("a", "Heart"), Query("b", "lung"))}
+    pairs = [Pair("a", "d"), Pair("b", "c")]
+    never = never_negative(pairs, queries, {}, [], drop_query_id=True)
+    assert never == {"a": {"a", "d"}, "b": {"b", "c"}}
+    rankers = [(lambda block, positives: {"a": RANKING, "b": RANKING}, source())]
+    mined = add_negatives(pairs, queries, never, rankers, per_pair=9, seed=0)
+    assert [set(pair.negative_ids) for pair in mined] == [set("bce"), set("ade")]
+
+
 def test_mined_negatives_follow_those_of_the_pair():
     queries = {q: Query(q, q) for q in ("1", "2")}
     pairs = [Pair("1", "a", ("z", "c")), Pair("2", "b"), Pair("1", "d")]

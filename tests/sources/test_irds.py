@@ -75,8 +75,20 @@ def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(tmp_pat
         collect("irds:dpr-test/both", tmp_path)
 
 
-def test_triples_to_train_on(tmp_path):
-    manifest = train("irds:dpr-test/triples", tmp_path, train_limit=3)
+def test_the_first_triples_and_a_limit():
+    found = irds.training("dpr-test/triples", None, 1, seed=0, first=3)
+    assert found.source["examples"] == 3
+    drawn = {
+        tuple(pair.query_id for pair in irds.training("dpr-test/triples", 3, 1, seed).pairs)
+        for seed in range(9)
+    }
+    assert len(drawn) > 1  # by seed, not always the first two
+
+
+def test_triples_to_train_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(reference.MSMARCO_TINY, "id", "dpr-test/triples")
+    monkeypatch.setitem(reference.MSMARCO_TINY, "examples", 3)
+    manifest = train("msmarco-tiny", tmp_path)
     assert manifest["source"]["examples"] == 3
     texts = {p.id: p.text for p in beir.read_passages(tmp_path)}
     queries = {q.id: q.text for q in beir.read_queries(tmp_path).values()}
@@ -146,7 +158,8 @@ def test_counts_that_the_name_promises(topics_in_cache, monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"6 documents, but the name promises 171,332"):
         collect("trec-covid", tmp_path)
     monkeypatch.setitem(reference.TREC_COVID, "passages", 6)
-    manifest = collect("trec-covid", tmp_path)  # queries 7, 8 and 9 are judged
+    # Queries 7, 8 and 9 are judged; some topics have the ids of documents here.
+    manifest = collect("trec-covid", tmp_path, drop_query_id=False)
     assert manifest["queries"]["count"] == 50
     assert manifest["source"]["field"] == "question"
     monkeypatch.setitem(reference.TREC_COVID, "queries", 49)

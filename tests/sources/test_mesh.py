@@ -3,7 +3,7 @@ import pytest
 from dpr.base.errors import InputError
 from dpr.settings import MedlineSettings
 from dpr.sources.medline_xml import Heading, Term
-from dpr.sources.mesh import natural_order, split, topics
+from dpr.sources.mesh import natural_order, nearly_the_same, split, topics
 
 
 def heading(name, *qualifiers, major=False):
@@ -86,6 +86,45 @@ def test_no_descriptor_occurs_in_two_splits(many_topics):
         assert len({t.id for t in parts[name]}) == count
 
 
+@pytest.mark.parametrize("count", [2, 10, 20])
+def test_held_out_topics_are_of_as_many_descriptors(many_topics, count):
+    for seed in range(5):
+        changes = {"valid_topics": count, "test_topics": count, "seed": seed}
+        parts = split(many_topics, SETTINGS.model_copy(update=changes))
+        for name in ("valid", "test"):
+            assert len({t.descriptor for t in parts[name]}) == len(parts[name]) == count
+
+
+def test_as_many_topics_have_a_qualifier_as_there_are_descriptors_with_one(many_topics):
+    """A third of the 40 descriptors of the test have none, so 36 topics need plain ones."""
+    parts = split(many_topics, SETTINGS.model_copy(update={"test_topics": 36}))
+    assert sum(t.is_pair for t in parts["test"]) == 18
+    rare = [t for t in many_topics if not t.is_pair or t.descriptor in ("D001", "D002", "D004")]
+    parts = split(rare, SETTINGS.model_copy(update={"test_topics": 36, "test_share": 0.6}))
+    with_pairs = {t.descriptor for t in rare if t.is_pair} - {
+        t.descriptor for name in ("train", "valid") for t in parts[name]
+    }
+    assert {t.descriptor for t in parts["test"] if t.is_pair} <= with_pairs
+    assert len(parts["test"]) == 36
+
+
+def test_a_topic_that_is_nearly_a_training_topic_is_not_drawn(many_topics):
+    """Every held-out topic but those of a few descriptors gets a twin that is trained on."""
+    parts = split(many_topics, SETTINGS)
+    spoilt = parts["test"][0]
+    nearly = dict(list(spoilt.grades.items())[:-1]) | {"another": 1}  # 2 of 4 in common
+    twin = many_topics[-1]._replace(id="twin", descriptor="Dtwin", grades=nearly)
+    assert nearly_the_same([spoilt], [twin]) == set()
+    same = twin._replace(grades=spoilt.grades | {"another": 1})  # 3 of 4: .75
+    assert nearly_the_same([spoilt], [same]) == set()
+    same = twin._replace(grades=dict.fromkeys("abcde", 1))
+    most = spoilt._replace(grades=dict.fromkeys("abcd", 1))  # 4 of 5: .8
+    assert nearly_the_same([most], [same]) == {spoilt.id}
+    trainable = [*many_topics, twin._replace(grades=spoilt.grades)]
+    again = split(many_topics, SETTINGS, trainable)
+    assert spoilt.id not in {t.id for t in again["test"]}
+
+
 def test_training_may_have_topics_beyond_those_to_judge_by(many_topics):
     rare = [t._replace(id=f"rare-{t.id}") for t in many_topics]
     parts, plain = split(many_topics, SETTINGS, rare), split(many_topics, SETTINGS)
@@ -103,5 +142,5 @@ def test_the_seed_decides_the_split(many_topics):
 
 def test_too_few_topics_are_an_error(many_topics):
     wanting = SETTINGS.model_copy(update={"test_topics": 100})
-    with pytest.raises(InputError, match=r"data\.medline\.test_topics: 50 descriptor.* 40 in"):
+    with pytest.raises(InputError, match=r"test_topics: 100 topics asked for, .* has 40:"):
         split(many_topics, wanting)

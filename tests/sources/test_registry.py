@@ -8,6 +8,7 @@ import pytest
 from helpers import HEADER, collect, jsonl, train
 
 from dpr.base.errors import InputError
+from dpr.base.files import sha256
 from dpr.records import beir
 
 # --- sound input
@@ -130,7 +131,9 @@ def test_judgments_of_unknown_passages_and_negative_grades_are_kept_and_counted(
 ):
     (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq0\tgone\t1\nq0\td1\t-1\n")
     manifest = collect(f"beir:{folder}", tmp_path / "out")
+    fingerprint = sha256(tmp_path / "out/qrels/test.tsv")
     assert manifest["judgments"]["test"] == {
+        "sha256": fingerprint,
         "judgments": 3,
         "relevant": 2,
         "negative_grade": 1,
@@ -165,7 +168,9 @@ def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp
     )
     (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q0\td2\t1\n")
     manifest = train(f"beir:{folder}", tmp_path / "out")
-    assert manifest["pairs"] == {"count": 3, "with_negatives": 0, "of_unknown_passages": 1}
+    fingerprint = sha256(tmp_path / "out/pairs.jsonl")
+    expected = {"count": 3, "with_negatives": 0, "of_unknown_passages": 1, "sha256": fingerprint}
+    assert manifest["pairs"] == expected
     assert {p.passage_id for p in beir.read_pairs(tmp_path / "out")} == {"d0", "d1", "d2"}
 
 

@@ -10,6 +10,7 @@ from helpers import contents, settings
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.pool import draw_pool, sample_topics
+from dpr.records.types import Judgment, Passage, Query
 from dpr.training.validation import Validator
 
 
@@ -92,3 +93,22 @@ def test_the_validation_loss_is_that_of_its_pairs(make_encoder, collection):
         }
         losses.append(-np.log(terms[own] / sum(terms.values())))
     assert validator.validate(encoder, 0).loss == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_a_query_that_is_a_passage_does_not_find_itself(make_encoder, tmp_path):
+    """Each query is the first of two passages about its word; the second is relevant."""
+    words = ["heart", "lung", "liver", "bone"]
+    passages = [Passage(f"{word}{n}", "", f"{word} {n}") for word in words for n in (0, 1)]
+    beir.write_passages(tmp_path, passages)
+    beir.write_queries(tmp_path, [Query(f"{word}0", f"{word} 0") for word in words])
+    judged = [Judgment(f"{word}0", f"{word}1", 1) for word in words]
+    beir.write_qrels(tmp_path, "valid", judged)
+    encoder, corpus = make_encoder(), Corpus(tmp_path, ". ")
+    options = settings(valid_passages=8)
+    found, dropped = (
+        Validator(corpus, encoder, options, drop).validate(encoder, 0) for drop in (False, True)
+    )
+    # Its own passage is first, with the very vector of the query: nothing is better than rank 2.
+    assert found.score <= 1 / np.log2(3) + 1e-9 < dropped.score
+    # The loss is over pairs alone, and no pair's passage is a query here.
+    assert dropped.loss == pytest.approx(found.loss)

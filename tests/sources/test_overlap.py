@@ -1,0 +1,123 @@
+"""Queries that are trained on and judged."""
+
+import pytest
+from helpers import HEADER, jsonl, write_params
+
+from dpr.base.errors import InputError
+from dpr.base.files import read_json
+from dpr.records import beir
+from dpr.records.types import Judgment, Pair, Query
+from dpr.sources.overlap import separate
+from dpr.sources.types import Collection, Training
+from stages import prepare
+
+
+def data(test=(), fusing=(), trained=(), validating=()):
+    """Queries as (id, text, relevant passage)."""
+
+    def judged(rows):
+        return [Judgment(q, p, 1) for q, _, p in rows]
+
+    def queries(*parts):
+        return [Query(q, text) for rows in parts for q, text, _ in rows]
+
+    qrels = {"test": judged(test), "valid": judged(fusing)}
+    collection = Collection([], queries(test, fusing), qrels, {})
+    qrels = {"train": judged(trained), "valid": judged(validating)}
+    pairs = [Pair(q, p) for q, _, p in trained]
+    return collection, Training([], queries(trained, validating), qrels, pairs, {})
+
+
+OTHERS = [("9", "lung", "d9")]
+
+
+@pytest.mark.parametrize(
+    "trained",
+    [
+        ("7", "  HEART caf\u00c3\u00a9 ", "d7"),  # the same text, once cleaned
+        ("1", "another text of the topic", "d1"),  # the same id, and a passage in common
+    ],
+)
+@pytest.mark.parametrize("purpose", ["test", "fusing", "validating"])
+def test_a_query_of_two_purposes_is_found(trained, purpose):
+    judged = [("1", "heart caf\u00e9", "d1")]
+    parts = {"test": OTHERS, "validating": [("8", "bone", "d8")]} | {purpose: judged}
+    found = data(trained=[trained, ("2", "skin", "d2")], **parts)
+    with pytest.raises(InputError, match=rf"data\.train: 1 training queries .*'{trained[0]}'"):
+        separate(*found, "refuse")
+    _, training, counts = separate(*found, "drop")
+    assert counts["training_queries"] == 1
+    assert training.pairs == [Pair("2", "d2")]
+    assert training.qrels["train"] == [Judgment("2", "d2", 1)]
+
+
+def test_the_same_id_alone_says_nothing():
+    """Ids of two sources coincide by chance."""
+    found = data(test=[("1", "heart", "d1")], trained=[("1", "lung", "d2")])
+    assert separate(*found, "refuse")[1].pairs == [Pair("1", "d2")]
+
+
+def test_validation_is_kept_apart_from_the_test():
+    test = [("1", "heart", "d1")]
+    again = [("1", "heart", "d1"), ("2", "lung", "d2")]
+    found = data(test=test, fusing=again, validating=again)
+    with pytest.raises(InputError, match=r"data\.collection: 1 validation queries"):
+        separate(*found, "refuse")
+    collection, training, counts = separate(*found, "drop")
+    kept = [Judgment("2", "d2", 1)]
+    assert list(collection.qrels["valid"]) == list(training.qrels["valid"]) == kept
+    assert counts == {
+        "training_queries": 0,
+        "validation_queries": 1,
+        "validation_queries_of_the_collection": 1,
+    }
+
+
+def test_the_topics_that_choose_a_weight_may_validate():
+    valid = [("2", "lung", "d2")]
+    found = data(test=[("1", "heart", "d1")], fusing=valid, validating=valid)
+    assert separate(*found, "refuse")[2]["validation_queries"] == 0
+
+
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_prepare_refuses_a_folder_that_trains_on_what_it_judges(
+    folder, tmp_path, monkeypatch, split
+):
+    """q1 is in train.tsv, and in test.tsv or dev.tsv."""
+    rows = {"test": b"q0\td0\t1\n", "dev": b"q2\td3\t1\n"}
+    rows[split] = b"q1\td1\t1\n"
+    for name, lines in rows.items():
+        (folder / f"qrels/{name}.tsv").write_bytes(HEADER + lines)
+    (folder / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t1\nq3\td2\t1\n")
+    texts = ["one", "two", "three", "four"]
+    queries = ({"_id": f"q{i}", "text": text} for i, text in enumerate(texts))
+    (folder / "queries.jsonl").write_bytes(jsonl(*queries))
+    changes = {"data.collection": f"beir:{folder}", "data.train": f"beir:{folder}"}
+    write_params(tmp_path / "params.yaml", changes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"data\.train: 1 training queries .*'q1' \('two'\)"):
+        prepare.main()
+    assert not (tmp_path / "data").exists()
+    write_params(tmp_path / "params.yaml", changes | {"data.overlap": "drop"})
+    prepare.main()
+    assert [pair.query_id for pair in beir.read_pairs("data/training")] == ["q3"]
+    assert read_json("data/manifest.json")["dropped_for_overlap"]["training_queries"] == 1
+
+
+def test_a_query_that_is_a_passage_has_to_be_decided(folder, tmp_path, monkeypatch):
+    """As in ArguAna: asked for once, then counted."""
+    queries = ({"_id": f"d{i}", "text": f"query {i}"} for i in range(3))
+    (folder / "queries.jsonl").write_bytes(jsonl(*queries))
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"d0\td1\t1\n")
+    (folder / "qrels/train.tsv").write_bytes(HEADER + b"d1\td0\t1\nd2\td3\t1\n")
+    changes = {"data.collection": f"beir:{folder}", "data.train": f"beir:{folder}"}
+    changes["data.held_out"] = 1
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path / "params.yaml", changes)
+    with pytest.raises(InputError, match=r"data\.drop_query_id: 1 of 1 queries .*'d0'"):
+        prepare.main()
+    for answer in (True, False):
+        write_params(tmp_path / "params.yaml", changes | {"data.drop_query_id": answer})
+        prepare.main()
+        counts = read_json("data/manifest.json")["collection"]["queries"]
+        assert counts["with_the_id_of_a_passage"] == 1
