@@ -1,4 +1,5 @@
 # make repro      the whole experiment, then its measures
+# make verify     compares the figures here with expected.yaml
 # make test       the tests but for the slow ones; make test-all: all
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
@@ -11,11 +12,15 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: repro test test-all gpu lint costs clean
+.PHONY: repro verify test test-all gpu lint costs clean
 
 repro: $(VENV)/ready
+	python -m tools.versions
 	dvc repro --keep-going
 	python -m tools.report
+
+verify: $(VENV)/ready
+	python -m tools.verify
 
 test: $(VENV)/ready
 	pytest -m "not slow"

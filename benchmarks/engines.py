@@ -1,5 +1,6 @@
 """The engines that `benchmarks.encoding` compares: this project's and its peers'."""
 
+import importlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from stages.run import SCRATCH
 ENCODER = Path("data/encoders/zero_shot")
 Encode = Callable[[list[str]], np.ndarray]
 REFERENCE = "sentence-transformers, fp32"
+BACKENDS = {"onnx": "optimum.onnxruntime", "openvino": "optimum.intel"}  # what each needs
 
 
 def ours(precision: str) -> Callable[[torch.device], Encode]:
@@ -35,6 +37,8 @@ def theirs(**options: Any) -> Callable[[torch.device], Encode]:
     def open_engine(device: torch.device) -> Encode:
         from sentence_transformers import SentenceTransformer
 
+        if "backend" in options:  # without it the library raises no ImportError
+            importlib.import_module(BACKENDS[options["backend"]])
         torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
         model = SentenceTransformer(str(ENCODER), device=str(device), **options)
         size = 32 if device.type == "cpu" else 256
@@ -75,6 +79,7 @@ def onnx_int8(device: torch.device) -> Encode:
     """sentence-transformers' own dynamic int8 export of its ONNX backend."""
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
+    importlib.import_module(BACKENDS["onnx"])
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(ENCODER, Path(folder) / "model"))
         model = SentenceTransformer(str(copy), backend="onnx", device="cpu")

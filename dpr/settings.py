@@ -15,6 +15,8 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Precision = Literal["fp32", "bf16", "auto"]
 Pooling = Literal["cls", "mean", "max", "pooler"]
+System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]  # in the order of tables and plots
+INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
 
 
 class Group(BaseModel):
@@ -46,8 +48,10 @@ class DataSettings(Group):
     split: Annotated[str, Field(min_length=1)]
     topic_field: Annotated[str, Field(min_length=1)]
     separator: str
+    drop_query_id: bool | None
     train: str
     train_limit: Count | None
+    overlap: Literal["refuse", "drop"]
     held_out: Count
     held_out_seed: Seed
     medline: MedlineSettings
@@ -55,12 +59,14 @@ class DataSettings(Group):
 
 class ModelSettings(Group):
     name: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)] | None
     query_name: Annotated[str, Field(min_length=1)] | None
+    query_revision: Annotated[str, Field(min_length=1)] | None
     respect_modules: bool
     pooling: Pooling
     tied: bool
-    query_prefix: str
-    passage_prefix: str
+    query_prefix: str | None
+    passage_prefix: str | None
     query_max_length: Annotated[int, Field(ge=3)]
     passage_max_length: Annotated[int, Field(ge=3)]
 
@@ -149,8 +155,24 @@ class EncodeSettings(Group):
     dtype: Literal["float32", "float16"]
 
 
+def _index_kind(kind: str) -> str:
+    """A kind by name, or a string that FAISS can read; whether it fits the vectors `init` tells."""
+    if kind in INDEX_KINDS:
+        return kind
+    import faiss  # here, since it loads slowly
+
+    try:
+        faiss.index_factory(960, kind)  # a number that most kinds can divide
+    except RuntimeError as error:
+        if "could not parse" in str(error):
+            raise ValueError(
+                f"neither of {', '.join(INDEX_KINDS)}, nor a factory string of FAISS"
+            ) from None
+    return kind
+
+
 class IndexSettings(Group):
-    kind: Annotated[str, Field(min_length=1)]
+    kind: Annotated[str, Field(min_length=1), AfterValidator(_index_kind)]
     dimension: Count | None
     storage: Literal["float32", "float16"]
     nlist: Count | None
@@ -167,7 +189,6 @@ class AuditSettings(Group):
 
 class SearchSettings(Group):
     top_k: Count
-    drop_query_id: bool
     nprobe: Count | None
     ef_search: Count | None
 
@@ -180,7 +201,7 @@ class FuseSettings(Group):
 
 class EvalSettings(Group):
     measures: Annotated[list[str], Field(min_length=1), AfterValidator(measures.check)]
-    references: list[str]
+    references: list[System]
 
 
 class Settings(Group):
@@ -210,6 +231,18 @@ class Settings(Group):
                 f"train.passage_max_length {self.train.passage_max_length} is above "
                 f"model.passage_max_length {self.model.passage_max_length}: raise that too"
             )
+        depth = self.search.top_k + bool(self.data.drop_query_id)
+        if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
+            raise ValueError(
+                f"search.ef_search {self.search.ef_search} is below the {depth} passages that a "
+                "search needs (search.top_k): raise it, or leave it null"
+            )
+        for measure in self.eval.measures:
+            if (measures.cutoff(measure) or 0) > self.search.top_k:
+                raise ValueError(
+                    f"eval.measures: {measure} is deeper than search.top_k {self.search.top_k}, "
+                    "and would be another measure: raise search.top_k or leave it out"
+                )
         return self
 
 

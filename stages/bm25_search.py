@@ -11,25 +11,28 @@ from pathlib import Path
 from dpr.base.threads import thread_count
 from dpr.bm25 import lucene
 from dpr.records import beir
-from dpr.runs.ranking import finish, search_depth
+from dpr.runs.depth import finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
+from stages import figures
 from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
+    figures.forget("bm25")
     queries = beir.read_queries("data/collection")
+    top_k, drop = settings.search.top_k, settings.data.drop_query_id
     for split in ("valid", "test"):
         found = lucene.search(
             Path("data/indexes/bm25"),
             [queries[query_id] for query_id in beir.read_qrels("data/collection", split)],
             settings.bm25.k1,
             settings.bm25.b,
-            search_depth(settings.search),
+            search_depth(top_k, drop),
             thread_count(settings.threads),
         )
-        write_run(f"data/runs/{split}/bm25.txt", finish(found, settings.search), tag="bm25")
+        write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, drop), tag="bm25")
 
 
 if __name__ == "__main__":

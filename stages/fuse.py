@@ -13,11 +13,13 @@ from dpr.records import beir
 from dpr.runs import fusion
 from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
+from stages import figures
 from stages.run import run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
+    figures.forget("rrf")
     depth, steps = settings.search.top_k, settings.fuse.weight_steps
     splits = {split: beir.read_qrels("data/collection", split) for split in ("valid", "test")}
     runs = {

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dpr.base.errors import InputError
+from dpr.base.processor import processor
+from stages import versions
 from stages.systems import ENCODERS
 
 # Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
@@ -34,6 +36,7 @@ def run(main: Callable[..., None]) -> None:
     command = " ".join([stage, *given])
     started = time.monotonic()
     with told_in_one_line(command):
+        versions.require_recorded()
         main(*given)
     if os.environ.get("RANK", "0") == "0":  # of several processes only the first
         log_cost(command, time.monotonic() - started)
@@ -66,6 +69,7 @@ def log_cost(command: str, seconds: float) -> None:
     unit = 2**20 if sys.platform == "linux" else 2**30  # ru_maxrss is in KiB, on macOS in bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
+    cost |= {"processor": processor()}
     print(f"{command}: {seconds:.0f} s, peak {cost['peak_gib']} GiB", file=sys.stderr)
     COSTS.parent.mkdir(exist_ok=True)
     with COSTS.open("a", encoding="utf-8") as file:

@@ -17,15 +17,17 @@ from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
-from dpr.runs.ranking import finish, search_depth
+from dpr.runs.depth import finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
+from stages import figures
 from stages.run import SCRATCH, run
 
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
+    figures.forget(system)
     threads = runtime.set_up(settings.threads)
     source = Path("data/encoders") / system
     require_same_similarity(read_spec(source).similarity, settings.similarity, source)
@@ -35,14 +37,14 @@ def main(system: str) -> None:
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
     index.require_embeddings(read_json(f"data/embeddings/{system}/manifest.json"), folder)
 
-    options = settings.search
+    options, drop = settings.search, settings.data.drop_query_id
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
         vectors = embed_topics(embedder, "data/collection", query_ids)
         scores, rows = index.search(
-            vectors, search_depth(options), options.nprobe, options.ef_search
+            vectors, search_depth(options.top_k, drop), options.nprobe, options.ef_search
         )
-        found = finish(as_run(query_ids, scores, rows, index.ids), options)
+        found = finish(as_run(query_ids, scores, rows, index.ids), options.top_k, drop)
         write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
 
 

@@ -27,5 +27,10 @@ def outs(name, system):
     return expand(GRAPH[name].get("outs", []) + GRAPH[name].get("metrics", []), system)
 
 
+def params(name):
+    """The keys of params.yaml that a stage names; those of versions.yaml are left out."""
+    return [key for key in GRAPH[name]["params"] if isinstance(key, str)]
+
+
 def is_code(path):
     return path.startswith(("dpr/", "stages/"))

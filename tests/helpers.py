@@ -42,7 +42,8 @@ def jsonl(*rows):
 
 def collect(name, out, **changes):
     data = DATA.model_copy(update={"collection": name} | changes)
-    return write.write_collection(registry.open_collection(data), out, name)
+    source = registry.open_collection(data)
+    return write.write_collection(source, out, name, data.drop_query_id)
 
 
 def train(name, out, **changes):

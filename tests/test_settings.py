@@ -58,6 +58,9 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("test_share: 0.2", "test_share: 0.95", r"data\.medline: .*nothing to train on"),
         ("test_topics: 200", "test_topics: 7", r"data\.medline\.test_topics: .*multiple of 2"),
         ("nDCG@10, ", "nDCG@ten, ", r"eval\.measures: 'nDCG@ten' cannot be computed"),
+        ("kind: flat", "kind: flatt", r"index\.kind: neither of flat, ivf.* \(got 'flatt'\)"),
+        ("[bm25, zero_shot]", "[bm24]", r"eval\.references\.0: .*'bm25', .* \(got 'bm24'\)"),
+        ("overlap: refuse", "overlap: keep", r"data\.overlap: .*'refuse' or 'drop'"),
         ("RR@10, ", "RR@10, P, ", r"eval\.measures: 'P' cannot be computed"),
         ("RR@10, ", "RR@10, RR@10, ", r"eval\.measures: a measure is listed twice"),
         ("threads: null", "thread: 2", r"thread: unknown key \(known here: seed, threads"),
@@ -85,6 +88,9 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
         ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),
         ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
         ({"train.passage_max_length": 300}, r"train\.passage_max_length 300 is above model"),
+        ({"search.top_k": 100}, r"eval\.measures: recall@1000 is deeper than search\.top_k 100"),
+        ({"search.ef_search": 99, "index.kind": "hnsw"}, r"search\.ef_search 99 is below the 1000"),
+        ({"search.ef_search": 99, "index.kind": "HNSW16"}, r"search\.ef_search 99 is below"),
         (MINED, r"mine\.\*\.use is true, but train\.hard_negatives is 0"),
     ],
 )
@@ -92,6 +98,11 @@ def test_values_that_do_not_go_together(tmp_path, changes, message):
     path = write_params(tmp_path / "params.yaml", changes)
     with pytest.raises(InputError, match=message):
         load_settings(path)
+
+
+@pytest.mark.parametrize("kind", ["OPQ96,IVF256,PQ96", "IVF256,SQ8", "HNSW32_PQ48", "PCA64,Flat"])
+def test_a_factory_string_is_a_kind(tmp_path, kind):
+    load_settings(write_params(tmp_path / "params.yaml", {"index.kind": kind}))
 
 
 def test_several_problems_are_told_at_once(changed):

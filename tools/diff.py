@@ -1,17 +1,16 @@
 """Compare two experiments topic by topic, and say whether their difference is significant.
 
 Reads the runs of both sides, and topics and judgments of data/collection. Each side is a git
-revision, the name of an experiment, `workspace`, or the file of a TREC run.
+revision, the name of an experiment, `workspace`, or the file of a TREC run. Sides of other
+collections, judgments or topics are refused.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid
     python -m tools.diff NAME OTHER --system hybrid --measure AP --top 20
-    python -m tools.diff one/run.txt another/run.txt
+    python -m tools.diff one/run.txt another/run.txt --common
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -19,11 +18,12 @@ from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import report, significance
 from dpr.records import beir
-from dpr.records.types import Qrels, Run
-from dpr.runs import trec
+from dpr.records.types import Qrels
 from dpr.settings import load_settings
 from stages.run import parser, told_in_one_line
 from stages.systems import SYSTEMS
+from tools import sides
+from tools.sides import Side
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -31,53 +31,73 @@ def main(arguments: argparse.Namespace) -> None:
     qrels = beir.read_qrels("data/collection", arguments.split)
     if not qrels:
         raise InputError(f"data/collection/qrels/{arguments.split}.tsv: no topic to compare by")
-    queries = beir.read_queries("data/collection")
-    run_file = f"data/runs/{arguments.split}/{arguments.system}.txt"
     before, after = (
-        by_topic(qrels, side, run_file, arguments.measure)
-        for side in (arguments.before, arguments.after)
+        sides.read(name, arguments.split, arguments.system)
+        for name in (arguments.before, arguments.after)
     )
+    for side in (before, after):
+        require_this_collection(side, arguments.split)
+    qrels = shared_topics(qrels, before, after, arguments.common)
+    old, new = (
+        measures.by_topic(qrels, side.run, [arguments.measure])[arguments.measure]
+        for side in (before, after)
+    )
+    queries = beir.read_queries("data/collection")
     texts = {query_id: queries[query_id].text for query_id in qrels}
-    print(report.topics_table(texts, before, after, arguments.top), end="\n\n")
-    values = [np.array(list(side.values())) for side in (after, before)]
+    print(report.topics_table(texts, old, new, arguments.top), end="\n\n")
+    values = [np.array(list(side.values())) for side in (new, old)]
     (result,) = significance.compare(values[0][None], values[1], settings.seed)
-    print(report.verdict(arguments.measure, before, after, result))
-
-
-def by_topic(qrels: Qrels, side: str, run_file: str, measure: str) -> dict[str, float]:
-    """The measure of each judged topic, in the run of one side."""
-    found = read(side, run_file)
-    if not found.keys() & qrels.keys():
-        raise InputError(
-            f"{side}: no topic of its run is judged in data/collection; was it another collection?"
+    print(report.verdict(arguments.measure, old, new, result))
+    if None not in (before.format, after.format) and before.format != after.format:
+        print(
+            f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
+            "part of the difference is the number format's"
         )
-    if missing := len(qrels.keys() - found.keys()):
-        print(f"{side}: {missing} judged topics are not in its run: each counts as 0\n")
-    return measures.by_topic(qrels, found, [measure])[measure]
 
 
-def read(side: str, run_file: str) -> Run:
-    """The run of a revision, or a run file."""
-    if Path(side).is_file():
-        return trec.read_run(side)
-    if side == "workspace":
-        return trec.read_run(run_file)
-    import dvc.api
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
+def require_this_collection(side: Side, split: str) -> None:
+    """Raises InputError if a side was made on other passages, queries or judgments than these."""
+    here = sides.here(split)
+    for part, found in (side.collection or {}).items():
+        if found != here[part]:
+            raise InputError(
+                f"{side.name}: its {part} are not those of data/collection here, so its figures "
+                "do not compare; check out a commit with the same data, and compare there"
+            )
 
-    try:
-        text = dvc.api.read(run_file, rev=side)
-    except (DvcException, SCMError, OSError) as error:
+
+def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:
+    """The judgments to compare by: of all topics, or with `common` of those that both runs have.
+
+    A system of this collection was asked every topic: one that its run lacks has no result. Of a
+    file that is not known.
+
+    Raises:
+        InputError: for runs of other topics, unless `common` is set.
+    """
+    asked = [
+        qrels.keys() if side.collection is not None else qrels.keys() & side.run.keys()
+        for side in (before, after)
+    ]
+    for side, topics in zip((before, after), asked, strict=True):
+        if not topics:
+            raise InputError(
+                f"{side.name}: no topic of its run is judged in data/collection; was it another "
+                "collection?"
+            )
+    both = asked[0] & asked[1]
+    if common and len(both) < len(qrels):
+        print(f"over the {len(both)} topics that both runs have, of {len(qrels)} judged\n")
+        return {query_id: grades for query_id, grades in qrels.items() if query_id in both}
+    if asked[0] != asked[1]:
         raise InputError(
-            f"{side}: neither a run file nor a revision whose {run_file} is in DVC's cache here "
-            f"({error}); `dvc exp show` lists the experiments, and a commit of results made on "
-            "another machine is not in this cache: run `make repro` and commit dvc.lock"
-        ) from None
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / Path(run_file).name
-        copy.write_text(text, encoding="utf-8")
-        return trec.read_run(copy)
+            f"{before.name} has {len(asked[0])} of the {len(qrels)} judged topics, {after.name} "
+            f"{len(asked[1])}, {len(both)} of them the same: means over other topics do not "
+            "compare; add --common to compare by those that both have"
+        )
+    if len(both) < len(qrels):
+        print(f"{len(qrels) - len(both)} judged topics are in neither run: each counts as 0\n")
+    return qrels
 
 
 def parse() -> argparse.Namespace:
@@ -88,6 +108,7 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("--split", default="test", choices=["test", "valid"])
     arguments.add_argument("--measure", default=measures.HEADLINE, type=measure_name)
     arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")
+    arguments.add_argument("--common", action="store_true", help="only topics that both runs have")
     return arguments.parse_args()
 
 

@@ -7,13 +7,13 @@ work finds it; other work has another key.
 import hashlib
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dpr.base.files import fingerprint
+from dpr.base.versions import installed
 
 PACKAGES = ("torch", "transformers", "peft", "ctranslate2")
 READ_PARAMS = ("dpr.settings", "dpr.params_file")
@@ -31,7 +31,7 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
         "cpu": [torch.backends.cpu.get_cpu_capability(), dict(torch.cpu.get_capabilities())],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
-        "versions": list(map(_version, PACKAGES)),
+        "versions": installed(*PACKAGES),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -44,10 +44,3 @@ def _code() -> list[Path]:
             file = Path(module.__file__)
             code.update([file] if name.count(".") == 1 else file.parent.glob("*.py"))
     return sorted(code)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # a GPU machine need not have all of them
-        return None

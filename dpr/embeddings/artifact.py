@@ -19,7 +19,8 @@ class Embeddings:
     """Passage vectors, one row a passage, in the order of the corpus.
 
     `vectors` is a memory map, (N, D) float32 or float16. `manifest` has similarity, dimension,
-    count, dtype, the encoder's spec and fingerprint, and the sha256 of the vectors.
+    count, dtype, the encoder's spec and fingerprint, the number format and the versions of the
+    packages that made them, and the sha256 of the vectors.
     """
 
     vectors: np.ndarray

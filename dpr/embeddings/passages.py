@@ -13,6 +13,7 @@ from tqdm import tqdm
 from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
+from dpr.base.versions import ENCODING, installed
 from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
@@ -55,6 +56,7 @@ def encode_passages(
                 "format": embedder.format,
                 "sha256": sha256(work / VECTORS),
                 "similarity": embedder.spec.similarity,
+                "versions": installed(*ENCODING),
             }
             write_json(work / MANIFEST, manifest)
             (work / PROGRESS).unlink()

@@ -1,5 +1,6 @@
 """Systems side by side: means with intervals, and paired tests against references."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from dpr.measures import ByTopic
 Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
 
 
-def compare_systems(results: Results, references: list[str], seed: int) -> dict[str, Any]:
+def compare_systems(results: Results, references: Sequence[str], seed: int) -> dict[str, Any]:
     """How good each system is, how much better than the references, and whether by chance.
 
     Returns:

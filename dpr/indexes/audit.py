@@ -15,7 +15,7 @@ from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
 from dpr.records.types import Qrels
-from dpr.runs.ranking import finish, search_depth
+from dpr.runs.depth import finish, search_depth
 from dpr.settings import SearchSettings
 
 DEPTHS = (10, 100, 1000)
@@ -48,14 +48,16 @@ def audit(
     qrels: Qrels,
     folder: Path,
     settings: SearchSettings,
+    drop_query_id: bool | None = None,
 ) -> Audit:
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32, of the queries.
         folder: of the index, whose file size is measured.
+        drop_query_id: the runs lack the passage with the query's id.
     """
-    depth = search_depth(settings)
+    depth = search_depth(settings.top_k, drop_query_id)
     dimension = index.manifest["dimension"]
     truncated = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
@@ -66,7 +68,7 @@ def audit(
 
     def headline(scores: np.ndarray, rows: np.ndarray) -> float:
         run = as_run(query_ids, scores[:, :depth], rows[:, :depth], index.ids)
-        return measures.headline(qrels, finish(run, settings))
+        return measures.headline(qrels, finish(run, settings.top_k, drop_query_id))
 
     depths = [k for k in DEPTHS if k <= depth] or [depth]
     metrics = {

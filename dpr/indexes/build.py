@@ -39,14 +39,9 @@ def build(
     count, whole = embeddings.vectors.shape
     if not count:
         raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
-    if options.dimension is not None and options.dimension > whole:
-        raise InputError(
-            f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
-            "dimensions"
-        )
     _check_files(embeddings)
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
-    chosen = plan(options, similarity, count, options.dimension or whole)
+    chosen = plan(options, similarity, count, kinds.dimension(options, whole))
     for note in chosen.notes:
         print(note, file=sys.stderr)
     max_norm = _checked_norm(embeddings, options.dimension)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json, sha256, write_json
+from dpr.base.versions import installed
 from dpr.embeddings.artifact import Embeddings, read_ids, write_ids
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.dot_as_l2 import DotAsL2
@@ -130,5 +131,6 @@ def save(
             "sha256": sha256(partial / "index.faiss"),
             "similarity": embeddings.manifest["similarity"],
             "vector_dimension": embeddings.vectors.shape[1],
+            "versions": installed("faiss-cpu"),
         }
         write_json(partial / "manifest.json", manifest)

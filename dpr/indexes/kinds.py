@@ -24,12 +24,13 @@ from typing import NamedTuple
 import faiss
 
 from dpr.base.errors import InputError
+from dpr.settings import INDEX_KINDS as KINDS
 from dpr.settings import IndexSettings
 from dpr.similarity import Similarity
 
-KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
 MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
 PQ_CENTROIDS = 256
+MANY = 10**6  # vectors: enough for every kind
 # These rank badly by raw inner product; see dpr.indexes.dot_as_l2.
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 
@@ -118,6 +119,24 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         )
     metric = faiss.METRIC_L2 if as_l2 or kind == "lsh" else similarity.metric
     return Plan(factory, metric, as_l2, width, centroids, tuple(notes))
+
+
+def dimension(options: IndexSettings, whole: int) -> int:
+    """Of the vectors in the index. Raises InputError for more than the vectors have."""
+    if options.dimension is not None and options.dimension > whole:
+        raise InputError(
+            f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
+            "dimensions"
+        )
+    return options.dimension or whole
+
+
+def require_buildable(options: IndexSettings, similarity: Similarity, whole: int) -> None:
+    """Raises InputError for an index that cannot be built of vectors of `whole` dimensions.
+
+    Their number, which may be too small, is not asked.
+    """
+    plan(options, similarity, MANY, dimension(options, whole)).empty_index()
 
 
 def default_nprobe(nlist: int) -> int:

@@ -122,9 +122,9 @@ def test_the_audit_leaves_out_a_querys_own_passage_as_a_run_does(tmp_path):
     assert (exact[:, 0] == range(40)).all() and (rows[:, 0] == range(40)).all()
     # Relevant: the second passage, and the query itself, which is first.
     qrels = {q: {q: 1, f"d{second}": 1} for q, second in zip(query_ids, exact[:, 1], strict=True)}
-    changes = {"nprobe": 1, "drop_query_id": True, "top_k": 11}
+    changes = {"nprobe": 1, "top_k": 11}
     settings = PARAMS.search.model_copy(update=changes)
-    found = audit(index, embeddings, query_ids, vectors, qrels, tmp_path / "i", settings)
+    found = audit(index, embeddings, query_ids, vectors, qrels, tmp_path / "i", settings, True)
     # Of two relevant ones exact search has one at the first rank; the index, where it finds it.
     there = (rows[:, 1:11] == exact[:, [1]]) @ (1 / np.log2(np.arange(2, 12)))
     ideal = 1 + 1 / np.log2(3)

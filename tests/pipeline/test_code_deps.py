@@ -9,6 +9,7 @@ from helpers import ROOT
 
 # They only pass on what `params` names, decide no output, or hold a docstring alone.
 LEFT_OUT = {"dpr", "stages", "dpr.settings", "dpr.params_file", "stages.run"}
+LEFT_OUT |= {"stages.figures", "stages.versions"}
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,10 @@ CHECKS = {
     "pytest": lambda clone, words: tracked(clone, words[1:]),
     "source .venv/bin/activate": lambda clone, words: None,
     "python -m stages.NAME": lambda clone, words: None,  # tests/stages/test_run.py: each stage
+    # They run experiments, or look at metrics that are not those of the tiny encoder.
+    "python -m tools.suite": lambda clone, words: parsed(clone, words[2:]),
+    "python -m tools.verify": lambda clone, words: parsed(clone, words[2:]),
+    "python -m tools.report --readme": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.": lambda clone, words: tool(clone, words[2:]),
     "python -m benchmarks.": lambda clone, words: parsed(clone, words[2:]),
 }

@@ -6,6 +6,8 @@ import pytest
 from dvc.repo import Repo
 from helpers import ROOT
 
+from dpr.base.versions import PACKAGES
+
 
 def both(stage):
     return {f"{stage}@zero_shot", f"{stage}@dense"}
@@ -26,7 +28,7 @@ CODE = {
     "dpr/mining/negatives.py": {"mine"},
     "dpr/training/loss.py": {"train"},
     "dpr/embeddings/artifact.py": {"mine", "audit"} | ENCODED,
-    "dpr/indexes/kinds.py": {"mine", "audit"} | both("index") | both("search"),
+    "dpr/indexes/kinds.py": {"init", "mine", "audit"} | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
     "dpr/evaluation/report.py": {"lengths", "compare"},
@@ -44,10 +46,14 @@ PARAMS = [
     ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
     ("temperature: 0.05", "temperature: 0.1", {"train"}),
     ("window: 8192", "window: 99", {"mine"} | both("encode")),
-    ("drop_query_id: false", "drop_query_id: true", {"audit", "bm25_search"} | both("search")),
+    (
+        "drop_query_id:",
+        "drop_query_id: false",
+        {"prepare", "mine", "train", "audit", "bm25_search"} | both("search"),
+    ),
     ("ef_search:", "ef_search: 99", {"audit"} | both("search")),
     ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
-    ("kind: flat", "kind: hnsw", both("index")),
+    ("kind: flat", "kind: hnsw", {"init"} | both("index")),
     ("save_every: 60", "save_every: 5", set()),
 ]
 
@@ -86,6 +92,22 @@ def test_every_package_has_its_case():
     modules = {path.name for path in (ROOT / "dpr").glob("*.py")} - {"__init__.py"}
     named = {name.split("/")[1] for name in CODE if name.startswith("dpr/")}
     assert named == packages | modules
+
+
+VERSIONS = {
+    "torch": {"init", "mine", "train", "audit"} | both("encode") | both("search"),
+    "transformers": {"init", "mine", "train", "audit"} | both("encode") | both("search"),
+    "tokenizers": {"init", "lengths", "mine", "train", "audit"} | both("encode") | both("search"),
+    "ctranslate2": {"mine", "audit"} | both("encode") | both("search"),
+    "faiss-cpu": {"mine", "audit"} | both("index") | both("search"),
+    "pyserini": {"mine"} | BM25,
+    "ftfy": {"prepare"},
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_another_version_of_a_package_runs_what_it_decides(after, package):
+    assert after("versions.yaml", f'{package}: "', f'{package}: "9.') == VERSIONS[package]
 
 
 @pytest.mark.parametrize(("old", "new", "stages"), PARAMS)

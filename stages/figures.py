@@ -1,0 +1,23 @@
+"""Metrics and plots that describe runs: they go when a new run is begun.
+
+If a stage fails between a run and its figures, those of the run before would be taken for its own.
+"""
+
+from pathlib import Path
+
+from stages.systems import ENCODERS
+
+OF_ENCODERS = (
+    *("metrics/audit.json", "metrics/eval.json"),
+    *("plots/topics.csv", "plots/tradeoff.csv"),
+)
+OF_ALL = (
+    *("metrics/compare.json", "metrics/fuse.json", "plots/compare_topics.csv"),
+    *("plots/precision.csv", "plots/recall.csv", "plots/systems.csv"),
+)
+
+
+def forget(system: str) -> None:
+    """Remove what describes the runs of a system. DVC makes it again, in seconds."""
+    for path in (*OF_ALL, *(OF_ENCODERS if system in ENCODERS else ())):
+        Path(path).unlink(missing_ok=True)

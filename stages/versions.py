@@ -1,0 +1,39 @@
+"""versions.yaml: which versions of the packages that decide results made what lies here."""
+
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from dpr.base.errors import InputError
+from dpr.base.files import new_file
+from dpr.base.versions import PACKAGES, installed
+
+FILE = Path("versions.yaml")
+
+
+def recorded() -> dict[str, str]:
+    """Raises InputError if the file is missing."""
+    if not FILE.exists():
+        raise InputError(f"{FILE}: no such file; run from the root of the repository")
+    return dict(YAML(typ="safe", pure=True).load(FILE) or {})
+
+
+def record(versions: dict[str, str]) -> None:
+    """Write the versions; the comment at the top stays."""
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    rows = [f'{package}: "{version}"' for package, version in sorted(versions.items())]
+    with new_file(FILE) as file:
+        file.write("\n".join([*comments, *rows, ""]))
+
+
+def require_recorded() -> None:
+    """Raises InputError if a package is installed in another version than versions.yaml says."""
+    before = recorded()
+    for package, now in installed(*PACKAGES).items():
+        if before.get(package) != now:
+            raise InputError(
+                f"{FILE}: {package} {before.get(package)}, but {now} is installed, and results "
+                "would be other ones. Install what requirements.txt pins, or run `python -m "
+                "tools.versions` to go on with this version: DVC then runs again what it decides"
+            )

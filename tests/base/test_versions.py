@@ -1,0 +1,44 @@
+"""The versions that decide results: recorded, and compared before any work."""
+
+import pytest
+import yaml
+from helpers import ROOT
+
+from dpr.base.errors import InputError
+from dpr.base.versions import PACKAGES, installed
+from stages import versions
+from tools import versions as tool
+
+
+def test_versions_yaml_is_what_requirements_pin():
+    pins = dict(
+        line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line
+    )
+    recorded = yaml.safe_load((ROOT / "versions.yaml").read_text())
+    assert recorded == {package: pins[package] for package in PACKAGES}
+
+
+def test_a_build_is_no_version(monkeypatch):
+    monkeypatch.setattr("dpr.base.versions.version", lambda package: "2.13.0+cu130")
+    assert installed("torch") == {"torch": "2.13.0"}
+
+
+def test_a_package_that_is_not_installed_is_left_out():
+    assert installed("no-such-package") == {}
+
+
+def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "versions.yaml").write_text("# why\n")
+    versions.record(installed(*PACKAGES) | {"torch": "1.0.0"})
+    now = installed("torch")["torch"]
+    message = rf"versions\.yaml: torch 1\.0\.0, but {now} is installed"
+    with pytest.raises(InputError, match=message):
+        versions.require_recorded()
+    tool.main()
+    assert capsys.readouterr().out == f"torch: 1.0.0 -> {now}\n"
+    versions.require_recorded()
+    written = (tmp_path / "versions.yaml").read_text()
+    assert written.startswith("# why\n")
+    tool.main()
+    assert (tmp_path / "versions.yaml").read_text() == written

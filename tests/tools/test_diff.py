@@ -1,0 +1,88 @@
+"""What may be compared: the same topics of the same collection."""
+
+import argparse
+import json
+
+import pytest
+from helpers import ROOT
+
+from dpr.base.errors import InputError
+from dpr.base.files import write_json
+from dpr.records import beir
+from dpr.records.types import Judgment, Passage, Query
+from dpr.runs.trec import write_run
+from tools import diff, sides
+from tools.sides import Side
+
+TOPICS = [f"q{i}" for i in range(40)]
+MANIFEST = {
+    "collection": {
+        "passages": {"sha256": "p"},
+        "queries": {"sha256": "q"},
+        "judgments": {"test": {"sha256": "j"}, "valid": {"sha256": "v"}},
+    }
+}
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch, capsys):
+    """compare(topics of one run, of the other) -> what is printed; each topic has one passage."""
+    beir.write_passages(tmp_path / "data/collection", [Passage("d0", "", "x")])
+    beir.write_queries(tmp_path / "data/collection", [Query(q, q) for q in TOPICS])
+    judged = [Judgment(q, "d0", 1) for q in TOPICS]
+    beir.write_qrels(tmp_path / "data/collection", "test", judged)
+    write_json(tmp_path / "data/manifest.json", MANIFEST)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+
+    def call(one, other, common=False):
+        for name, topics, rank in (("one", one, 1.0), ("other", other, 3.0)):
+            write_run(name, {q: {"x": 2.0, "d0": rank} for q in topics}, tag=name)
+        options = {"split": "test", "system": "dense", "measure": "nDCG@10", "top": 1}
+        diff.main(argparse.Namespace(before="one", after="other", common=common, **options))
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_runs_of_other_topics_do_not_compare(compare):
+    """All of 40 topics at rank 2, against 20 of them at rank 1."""
+    with pytest.raises(InputError, match=r"one has 40 of the 40 judged topics, other 20, 20 of"):
+        compare(TOPICS, TOPICS[:20])
+    printed = compare(TOPICS, TOPICS[:20], common=True)
+    assert printed.startswith("over the 20 topics that both runs have, of 40 judged\n")
+    assert "nDCG@10 over 20 topics: 0.6309 -> 1.0000" in printed
+
+
+def test_topics_that_neither_run_has_count_as_zero(compare):
+    printed = compare(TOPICS[:20], TOPICS[:20])
+    assert printed.startswith("20 judged topics are in neither run: each counts as 0\n")
+    assert "nDCG@10 over 40 topics: 0.3155 -> 0.5000" in printed
+
+
+def test_no_topic_in_common(compare):
+    with pytest.raises(InputError, match="one: no topic of its run is judged"):
+        compare(["another"], TOPICS)
+    with pytest.raises(InputError, match="20, 0 of them the same"):
+        compare(TOPICS[:20], TOPICS[20:])
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("passages", "passages"), ("queries", "queries"), ("judgments", r"judgments \(test\)")],
+)
+def test_a_side_of_another_collection_is_refused(compare, part, message):
+    manifest = json.loads(json.dumps(MANIFEST).replace(f'"{part[0]}"', '"other"'))
+    side = Side("HEAD~1", {}, sides.fingerprints(manifest, "test"), "int8")
+    with pytest.raises(InputError, match=f"HEAD~1: its {message} are not those of data/collection"):
+        diff.require_this_collection(side, "test")
+    diff.require_this_collection(Side("x", {}, sides.here("test"), "int8"), "test")
+
+
+def test_a_system_of_this_collection_was_asked_every_topic():
+    """BM25 finds nothing for some: these are not left out."""
+    qrels = {q: {"d0": 1} for q in TOPICS}
+    one, other = (Side(name, {"q0": {"d0": 1.0}}, {}, None) for name in ("one", "other"))
+    assert diff.shared_topics(qrels, one, other, common=True) == qrels
+    file = other._replace(collection=None)
+    assert diff.shared_topics(qrels, one, file, common=True).keys() == {"q0"}

@@ -1,0 +1,57 @@
+"""What training gains on test topics, by how much they have in common with a training topic.
+
+Reads data/training, and judgments and runs of data/collection. The overlap of two topics is the
+Jaccard index of their relevant passages; that of a topic is the greatest with a training topic.
+
+    python -m tools.overlap
+"""
+
+from itertools import pairwise
+from statistics import fmean
+
+from dpr import measures
+from dpr.evaluation.report import table
+from dpr.records import beir
+from dpr.records.nearest import nearest_overlap
+from dpr.records.types import Qrels
+from dpr.runs.trec import read_run
+from stages.run import parser, told_in_one_line
+
+BINS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.01)  # of the overlap
+
+
+def main() -> None:
+    test = relevant(beir.read_qrels("data/collection", "test"))
+    train = relevant(beir.read_qrels("data/training", "train"))
+    trained_on = {pair.passage_id for pair in beir.read_pairs("data/training")}
+    passages = {p for found in test.values() for p in found}
+    print(
+        f"{len(passages & trained_on):,} of the {len(passages):,} passages relevant to a test "
+        "topic are positives of training topics\n"
+    )
+    overlap = nearest_overlap(test, train)
+    qrels = beir.read_qrels("data/collection", "test")
+    scores = [
+        measures.by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [measures.HEADLINE])[
+            measures.HEADLINE
+        ]
+        for system in ("zero_shot", "dense")
+    ]
+    rows = []
+    for low, high in pairwise(BINS):
+        inside = [topic for topic in test if low <= overlap[topic] < high]
+        if inside:
+            before, after = (fmean(values[topic] for topic in inside) for values in scores)
+            row = [f"{low:.2f} to {min(high, 1):.2f}", str(len(inside)), f"{before:.4f}"]
+            rows.append([*row, f"{after:.4f}", f"{after - before:+.4f}"])
+    print(table(["overlap", "topics", f"zero_shot {measures.HEADLINE}", "dense", "gain"], rows))
+
+
+def relevant(qrels: Qrels) -> dict[str, set[str]]:
+    return {q: {p for p, grade in grades.items() if grade > 0} for q, grades in qrels.items()}
+
+
+if __name__ == "__main__":
+    parser("tools.overlap", __doc__).parse_args()
+    with told_in_one_line("overlap"):
+        main()

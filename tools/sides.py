@@ -1,0 +1,74 @@
+"""What is compared: the run of a revision, of an experiment, of the workspace, or of a file."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dpr.base.errors import InputError
+from dpr.base.files import read_json
+from dpr.records.types import Run
+from dpr.runs import trec
+from stages.systems import ENCODERS
+
+MANIFEST, WORKSPACE = "data/manifest.json", "workspace"
+
+
+class Side(NamedTuple):
+    """`collection` and `format` are None for a file, of which nothing else is known."""
+
+    name: str
+    run: Run
+    collection: dict[str, str] | None  # fingerprints of passages, queries and judgments
+    format: str | None  # in which the passages were encoded
+
+
+def read(name: str, split: str, system: str) -> Side:
+    """The run of a system at a revision, an experiment or `workspace`; or a run file."""
+    if Path(name).is_file():
+        return Side(name, trec.read_run(name), None, None)
+    encoder = system if system in ENCODERS else "dense"
+    manifest = f"data/embeddings/{encoder}/manifest.json"
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / f"{system}.txt"
+        run.write_text(_text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
+        return Side(
+            name,
+            trec.read_run(run),
+            fingerprints(json.loads(_text(name, MANIFEST)), split),
+            None if system == "bm25" else json.loads(_text(name, manifest))["format"],
+        )
+
+
+def here(split: str) -> dict[str, str]:
+    """The fingerprints of data/collection."""
+    return fingerprints(read_json(MANIFEST), split)
+
+
+def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
+    collection = manifest["collection"]
+    parts = {
+        "passages": collection["passages"],
+        "queries": collection["queries"],
+        f"judgments ({split})": collection["judgments"][split],
+    }
+    # A manifest of an earlier commit has fewer.
+    return {part: values.get("sha256", "") for part, values in parts.items()}
+
+
+def _text(side: str, path: str) -> str:
+    """A file of a side."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        if side == WORKSPACE:
+            return Path(path).read_text(encoding="utf-8")
+        return str(dvc.api.read(path, rev=side))
+    except (DvcException, SCMError, OSError) as error:
+        raise InputError(
+            f"{side}: neither a run file nor a revision whose {path} is in DVC's cache here "
+            f"({error}); `dvc exp show` lists the experiments, and a commit of results made on "
+            "another machine is not in this cache: run `make repro` and commit dvc.lock"
+        ) from None

@@ -1,0 +1,59 @@
+"""One encoder over several collections: each system's figures by collection, and their means.
+
+Reads params.yaml, runs its experiment on each collection (trained once, as data.train says) and
+prints tables; .scratch/suite.csv has the same. Collections are values of data.collection, each with
+parameters of its own after commas. One that fails is named at the end, the others go on. A second
+call runs nothing again.
+
+    python -m tools.suite medline medline-2021 beir:/PATH/cacm
+    python -m tools.suite "beir:/PATH/arguana,data.drop_query_id=true" -S train.max_steps=0
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from dpr.base.errors import InputError
+from dpr.base.files import write_csv
+from dpr.evaluation import suite
+from dpr.measures import HEADLINE
+from stages.run import SCRATCH, parser, told_in_one_line
+from tools import experiments
+
+MEASURES = (HEADLINE, "recall@100")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    found: dict[str, dict[str, Any]] = {}
+    failed = []
+    for argument in arguments.collections:
+        collection, *own = argument.split(",")
+        try:
+            changes = dict(change.split("=", 1) for change in [*arguments.set, *own])
+            found[collection] = experiments.results(collection, changes)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            failed.append(collection)
+    if found:
+        for measure in MEASURES:
+            print(suite.figures_table(found, measure), end="\n\n")
+        print(suite.tests_table(found, HEADLINE))
+        rows = suite.rows(found, MEASURES)
+        write_csv(SCRATCH / "suite.csv", ["collection", "system", "measure", "mean"], rows)
+    if failed:
+        raise InputError(f"failed: {', '.join(failed)}; the same command tries them again")
+
+
+def parse() -> argparse.Namespace:
+    arguments = parser("tools.suite", __doc__)
+    arguments.add_argument("collections", nargs="+", help="NAME or NAME,KEY=VALUE,...")
+    arguments.add_argument(
+        "-S", dest="set", action="append", default=[], help="KEY=VALUE for all of them"
+    )
+    return arguments.parse_args()
+
+
+if __name__ == "__main__":
+    chosen = parse()
+    with told_in_one_line("suite"):
+        main(chosen)

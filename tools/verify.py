@@ -1,0 +1,71 @@
+"""Compare the figures here with those of expected.yaml: OK or FAIL a row, exit code 1 on a FAIL.
+
+Reads metrics/compare.json, for the rows of medline. With a collection and the name of
+its rows: the experiment is run on it first, with the parameters that the rows name.
+
+    python -m tools.verify
+    python -m tools.verify beir:/PATH/cacm cacm
+    python -m tools.verify beir:/PATH/scifact scifact       # a published figure
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from dpr.base.errors import InputError
+from dpr.base.files import read_json
+from dpr.evaluation.report import table
+from stages.run import parser, told_in_one_line
+from tools import experiments
+
+EXPECTED = Path("expected.yaml")
+
+
+def main(collection: str | None, name: str) -> bool:
+    """Prints a row for each figure; returns whether all are as expected."""
+    expected = YAML(typ="safe", pure=True).load(EXPECTED)
+    if name not in expected:
+        raise InputError(f"{EXPECTED}: no rows named {name!r}; there are {', '.join(expected)}")
+    rows = expected[name]
+    if collection is None:
+        found = read_json(experiments.COMPARED)
+    else:
+        found = experiments.results(collection, rows.get("set", {}))
+    checked = list(check(rows["systems"], found["systems"]))
+    print(table(["system", "measure", "expected", "found", "within", ""], checked))
+    print(f"expected: {rows['source']}")
+    return all(row[-1] == "OK" for row in checked)
+
+
+def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
+    """A row for each expected figure, with OK or FAIL at its end."""
+    rows = []
+    for system, figures in expected.items():
+        within = figures["within"]
+        for measure, value in figures.items():
+            if measure == "within":
+                continue
+            mean = found.get(system, {}).get(measure, {}).get("mean")
+            # Half a unit of the last digit, since expected figures are rounded.
+            sound = mean is not None and abs(mean - value) <= within + 0.5e-4
+            shown = "missing" if mean is None else f"{mean:.4f}"
+            row = [system, measure, f"{value:.4f}", shown, f"{within}"]
+            rows.append([*row, "OK" if sound else "FAIL"])
+    return rows
+
+
+def parse() -> argparse.Namespace:
+    arguments = parser("tools.verify", __doc__)
+    arguments.add_argument("collection", nargs="?", help="a value of data.collection")
+    arguments.add_argument("name", nargs="?", default="medline", help="rows of expected.yaml")
+    return arguments.parse_args()
+
+
+if __name__ == "__main__":
+    chosen = parse()
+    with told_in_one_line("verify"):
+        sound = main(chosen.collection, chosen.name)
+    sys.exit(0 if sound else 1)

@@ -1,0 +1,27 @@
+"""Write the installed versions of the packages that decide results to versions.yaml.
+
+Reads what is installed. `dvc repro` then runs again what a package decides whose version has
+changed. `make repro` calls it.
+
+    python -m tools.versions
+"""
+
+from dpr.base.versions import PACKAGES, installed
+from stages import versions
+from stages.run import parser, told_in_one_line
+
+
+def main() -> None:
+    now, before = installed(*PACKAGES), versions.recorded()
+    if now == before:
+        return
+    for package in sorted(now.keys() | before.keys()):
+        if now.get(package) != before.get(package):
+            print(f"{package}: {before.get(package)} -> {now.get(package)}")
+    versions.record(now)
+
+
+if __name__ == "__main__":
+    parser("tools.versions", __doc__).parse_args()
+    with told_in_one_line("versions"):
+        main()
