@@ -1,6 +1,7 @@
 """The whole graph, run with a tiny encoder: through real DVC in a clone, and stage by stage."""
 
 import pytest
+import small_collection
 from helpers import clone_into, sh
 from watching import watch_stages
 
@@ -9,7 +10,12 @@ from watching import watch_stages
 def experiment(tmp_path_factory, tiny_model):
     """The clone after `dvc exp run --name tiny`; tests restore what they change in it."""
     clone = clone_into(tmp_path_factory.mktemp("clone"))
+    folder = tmp_path_factory.mktemp("small")
+    small_collection.write(folder)
     changes = {
+        "data.collection": f"beir:{folder}",
+        "data.train": f"beir:{folder}",
+        "train.batch_size": 8,
         "model.name": tiny_model,
         "model.passage_max_length": 16,
         "train.max_steps": 4,

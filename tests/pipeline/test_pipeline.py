@@ -7,6 +7,7 @@ import time
 
 import pytest
 from helpers import sh
+from small_collection import TEST_TOPICS, VALID_TOPICS
 
 
 def test_an_experiment_from_end_to_end(experiment):
@@ -22,9 +23,9 @@ def test_an_experiment_from_end_to_end(experiment):
         for measure, value in metrics[system].items():
             assert compared["systems"][system][measure]["mean"] == pytest.approx(value)
     run = (clone / "data/runs/test/dense.txt").read_text().splitlines()
-    assert len(run) == 200 * 100
+    assert len(run) == TEST_TOPICS * 100
     topics = (clone / "plots/topics.csv").read_text().splitlines()
-    assert len(topics) == 1 + 200
+    assert len(topics) == 1 + TEST_TOPICS
 
     assert "up to date" in sh(clone, "dvc status")
     assert "up to date" in sh(clone, "dvc repro")
@@ -36,10 +37,10 @@ def test_an_experiment_from_end_to_end(experiment):
     assert f"{metrics['dense']['nDCG@10']:.4f}" in row
     printed = sh(clone, "python -m tools.diff data/runs/test/zero_shot.txt tiny --top 1")
     means = [metrics[system]["nDCG@10"] for system in ("zero_shot", "dense")]
-    assert "nDCG@10 over 200 topics: {:.4f} -> {:.4f} ".format(*means) in printed
+    assert f"nDCG@10 over {TEST_TOPICS} topics: {means[0]:.4f} -> {means[1]:.4f} " in printed
     valid = json.loads((clone / "metrics/fuse.json").read_text())["valid"]["nDCG@10"]
     printed = sh(clone, "python -m tools.diff tiny workspace --split valid --system hybrid")
-    assert f"nDCG@10 over 100 topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
+    assert f"nDCG@10 over {VALID_TOPICS} topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 10
@@ -56,7 +57,7 @@ def test_what_is_made_again_is_the_same_byte_for_byte(experiment):
 @pytest.mark.slow
 def test_a_grid_in_the_queue(experiment):
     """The README's, smaller: every combination, best validation first."""
-    values = "-S train.max_steps=null -S train.epochs=0.01,0.03 -S train.lr=1e-6,1e-2"
+    values = "-S train.max_steps=null -S train.epochs=1,2 -S train.lr=1e-6,1e-2"
     sh(experiment, f"dvc exp run -q --queue {values} train")
     sh(experiment, "dvc queue start")
     for _ in range(300):
@@ -70,7 +71,7 @@ def test_a_grid_in_the_queue(experiment):
     rows = [dict(zip(header, row, strict=True)) for row in rows]
     found = [float(row["validation nDCG@10"]) for row in rows]
     assert found == sorted(found, reverse=True)
-    queued = [row for row in rows if row["train.epochs"] in ("0.01", "0.03")]
+    queued = [row for row in rows if row["train.epochs"] in ("1", "2")]
     assert len({(row["train.epochs"], row["train.lr"]) for row in queued}) == 4
     refs = sh(experiment, "git for-each-ref --format=%(refname) refs/exps").split()
     ref_of = {ref.rsplit("/", 1)[1]: ref for ref in refs}

@@ -29,7 +29,8 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     for name in ("collection", "training"):
         shutil.copytree(collection, folder / "data" / name)
     beir.write_pairs(folder / "data/negatives", beir.read_pairs(collection))
-    shutil.copy(ROOT / "params.yaml", folder)  # says cosine
+    for name in ("params.yaml", "versions.yaml"):
+        shutil.copy(ROOT / name, folder)  # params.yaml says cosine
     for system in ("zero_shot", "dense"):
         checkpoint.save(make_encoder(similarity="dot"), folder / "data/encoders" / system)
     embeddings = folder / "data/embeddings/dense"
