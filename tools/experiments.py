@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dvc.api
+from dvc.scm import RevError
 
 from dpr.base.errors import InputError
 
@@ -63,10 +64,8 @@ def _key(changes: dict[str, str]) -> str:
 
 def _read(name: str) -> dict[str, Any] | None:
     """The results of an experiment; None if there is none of that name."""
-    from scmrepo.exceptions import SCMError
-
     try:
         found: dict[str, Any] = json.loads(dvc.api.read(COMPARED, rev=name))
-    except SCMError:
+    except RevError:
         return None
     return found

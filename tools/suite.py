@@ -11,6 +11,7 @@ call runs nothing again.
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
@@ -30,7 +31,9 @@ def main(arguments: argparse.Namespace) -> None:
         collection, *own = argument.split(",")
         try:
             changes = dict(change.split("=", 1) for change in [*arguments.set, *own])
-            found[collection] = experiments.results(collection, changes)
+            compared = experiments.results(collection, changes)
+            name = Path(collection).name  # of a folder, if no other collection has it
+            found[collection if name in found else name] = compared
         except InputError as error:
             print(error, file=sys.stderr)
             failed.append(collection)

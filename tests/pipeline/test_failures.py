@@ -75,7 +75,7 @@ def test_a_suite_goes_on_after_a_failure_and_runs_nothing_twice(experiment, othe
     assert f"suite: failed: beir:{damaged}" in first.stderr
     assert "Running stage 'train'" not in first.stderr  # trained once, for all collections
     table = [[c.strip() for c in line.split("|")] for line in first.stdout.splitlines()]
-    (row,) = [cells for cells in table if cells[1:2] == [f"beir:{sound}"] and len(cells) == 8]
+    row = next(cells for cells in table if cells[1:2] == ["sound"])
     assert float(row[2]) == 1.0  # BM25: each query is a word of its passage
     again = call(experiment, *suite[:3], f"beir:{sound}")
     assert again.returncode == 0, again.stderr
