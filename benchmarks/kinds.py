@@ -38,6 +38,7 @@ def main() -> None:
     embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
     embeddings = Embeddings.open("data/embeddings/dense")
     vectors = embed_topics(embedder, "data/collection", list(qrels))
+    queries = beir.read_queries("data/collection")
     rows: list[list[str]] = []
     search = settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]
@@ -50,7 +51,7 @@ def main() -> None:
             found = audit(
                 Index.open(folder),
                 embeddings,
-                list(qrels),
+                [queries[query_id] for query_id in qrels],
                 vectors,
                 qrels,
                 folder,

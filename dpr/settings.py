@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dpr import measures, params_file
+from dpr.systems import System
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Precision = Literal["fp32", "bf16", "auto"]
 Pooling = Literal["cls", "mean", "max", "pooler"]
-System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]  # in the order of tables and plots
 INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
 
 
@@ -54,6 +54,7 @@ class DataSettings(Group):
     overlap: Literal["refuse", "drop"]
     held_out: Count
     held_out_seed: Seed
+    version: str | None
     medline: MedlineSettings
 
 
@@ -69,6 +70,12 @@ class ModelSettings(Group):
     passage_prefix: str | None
     query_max_length: Annotated[int, Field(ge=3)]
     passage_max_length: Annotated[int, Field(ge=3)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelSettings":
+        if self.query_revision and not self.query_name:
+            raise ValueError("query_revision is given, but no query_name")
+        return self
 
 
 class MineSource(Group):
@@ -156,7 +163,7 @@ class EncodeSettings(Group):
 
 
 def _index_kind(kind: str) -> str:
-    """A kind by name, or a string that FAISS can read; whether it fits the vectors `init` tells."""
+    """A kind by name, or a string that FAISS can read. (The stage `check` tries it.)"""
     if kind in INDEX_KINDS:
         return kind
     import faiss  # here, since it loads slowly

@@ -21,15 +21,16 @@ from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
+from dpr.systems import ENCODERS
 from stages.run import SCRATCH, run
-from stages.systems import ENCODERS
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads)
     qrels = beir.read_qrels("data/collection", "test")
-    query_ids, queries = list(qrels), beir.read_queries("data/collection")
+    queries = beir.read_queries("data/collection")
+    judged = [queries[query_id] for query_id in qrels]
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     results, tradeoff = {}, []
     for system in ENCODERS:
@@ -39,17 +40,8 @@ def main() -> None:
         folder = Path("data/indexes") / system
         index = Index.open(folder)
         index.require_embeddings(embeddings.manifest, folder)
-        vectors = embed_topics(embedder, "data/collection", query_ids)
-        found = audit(
-            index,
-            embeddings,
-            query_ids,
-            vectors,
-            qrels,
-            folder,
-            settings.search,
-            settings.data.drop_query_id,
-        )
+        vectors = embed_topics(embedder, "data/collection", list(qrels))
+        found = audit(index, embeddings, judged, vectors, qrels, folder, settings.search)
         precision = precision_cost(embedder, embeddings, corpus, queries, qrels)
         results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]

@@ -22,17 +22,17 @@ def main() -> None:
     settings = load_settings("params.yaml")
     figures.forget("bm25")
     queries = beir.read_queries("data/collection")
-    top_k, drop = settings.search.top_k, settings.data.drop_query_id
+    top_k = settings.search.top_k
     for split in ("valid", "test"):
         found = lucene.search(
             Path("data/indexes/bm25"),
             [queries[query_id] for query_id in beir.read_qrels("data/collection", split)],
             settings.bm25.k1,
             settings.bm25.b,
-            search_depth(top_k, drop),
+            search_depth(top_k, queries),
             thread_count(settings.threads),
         )
-        write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, drop), tag="bm25")
+        write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, queries), tag="bm25")
 
 
 if __name__ == "__main__":

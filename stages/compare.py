@@ -12,8 +12,8 @@ from dpr.evaluation import comparison, curves
 from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
+from dpr.systems import SYSTEMS
 from stages.run import run
-from stages.systems import SYSTEMS
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from dpr.base.files import write_csv, write_json
 from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
+from dpr.systems import ENCODERS
 from stages.run import run
-from stages.systems import ENCODERS
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ If a stage fails between a run and its figures, those of the run before would be
 
 from pathlib import Path
 
-from stages.systems import ENCODERS
+from dpr.systems import ENCODERS
 
 OF_ENCODERS = (
     *("metrics/audit.json", "metrics/eval.json"),

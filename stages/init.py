@@ -1,17 +1,15 @@
 """init: the encoder before training, which is also the system zero_shot.
 
 Reads the model that model.name names. Makes data/encoders/zero_shot. In a stage of its own, so
-that training parameters do not encode and search it again. What later stages would refuse once the
-encoder is trained is refused here: an index or a number format that cannot be had.
+that training parameters do not encode and search it again.
 
     python -m stages.init
 """
 
 from dpr.base import runtime
-from dpr.encoders import checkpoint, formats
+from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
-from dpr.indexes import kinds
 from dpr.settings import load_settings
 from stages.run import run
 
@@ -36,11 +34,14 @@ def main() -> None:
         settings.model.revision,
         settings.model.query_revision,
     )
-    formats.encoding_engines(settings.encode.precision, runtime.device())
-    kinds.require_buildable(settings.index, encoder.similarity, encoder.dimension)
     checkpoint.save(encoder, "data/encoders/zero_shot")
     parameters = sum(p.numel() for p in encoder.parameters())
     print(f"{settings.model.name}: {parameters:,} parameters, {encoder.dimension} dimensions")
+    for role, prefix in (
+        ("query", encoder.spec.query_prefix),
+        ("passage", encoder.spec.passage_prefix),
+    ):
+        print(f"before each {role}: {prefix!r}")
 
 
 if __name__ == "__main__":

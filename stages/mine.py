@@ -48,8 +48,7 @@ def main() -> None:
             rankers.append((ranker, options.encoder))
         if rankers:
             judged = beir.read_qrels(TRAINING, "train")
-            drop = settings.data.drop_query_id
-            never = never_negative(pairs, queries, judged, corpus.texts(), drop)
+            never = never_negative(pairs, queries, judged, corpus.texts())
             pairs = add_negatives(pairs, queries, never, rankers, options.per_pair, settings.seed)
     beir.write_pairs(Path("data/negatives"), pairs)
     counts = [len(pair.negative_ids) for pair in pairs]

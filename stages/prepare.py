@@ -25,8 +25,13 @@ def main() -> None:
     with new_folder("data/collection") as folder:
         searched = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:
-        trained = write.write_training(training, folder, data.train)
-    manifest = {"collection": searched, "train": trained, "dropped_for_overlap": dropped}
+        trained = write.write_training(training, folder, data.train, data.drop_query_id)
+    manifest = {
+        "collection": searched,
+        "train": trained,
+        "dropped_for_overlap": dropped,
+        "version": data.version,
+    }
     write_json("data/manifest.json", manifest)
     print(json.dumps(manifest, indent=2))
 

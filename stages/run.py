@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.base.processor import processor
+from dpr.systems import ENCODERS
 from stages import versions
-from stages.systems import ENCODERS
 
 # Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
 # sets DVC_ROOT to the main checkout, also in a queued experiment, whose own folder is temporary.

@@ -37,14 +37,13 @@ def main(system: str) -> None:
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
     index.require_embeddings(read_json(f"data/embeddings/{system}/manifest.json"), folder)
 
-    options, drop = settings.search, settings.data.drop_query_id
+    options, queries = settings.search, beir.read_queries("data/collection")
+    depth = search_depth(options.top_k, queries)
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
         vectors = embed_topics(embedder, "data/collection", query_ids)
-        scores, rows = index.search(
-            vectors, search_depth(options.top_k, drop), options.nprobe, options.ef_search
-        )
-        found = finish(as_run(query_ids, scores, rows, index.ids), options.top_k, drop)
+        scores, rows = index.search(vectors, depth, options.nprobe, options.ef_search)
+        found = finish(as_run(query_ids, scores, rows, index.ids), options.top_k, queries)
         write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
 
 

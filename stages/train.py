@@ -41,12 +41,11 @@ def main() -> None:
     require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
 
     corpus, options = Corpus(TRAINING, settings.data.separator), settings.train
-    drop = settings.data.drop_query_id
-    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options, drop)
-    validator = Validator(corpus, encoder, options, drop)
+    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options)
+    validator = Validator(corpus, encoder, options)
     decides = {
         "files": fingerprint([ENCODER, TRAINING, NEGATIVES]),
-        "settings": [settings.seed, corpus.separator, drop, options.model_dump(), processes.size],
+        "settings": [settings.seed, corpus.separator, options.model_dump(), processes.size],
     }
     snapshot = SCRATCH / "train" / f"{resume.key(decides, encoder.device)}.safetensors"
     trainer = Trainer(

@@ -7,6 +7,7 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import as_run
 from dpr.indexes.index import Index, save
+from dpr.records.types import Query
 from dpr.similarity import SIMILARITIES
 
 
@@ -54,3 +55,7 @@ def assert_exact(found, embeddings, queries, similarity, depth=20):
 
 def ids(count):
     return [str(i) for i in range(count)]
+
+
+def asked(count):
+    return [Query(query_id, "") for query_id in ids(count)]

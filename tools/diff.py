@@ -20,8 +20,8 @@ from dpr.evaluation import report, significance
 from dpr.records import beir
 from dpr.records.types import Qrels
 from dpr.settings import load_settings
+from dpr.systems import SYSTEMS
 from stages.run import parser, told_in_one_line
-from stages.systems import SYSTEMS
 from tools import sides
 from tools.sides import Side
 
@@ -59,7 +59,7 @@ def require_this_collection(side: Side, split: str) -> None:
     """Raises InputError if a side was made on other passages, queries or judgments than these."""
     here = sides.here(split)
     for part, found in (side.collection or {}).items():
-        if found != here[part]:
+        if found != here.get(part, found):
             raise InputError(
                 f"{side.name}: its {part} are not those of data/collection here, so its figures "
                 "do not compare; check out a commit with the same data, and compare there"
@@ -86,6 +86,8 @@ def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrel
                 "collection?"
             )
     both = asked[0] & asked[1]
+    if common and not both:
+        raise InputError(f"{before.name} and {after.name} have no topic in common")
     if common and len(both) < len(qrels):
         print(f"over the {len(both)} topics that both runs have, of {len(qrels)} judged\n")
         return {query_id: grades for query_id, grades in qrels.items() if query_id in both}

@@ -15,6 +15,7 @@ import dvc.api
 from dvc.scm import RevError
 
 from dpr.base.errors import InputError
+from dpr.base.files import fingerprint
 
 COMPARED = "metrics/compare.json"
 FOLDERS = ("beir", "nanobeir")  # kinds of collections that name a folder
@@ -29,7 +30,8 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     Raises:
         InputError: if the experiment fails; it has said why.
     """
-    changes = {"data.collection": _absolute(collection), **changes}
+    collection, version = _read_again(collection)
+    changes = {"data.collection": collection, **version, **changes}
     name = f"suite-{Path(collection).name.replace(':', '-')}-{_key(changes)}"
     found = _read(name)
     if found is None:
@@ -43,14 +45,15 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _absolute(collection: str) -> str:
-    """The collection, its folder found from another folder too."""
-    kind, _, folder = collection.partition(":")
+def _read_again(collection: str) -> tuple[str, dict[str, str]]:
+    """The collection, its folder found from another folder too; and a version of its files."""
+    kind, _, name = collection.partition(":")
     if kind not in FOLDERS:
-        return collection
-    if not Path(folder).is_dir():
+        return collection, {}
+    folder = Path(name)
+    if not folder.is_dir():
         raise InputError(f"{collection}: no such folder")
-    return f"{kind}:{Path(folder).absolute()}"
+    return f"{kind}:{folder.absolute()}", {"data.version": "v" + fingerprint([folder])[:8]}
 
 
 def _key(changes: dict[str, str]) -> str:

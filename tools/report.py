@@ -18,8 +18,8 @@ from dpr.base.files import new_file, read_json
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
+from dpr.systems import ENCODERS
 from stages.run import COSTS, parser, told_in_one_line
-from stages.systems import ENCODERS
 
 README = Path("README.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"

@@ -9,7 +9,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.records.types import Run
 from dpr.runs import trec
-from stages.systems import ENCODERS
+from dpr.systems import ENCODERS
 
 MANIFEST, WORKSPACE = "data/manifest.json", "workspace"
 
@@ -36,7 +36,7 @@ def read(name: str, split: str, system: str) -> Side:
             name,
             trec.read_run(run),
             fingerprints(json.loads(_text(name, MANIFEST)), split),
-            None if system == "bm25" else json.loads(_text(name, manifest))["format"],
+            None if system == "bm25" else _format(name, manifest),
         )
 
 
@@ -52,8 +52,16 @@ def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
         "queries": collection["queries"],
         f"judgments ({split})": collection["judgments"][split],
     }
-    # A manifest of an earlier commit has fewer.
-    return {part: values.get("sha256", "") for part, values in parts.items()}
+    # A manifest of an earlier commit has fewer of them.
+    return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
+
+
+def _format(side: str, manifest: str) -> str | None:
+    """The format that embeddings say; None if they are not in the cache any more."""
+    try:
+        return str(json.loads(_text(side, manifest))["format"])
+    except InputError:
+        return None
 
 
 def _text(side: str, path: str) -> str:

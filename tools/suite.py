@@ -10,6 +10,7 @@ call runs nothing again.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import write_csv
 from dpr.evaluation import suite
 from dpr.measures import HEADLINE
+from dpr.settings import load_settings
 from stages.run import SCRATCH, parser, told_in_one_line
 from tools import experiments
 
@@ -25,18 +27,19 @@ MEASURES = (HEADLINE, "recall@100")
 
 
 def main(arguments: argparse.Namespace) -> None:
+    if missing := {*MEASURES} - {*load_settings("params.yaml").eval.measures}:
+        raise InputError(f"params.yaml: eval.measures: the tables need {', '.join(missing)}")
+    jobs = [(argument, *job(argument, arguments.set)) for argument in arguments.collections]
     found: dict[str, dict[str, Any]] = {}
     failed = []
-    for argument in arguments.collections:
-        collection, *own = argument.split(",")
+    for argument, collection, changes in jobs:
         try:
-            changes = dict(change.split("=", 1) for change in [*arguments.set, *own])
             compared = experiments.results(collection, changes)
             name = Path(collection).name  # of a folder, if no other collection has it
-            found[collection if name in found else name] = compared
+            found[argument if name in found else name] = compared
         except InputError as error:
             print(error, file=sys.stderr)
-            failed.append(collection)
+            failed.append(argument)
     if found:
         for measure in MEASURES:
             print(suite.figures_table(found, measure), end="\n\n")
@@ -45,6 +48,15 @@ def main(arguments: argparse.Namespace) -> None:
         write_csv(SCRATCH / "suite.csv", ["collection", "system", "measure", "mean"], rows)
     if failed:
         raise InputError(f"failed: {', '.join(failed)}; the same command tries them again")
+
+
+def job(argument: str, changes: list[str]) -> tuple[str, dict[str, str]]:
+    """The collection of an argument, and the parameters to change for it."""
+    collection, *own = re.split(r",(?=[\w.]+=)", argument)
+    for change in (all_changes := [*changes, *own]):
+        if "=" not in change:
+            raise InputError(f"{change!r} is not KEY=VALUE")
+    return collection, dict(change.split("=", 1) for change in all_changes)
 
 
 def parse() -> argparse.Namespace:

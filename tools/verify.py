@@ -24,11 +24,16 @@ from tools import experiments
 EXPECTED = Path("expected.yaml")
 
 
-def main(collection: str | None, name: str) -> bool:
+def main(collection: str | None, name: str | None) -> bool:
     """Prints a row for each figure; returns whether all are as expected."""
     expected = YAML(typ="safe", pure=True).load(EXPECTED)
+    if collection is None:
+        name = "medline"
     if name not in expected:
-        raise InputError(f"{EXPECTED}: no rows named {name!r}; there are {', '.join(expected)}")
+        raise InputError(
+            f"give a collection and the name of its rows in {EXPECTED}, not {name!r}: "
+            + ", ".join(expected)
+        )
     rows = expected[name]
     if collection is None:
         found = read_json(experiments.COMPARED)
@@ -60,7 +65,7 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
 def parse() -> argparse.Namespace:
     arguments = parser("tools.verify", __doc__)
     arguments.add_argument("collection", nargs="?", help="a value of data.collection")
-    arguments.add_argument("name", nargs="?", default="medline", help="rows of expected.yaml")
+    arguments.add_argument("name", nargs="?", help="of its rows in expected.yaml")
     return arguments.parse_args()
 
 

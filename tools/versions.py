@@ -12,7 +12,8 @@ from stages.run import parser, told_in_one_line
 
 
 def main() -> None:
-    now, before = installed(*PACKAGES), versions.recorded()
+    before = versions.recorded()
+    now = before | installed(*PACKAGES)  # one that is missing here stays as it is
     if now == before:
         return
     for package in sorted(now.keys() | before.keys()):

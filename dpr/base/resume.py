@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from dpr.base.files import fingerprint
-from dpr.base.versions import installed
+from dpr.base.versions import ENCODING, installed
 
-PACKAGES = ("torch", "transformers", "peft", "ctranslate2")
+PACKAGES = (*ENCODING, "peft")
 READ_PARAMS = ("dpr.settings", "dpr.params_file")
 
 
@@ -23,8 +23,8 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
     That is `inputs`, the packages of dpr that are loaded (but for what only reads params.yaml), the
-    versions of torch, transformers, peft and CTranslate2, the number of threads, and the GPU or the
-    CPU's vector instructions.
+    versions of the packages that encode and train, the number of threads, and the GPU or the CPU's
+    vector instructions.
     """
     decides = inputs | {
         "code": fingerprint(_code()),

@@ -12,6 +12,7 @@ from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import SPEC_FILE, read_spec
+from dpr.encoders.tokens import set_case
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
 
 MADE_WITH = "made_with.json"
@@ -41,4 +42,5 @@ def load(folder: str | Path) -> DualEncoder:
         query = passage if spec.tied else read_transformer(folders["query"], spec.pooling)
     except LOAD_ERRORS as error:
         raise InputError(f"{folder}: not a whole encoder ({error}); make it again") from None
+    set_case(tokenizer.backend_tokenizer, spec)
     return DualEncoder(query, passage, tokenizer, spec).eval()

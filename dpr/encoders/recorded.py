@@ -17,6 +17,8 @@ POOLING_FLAGS = {
 }
 SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
 UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
+# Names of the file with length and case: sentence_KIND_config.json.
+TRANSFORMERS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 # Names under which models keep the prompt of a role; the first that is not empty is taken.
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
 
@@ -58,8 +60,9 @@ def read_modules(source: str, revision: str | None = None) -> Recorded | None:
         raise ValueError(
             "its pooling leaves out the tokens of the prompt; set model.respect_modules to false"
         )
-    texts = files.json("sentence_bert_config.json") or {}
-    longest = (files.json("tokenizer_config.json") or {}).get("model_max_length", UNLIMITED)
+    kept = (files.json(f"sentence_{kind}_config.json") for kind in TRANSFORMERS)
+    texts: dict[str, Any] = next((found for found in kept if found), {})
+    longest = (files.json("tokenizer_config.json") or {}).get("model_max_length") or UNLIMITED
     return Recorded(
         pooling,
         "Normalize" in kinds,
@@ -79,7 +82,11 @@ def _similarity(about: dict[str, Any]) -> str | None:
 
 
 def _prompt(about: dict[str, Any], names: Iterable[str]) -> str:
-    """The prompt of a role: by its name, else the model's default one, else none."""
+    """The prompt of a role: by its name, else the model's default one, else none.
+
+    (sentence-transformers 6 takes none for a role without a prompt of its own, since it adds empty
+    ones under "query" and "document"; then a prompt that is named "passage" is lost.)
+    """
     prompts = about.get("prompts") or {}
     default = about.get("default_prompt_name")
     return next((prompts[name] for name in (*names, default) if prompts.get(name)), "")

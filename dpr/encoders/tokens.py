@@ -22,9 +22,6 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, spec: EncoderSpec):
         self.backend, self.spec = backend, spec
-        own = backend.normalizer
-        if spec.lower_case and not (isinstance(own, Sequence) and isinstance(own[0], Lowercase)):
-            backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
 
     @classmethod
     def open(cls, folder: Path) -> "Tokenizer":
@@ -32,9 +29,11 @@ class Tokenizer:
         spec = read_spec(folder)
         file = spec.folders(folder)["passage"] / "tokenizer.json"
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(file)), spec)
+            backend = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises no narrower one
             raise InputError(f"{file}: cannot be read ({error}); make it again") from None
+        set_case(backend, spec)
+        return cls(backend, spec)
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
         """Token ids of each text, with the role's prefix.
@@ -58,6 +57,17 @@ class Tokenizer:
             encoded = self.backend.encode_batch_fast(block)
             tokens += [np.array(text.ids, dtype=np.int32) for text in encoded]
         return tokens
+
+
+def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
+    """Let a tokenizer that has just been read lower-case its texts, if the spec says so.
+
+    transformers reads a tokenizer without what was put before its own normalizer.
+    """
+    own = backend.normalizer
+    first = own[0] if isinstance(own, Sequence) and len(own) else own
+    if spec.lower_case and not isinstance(first, Lowercase):
+        backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
 
 
 def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
-from dpr.records.types import Qrels
+from dpr.records.types import Qrels, Query
 from dpr.runs.depth import finish, search_depth
 from dpr.settings import SearchSettings
 
@@ -43,21 +43,20 @@ class Audit(NamedTuple):
 def audit(
     index: Index,
     embeddings: Embeddings,
-    query_ids: list[str],
+    queries: list[Query],
     vectors: np.ndarray,
     qrels: Qrels,
     folder: Path,
     settings: SearchSettings,
-    drop_query_id: bool | None = None,
 ) -> Audit:
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32, of the queries.
         folder: of the index, whose file size is measured.
-        drop_query_id: the runs lack the passage with the query's id.
     """
-    depth = search_depth(settings.top_k, drop_query_id)
+    by_id = {query.id: query for query in queries}
+    depth = search_depth(settings.top_k, by_id)
     dimension = index.manifest["dimension"]
     truncated = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
@@ -67,8 +66,8 @@ def audit(
     seconds = (time.perf_counter() - between, between - started)
 
     def headline(scores: np.ndarray, rows: np.ndarray) -> float:
-        run = as_run(query_ids, scores[:, :depth], rows[:, :depth], index.ids)
-        return measures.headline(qrels, finish(run, settings.top_k, drop_query_id))
+        run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], index.ids)
+        return measures.headline(qrels, finish(run, settings.top_k, by_id))
 
     depths = [k for k in DEPTHS if k <= depth] or [depth]
     metrics = {

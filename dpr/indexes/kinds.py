@@ -30,7 +30,6 @@ from dpr.similarity import Similarity
 
 MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
 PQ_CENTROIDS = 256
-MANY = 10**6  # vectors: enough for every kind
 # These rank badly by raw inner product; see dpr.indexes.dot_as_l2.
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 
@@ -129,14 +128,6 @@ def dimension(options: IndexSettings, whole: int) -> int:
             "dimensions"
         )
     return options.dimension or whole
-
-
-def require_buildable(options: IndexSettings, similarity: Similarity, whole: int) -> None:
-    """Raises InputError for an index that cannot be built of vectors of `whole` dimensions.
-
-    Their number, which may be too small, is not asked.
-    """
-    plan(options, similarity, MANY, dimension(options, whole)).empty_index()
 
 
 def default_nprobe(nlist: int) -> int:

@@ -76,20 +76,15 @@ def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[s
 
 
 def never_negative(
-    pairs: list[Pair],
-    queries: dict[str, Query],
-    qrels: Qrels,
-    texts: Iterable[tuple[str, str]],
-    drop_query_id: bool | None = None,
+    pairs: list[Pair], queries: dict[str, Query], qrels: Qrels, texts: Iterable[tuple[str, str]]
 ) -> dict[str, set[str]]:
     """For each query of the pairs, the passages that are no negatives.
 
-    They are the positives and the relevant passages of it and of queries with the same text, and
-    all duplicates of these.
+    They are the positives and the relevant passages of it and of queries with the same text, all
+    duplicates of these, and the passage that is the query itself.
 
     Args:
         texts: (id, text) of every passage.
-        drop_query_id: the passage with the query's id is the query itself, and no negative either.
     """
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
@@ -105,7 +100,7 @@ def never_negative(
         relevant |= {d for p in relevant & duplicates_of.keys() for d in duplicates_of[p]}
     return {
         pair.query_id: relevant_to[folded(queries[pair.query_id].text)]
-        | ({pair.query_id} if drop_query_id else set())
+        | ({pair.query_id} if queries[pair.query_id].is_passage else set())
         for pair in pairs
     }
 

@@ -1,7 +1,7 @@
 """The BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; and training pairs beside it.
 
     corpus.jsonl     {"_id": "d1", "title": "Heart", "text": "It beats."}
-    queries.jsonl    {"_id": "q1", "text": "what beats?"}
+    queries.jsonl    {"_id": "q1", "text": "what beats?"}, and "is_passage": true if so
     qrels/test.tsv   query-id TAB corpus-id TAB score, with that header
     pairs.jsonl      {"query_id": "q1", "passage_id": "d1", "negative_ids": ["d7"]}
 
@@ -29,7 +29,13 @@ def write_passages(folder: Path, passages: Iterable[Passage]) -> None:
 
 
 def write_queries(folder: Path, queries: Iterable[Query]) -> None:
-    _write_jsonl(folder / QUERIES, ({"_id": q.id, "text": q.text} for q in queries))
+    _write_jsonl(
+        folder / QUERIES,
+        (
+            {"_id": q.id, "text": q.text} | ({"is_passage": True} if q.is_passage else {})
+            for q in queries
+        ),
+    )
 
 
 def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
@@ -57,7 +63,8 @@ def read_queries(folder: str | Path) -> dict[str, Query]:
     """
     queries: dict[str, Query] = {}
     for where, row in read_jsonl(Path(folder) / QUERIES):
-        query = Query(_id(where, row, "_id"), _text(where, row, "text"))
+        own = row.get("is_passage") is True
+        query = Query(_id(where, row, "_id"), _text(where, row, "text"), own)
         if query.id in queries:
             raise InputError(f"{where}: the id {query.id!r} comes twice; ids must be unique")
         if not query.text.strip():

@@ -17,6 +17,7 @@ class Passage(NamedTuple):
 class Query(NamedTuple):
     id: str
     text: str
+    is_passage: bool = False  # the passage with its id is the query itself, never a result
 
 
 class Judgment(NamedTuple):

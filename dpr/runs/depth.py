@@ -1,23 +1,28 @@
 """How deep a run goes, and the passage that it leaves out: decided here for every system."""
 
 from dpr.records.ranking import ranking
-from dpr.records.types import Run
+from dpr.records.types import Query, Run
 
 
-def search_depth(top_k: int, drop_query_id: bool | None) -> int:
-    """`top_k`, and one more if the query's own passage may be dropped."""
-    return top_k + bool(drop_query_id)
+def search_depth(top_k: int, queries: dict[str, Query]) -> int:
+    """`top_k`, and one more if some query is a passage, which is left out."""
+    return top_k + any(query.is_passage for query in queries.values())
 
 
-def finish(run: Run, top_k: int, drop_query_id: bool | None) -> Run:
+def finish(run: Run, top_k: int, queries: dict[str, Query]) -> Run:
     """The final run, from one of `search_depth` passages.
 
-    With `drop_query_id`, it lacks the passage with the query's id, for collections whose queries
-    are passages. (In ArguAna the query finds itself first.)
+    It lacks the passage that is the query itself. (In ArguAna the query finds itself first.)
     """
-    if not drop_query_id:
+    if search_depth(top_k, queries) == top_k:
         return run
     return {
-        query_id: dict([row for row in ranking(scores) if row[0] != query_id][:top_k])
+        query_id: dict(
+            [
+                row
+                for row in ranking(scores)
+                if row[0] != query_id or not queries[query_id].is_passage
+            ][:top_k]
+        )
         for query_id, scores in run.items()
     }

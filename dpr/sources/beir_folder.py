@@ -55,6 +55,7 @@ def training(folder: Path, split: str, limit: int | None, held_out: int, seed: i
         qrels={"train": _judgments(train), "valid": _judgments(valid)},
         pairs=pairs,
         source=_source(folder) | {"validation": validation or f"{held_out} held out, seed {seed}"},
+        held_out=validation is None,
     )
 
 

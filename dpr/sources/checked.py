@@ -40,12 +40,23 @@ class Passages:
 
 
 class Queries:
-    """Cleaned queries; `counts` and `ids` are complete after an iteration."""
+    """Cleaned queries; `counts` and `ids` are complete after an iteration.
 
-    def __init__(self, queries: Iterable[Query], name: str):
+    Args:
+        drop_query_id: whether a query that has the id of a passage is that passage; None: refuse.
+    """
+
+    def __init__(
+        self,
+        queries: Iterable[Query],
+        passage_ids: IdSet,
+        drop_query_id: bool | None,
+        name: str,
+    ):
         self.queries, self.name = queries, name
+        self.passage_ids, self.drop_query_id = passage_ids, drop_query_id
         self.ids = IdSet()
-        self.counts = {"count": 0, "repaired": 0}
+        self.counts = {"count": 0, "repaired": 0, "with_the_id_of_a_passage": 0}
 
     def __iter__(self) -> Iterator[Query]:
         for query in self.queries:
@@ -57,7 +68,20 @@ class Queries:
                 raise InputError(f"{where} ({query.id!r}) has no text; remove it or give it one")
             self.counts["repaired"] += is_repaired(query.text, text)
             self.ids.add(query.id)
-            yield Query(query.id, text)
+            yield Query(query.id, text, self._is_passage(query.id))
+
+    def _is_passage(self, query_id: str) -> bool:
+        """Whether the passage of this id is the query; if there is one, that must be decided."""
+        if query_id not in self.passage_ids:
+            return False
+        self.counts["with_the_id_of_a_passage"] += 1
+        if self.drop_query_id is None:
+            raise InputError(
+                f"params.yaml: data.drop_query_id: {self.name}: query {query_id!r} has the id of a "
+                "passage. If the queries are passages themselves, as in ArguAna, set it to true, "
+                "so that a query does not find itself; if such ids are equal by chance, to false"
+            )
+        return self.drop_query_id
 
 
 class Judgments:

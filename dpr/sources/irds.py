@@ -55,6 +55,7 @@ def training(
         qrels=parts,
         pairs=[Pair(j.query_id, j.passage_id) for j in parts["train"]],
         source={"ir_datasets": identifier, "held_out": held_out, "held_out_seed": seed},
+        held_out=True,
     )
 
 

@@ -45,6 +45,7 @@ def training(held_out: int, seed: int) -> Training:
         qrels={name: map(_judgment, part) for name, part in parts.items()},
         pairs=[Pair(_query_id(c), c.pmid) for c in parts["train"]],
         source=_source() | {"held_out": held_out, "held_out_seed": seed},
+        held_out=True,
     )
 
 

@@ -27,6 +27,7 @@ def mix(sources: list[Training]) -> Training:
         },
         pairs=itertools.chain.from_iterable(source.pairs for source in renamed),
         source={"mixture": [source.source for source in sources]},
+        held_out=first.held_out,
     )
 
 

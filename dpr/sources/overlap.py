@@ -39,7 +39,8 @@ def separate(
     """Collection and training without a query that serves two purposes; and how many are dropped.
 
     A test query neither trains nor validates; a validation query, which chooses the checkpoint or
-    the weight of a fusion, does not train.
+    the weight of a fusion, does not train. Validation queries that were held out of the training
+    here may have duplicates there: these are dropped in any case.
 
     Raises:
         InputError: naming the first such query, if `action` is refuse.
@@ -57,15 +58,17 @@ def separate(
     )
     test = _topics(collection.queries, collection.qrels["test"])
     fusing = _topics(collection.queries, collection.qrels.get("valid", ()))
-    validating = _topics(training.queries, training.qrels["valid"])
+    validated = _topics(training.queries, training.qrels["valid"])
     trained = _topics(training.queries, (Judgment(q, p, 1) for q, p, _ in training.pairs))
-    drop_fusing, drop_validating = fusing.shared_with(test), validating.shared_with(test)
-    others = (test, fusing.without(drop_fusing), validating.without(drop_validating))
-    drop_trained = trained.shared_with(*others)
+    drop_fusing, drop_validating = fusing.shared_with(test), validated.shared_with(test)
+    judged = (test, fusing.without(drop_fusing))
+    validating = validated.without(drop_validating)
+    drop_trained = trained.shared_with(*judged, validating)
     if action == "refuse":
+        wrong = trained.shared_with(*judged) if training.held_out else drop_trained
         _refuse("data.collection", "validation queries of the collection", fusing, drop_fusing)
-        _refuse("data.train", "validation queries", validating, drop_validating)
-        _refuse("data.train", "training queries", trained, drop_trained)
+        _refuse("data.train", "validation queries", validated, drop_validating)
+        _refuse("data.train", "training queries", trained, wrong)
     collection = replace(collection, qrels=_kept(collection, "valid", drop_fusing))
     training = replace(
         training,

@@ -89,6 +89,7 @@ def from_examples(
         qrels={split: rows.values() for split, rows in judgments.items()},
         pairs=pairs,
         source=source | {"examples": len(examples), "held_out": held_out, "held_out_seed": seed},
+        held_out=True,
     )
 
 

@@ -23,10 +23,14 @@ class Collection:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained on. `qrels`: "train" finds false negatives, "valid" validates."""
+    """What is trained on. `qrels`: "train" finds false negatives, "valid" validates.
+
+    `held_out`: the validation queries were drawn here, from queries that would train else.
+    """
 
     passages: Iterable[Passage]
     queries: Iterable[Query]
     qrels: Mapping[str, Iterable[Judgment]]
     pairs: Iterable[Pair]
     source: dict[str, Any]
+    held_out: bool = False

@@ -21,31 +21,24 @@ def write_collection(
     A collection without validation topics has a qrels/valid.tsv with only a header.
 
     Args:
-        drop_query_id: what is done with a passage that has a query's id; None: such an id is an
-            error.
+        drop_query_id: whether a query that has the id of a passage is that passage; None: such an
+            id is an error.
     Raises:
         InputError: for a duplicate id or one with white space, judgments of an unknown query, and
             a collection without passages, queries or judgments.
     """
     qrels = {"valid": (), **collection.qrels}
-    queries, passages, manifest = _write(collection, qrels, folder, name)
-    shared = [query_id for query_id in beir.read_queries(folder) if query_id in passages.ids]
-    manifest["queries"] |= {"with_the_id_of_a_passage": len(shared)}
-    if shared and drop_query_id is None:
-        raise InputError(
-            f"params.yaml: data.drop_query_id: {len(shared)} of {len(queries.ids)} queries have "
-            f"the id of a passage, {shared[0]!r} among them. If these queries are passages "
-            "themselves, as in ArguAna, set it to true, so that a query does not find itself; if "
-            "the ids are equal by chance, set it to false"
-        )
+    _, _, manifest = _write(collection, qrels, folder, name, drop_query_id)
     if not manifest["judgments"]["test"]["judgments"]:
         raise InputError(f"{name}: no judgments of its queries; nothing could be measured")
     return manifest
 
 
-def write_training(training: Training, folder: Path, name: str) -> dict[str, Any]:
-    """Write what is trained on; returns its manifest. Raises as `write_collection` does."""
-    queries, passages, manifest = _write(training, training.qrels, folder, name)
+def write_training(
+    training: Training, folder: Path, name: str, drop_query_id: bool | None = None
+) -> dict[str, Any]:
+    """Write what is trained on; returns its manifest. Arguments and errors as above."""
+    queries, passages, manifest = _write(training, training.qrels, folder, name, drop_query_id)
     pairs = Pairs(training.pairs, queries.ids, passages.ids, name)
     beir.write_pairs(folder, pairs)
     if not pairs.counts["count"]:
@@ -54,7 +47,11 @@ def write_training(training: Training, folder: Path, name: str) -> dict[str, Any
 
 
 def _write(
-    data: Collection | Training, qrels: Mapping[str, Iterable[Judgment]], folder: Path, name: str
+    data: Collection | Training,
+    qrels: Mapping[str, Iterable[Judgment]],
+    folder: Path,
+    name: str,
+    drop_query_id: bool | None,
 ) -> tuple[Queries, Passages, dict[str, Any]]:
     """Passages, queries and judgments, which a collection and training data have alike."""
     passages = Passages(data.passages, name)
@@ -64,7 +61,7 @@ def _write(
     written = (passage.id for passage in beir.read_passages(folder))
     refuse_duplicates(passages.ids, written, f"{name}: passages")
 
-    queries = Queries(data.queries, name)
+    queries = Queries(data.queries, passages.ids, drop_query_id, name)
     beir.write_queries(folder, queries)
     if not queries.counts["count"]:
         raise InputError(f"{name}: no queries")

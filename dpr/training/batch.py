@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from dpr.encoders.tokens import Tokens
-from dpr.records.types import Pair, Qrels
+from dpr.records.types import Pair, Qrels, Query
 from dpr.training.duplicates import NO_DUPLICATES, Duplicates
 
 
@@ -34,12 +34,13 @@ class Batch:
         return sum(map(len, self.queries)) + sum(map(len, self.passages))
 
 
-def with_own_passages(qrels: Qrels, query_ids: Iterable[str]) -> Qrels:
-    """The judgments, and the passage with a query's own id: the query itself, so no negative.
+def with_own_passages(qrels: Qrels, queries: Iterable[Query]) -> Qrels:
+    """The judgments, and the passages that are queries themselves, which are no negatives.
 
-    For collections whose queries are passages; only for `targets_of`, never to measure with.
+    Only for `targets_of`, never to measure with.
     """
-    return {q: {q: 1} | qrels.get(q, {}) for q in dict.fromkeys([*qrels, *query_ids])}
+    own = {query.id: {query.id: 1} for query in queries if query.is_passage}
+    return qrels | {query_id: qrels.get(query_id, {}) | mine for query_id, mine in own.items()}
 
 
 def targets_of(pairs: list[Pair], qrels: Qrels, duplicates: Duplicates = NO_DUPLICATES) -> Targets:

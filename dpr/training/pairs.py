@@ -37,17 +37,10 @@ class PairSet:
 
     @classmethod
     def read(
-        cls,
-        corpus: Corpus,
-        pairs: list[Pair],
-        encoder: DualEncoder,
-        settings: TrainSettings,
-        drop_query_id: bool | None = None,
+        cls, corpus: Corpus, pairs: list[Pair], encoder: DualEncoder, settings: TrainSettings
     ) -> "PairSet":
         """Pairs with the texts and judgments of a training folder.
 
-        Args:
-            drop_query_id: the passage with a query's id is that query, and never its negative.
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
@@ -55,11 +48,8 @@ class PairSet:
             pairs = [pair._replace(negative_ids=()) for pair in pairs]
         query_ids = {pair.query_id for pair in pairs}
         passage_ids = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
-        queries = {
-            query.id: query.text
-            for query in beir.read_queries(corpus.folder).values()
-            if query.id in query_ids
-        }
+        known = beir.read_queries(corpus.folder)
+        queries = {key: query.text for key, query in known.items() if key in query_ids}
         passages = {
             passage_id: text for passage_id, text in corpus.texts() if passage_id in passage_ids
         }
@@ -76,9 +66,7 @@ class PairSet:
         duplicates = Duplicates(
             find_duplicates(queries, query_tokens), find_duplicates(passages, passage_tokens)
         )
-        qrels = beir.read_qrels(corpus.folder, "train")
-        if drop_query_id:
-            qrels = with_own_passages(qrels, queries)
+        qrels = with_own_passages(beir.read_qrels(corpus.folder, "train"), known.values())
         return cls(
             pairs,
             dict(zip(queries, query_tokens, strict=True)),

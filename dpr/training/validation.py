@@ -26,18 +26,11 @@ class Validator:
     Args:
         corpus: a training folder, with qrels/valid.tsv.
         settings: of them, the size of the pool, the batch size, temperature and precision.
-        drop_query_id: a query does not find the passage with its own id.
     Raises:
         InputError: if no topic has a relevant passage.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        encoder: DualEncoder,
-        settings: TrainSettings,
-        drop_query_id: bool | None = None,
-    ):
+    def __init__(self, corpus: Corpus, encoder: DualEncoder, settings: TrainSettings):
         folder = corpus.folder
         passage_ids = [passage_id for passage_id, _ in corpus.texts()]
         known = set(passage_ids)
@@ -52,13 +45,14 @@ class Validator:
         self.passage_ids = pool.draw_pool(qrels, passage_ids, settings.valid_passages)
         inside = set(self.passage_ids)
         self.qrels = {q: {p: g for p, g in qrels[q].items() if p in inside} for q in qrels}
-        self.query_ids, self.drop_query_id = list(qrels), drop_query_id
+        self.query_ids = list(qrels)
+        self.own = [query_id for query_id in qrels if queries[query_id].is_passage]
         self.queries = encoder.tokenize([queries[q].text for q in qrels], "query")
         texts = [text for passage_id, text in corpus.texts() if passage_id in inside]
         self.passages = encoder.tokenize(texts, "passage")
         pairs = pool.best_pairs(self.qrels)
         size = min(settings.batch_size, len(pairs))
-        never = with_own_passages(self.qrels, self.qrels) if drop_query_id else self.qrels
+        never = with_own_passages(self.qrels, queries.values())
         self.batches = [
             targets_of(pairs[start : start + size], never)
             for start in range(0, len(pairs) - size + 1, size)
@@ -85,7 +79,6 @@ class Validator:
             query_id: dict(zip(self.passage_ids, row, strict=True))
             for query_id, row in zip(self.query_ids, scores.tolist(), strict=True)
         }
-        if self.drop_query_id:
-            for query_id, found in run.items():
-                found.pop(query_id, None)
+        for query_id in self.own:  # a query does not find itself
+            run[query_id].pop(query_id, None)
         return Validation(step, float(np.mean(losses)), measures.headline(self.qrels, run))

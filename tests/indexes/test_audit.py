@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from helpers import PARAMS
-from index_helpers import build_and_open, ids, make_embeddings, search
+from index_helpers import asked, build_and_open, make_embeddings, search
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
 from dpr.indexes.audit import audit, recall, require_recall
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.index import Index
+from dpr.records.types import Query
 
 
 def test_the_manifest_says_what_the_index_is(tmp_path):
@@ -78,7 +79,7 @@ def test_the_audit_of_a_poor_index(tmp_path):
     exact = exact_search(embeddings, vectors, 1000)[1]
     qrels = {str(q): {f"d{row}": 1 for row in exact[q, :3]} for q in range(30)}
     settings = PARAMS.search.model_copy(update={"nprobe": 1})
-    found = audit(index, embeddings, ids(30), vectors, qrels, tmp_path / "i", settings)
+    found = audit(index, embeddings, asked(30), vectors, qrels, tmp_path / "i", settings)
     rows = index.search(vectors, 1000, nprobe=1)[1]
     for depth in (10, 100, 1000):
         assert found.metrics[f"recall@{depth}"] == recall(rows, exact, depth)
@@ -105,7 +106,7 @@ def test_the_audit_searches_as_a_run_does(tmp_path):
     vectors = make_embeddings("cosine", count=40, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i", kind="hnsw", hnsw_m=4, ef_construction=8)
     settings = PARAMS.search.model_copy(update={"top_k": 10})
-    found = audit(index, embeddings, ids(40), vectors, {"0": {"d1": 1}}, tmp_path / "i", settings)
+    found = audit(index, embeddings, asked(40), vectors, {"0": {"d1": 1}}, tmp_path / "i", settings)
     exact = exact_search(embeddings, vectors, 10)[1]
     assert found.metrics["recall@10"] == recall(index.search(vectors, 10, ef=20)[1], exact, 10)
     assert found.metrics["recall@10"] < recall(index.search(vectors, 10, ef=999)[1], exact, 10)
@@ -124,7 +125,8 @@ def test_the_audit_leaves_out_a_querys_own_passage_as_a_run_does(tmp_path):
     qrels = {q: {q: 1, f"d{second}": 1} for q, second in zip(query_ids, exact[:, 1], strict=True)}
     changes = {"nprobe": 1, "top_k": 11}
     settings = PARAMS.search.model_copy(update=changes)
-    found = audit(index, embeddings, query_ids, vectors, qrels, tmp_path / "i", settings, True)
+    themselves = [Query(query_id, "", is_passage=True) for query_id in query_ids]
+    found = audit(index, embeddings, themselves, vectors, qrels, tmp_path / "i", settings)
     # Of two relevant ones exact search has one at the first rank; the index, where it finds it.
     there = (rows[:, 1:11] == exact[:, [1]]) @ (1 / np.log2(np.arange(2, 12)))
     ideal = 1 + 1 / np.log2(3)
@@ -152,6 +154,6 @@ def test_a_flat_index_misses_nothing(tmp_path):
     vectors = make_embeddings("l2", count=5, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i")
     qrels, folder = {"0": {"d1": 1}}, tmp_path / "i"
-    found = audit(index, embeddings, ids(5), vectors, qrels, folder, PARAMS.search).metrics
+    found = audit(index, embeddings, asked(5), vectors, qrels, folder, PARAMS.search).metrics
     assert {found[f"recall@{k}"] for k in (10, 100, 1000)} == {1.0}
     assert found["nDCG@10_lost"] == 0

@@ -51,9 +51,9 @@ def test_what_is_relevant_to_the_topic_is_never_a_negative():
 
 
 def test_a_query_that_is_a_passage_is_not_its_own_negative():
-    queries = {q.id: q for q in (Query("a", "Heart"), Query("b", "lung"))}
+    queries = {q.id: q for q in (Query("a", "Heart", True), Query("b", "lung", True))}
     pairs = [Pair("a", "d"), Pair("b", "c")]
-    never = never_negative(pairs, queries, {}, [], drop_query_id=True)
+    never = never_negative(pairs, queries, {}, [])
     assert never == {"a": {"a", "d"}, "b": {"b", "c"}}
     rankers = [(lambda block, positives: {"a": RANKING, "b": RANKING}, source())]
     mined = add_negatives(pairs, queries, never, rankers, per_pair=9, seed=0)

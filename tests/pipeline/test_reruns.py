@@ -16,26 +16,26 @@ def both(stage):
 ENCODED = both("encode") | both("index") | both("search")
 BM25 = {"bm25_index", "bm25_search"}
 MEASURED = {"eval", "fuse", "compare"}
-ALL = {"prepare", "init", "lengths", "mine", "train", "audit"} | ENCODED | BM25 | MEASURED
+ALL = {"prepare", "init", "check", "lengths", "mine", "train", "audit"} | ENCODED | BM25 | MEASURED
 
 CODE = {
     "dpr/base/files.py": ALL,
-    "dpr/records/beir.py": ALL - {"init"},
-    "dpr/similarity.py": {"init", "mine", "train", "audit"} | ENCODED,
+    "dpr/records/beir.py": ALL - {"init", "check"},
+    "dpr/similarity.py": {"init", "check", "mine", "train", "audit"} | ENCODED,
     "dpr/measures.py": {"train", "audit"} | MEASURED,
     "dpr/sources/clean.py": {"prepare"},
     "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
     "dpr/mining/negatives.py": {"mine"},
     "dpr/training/loss.py": {"train"},
     "dpr/embeddings/artifact.py": {"mine", "audit"} | ENCODED,
-    "dpr/indexes/kinds.py": {"init", "mine", "audit"} | both("index") | both("search"),
+    "dpr/indexes/kinds.py": {"check", "mine", "audit"} | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
     "dpr/evaluation/report.py": {"lengths", "compare"},
     "dpr/settings.py": set(),
     "dpr/params_file.py": set(),
     "stages/run.py": set(),
-    "stages/systems.py": {"audit", "eval", "compare"},
+    "dpr/systems.py": {"audit", "eval", "compare"},
     "stages/train.py": {"train"},
     "tools/diff.py": set(),
     "benchmarks/kinds.py": set(),
@@ -49,11 +49,11 @@ PARAMS = [
     (
         "drop_query_id:",
         "drop_query_id: false",
-        {"prepare", "mine", "train", "audit", "bm25_search"} | both("search"),
+        {"prepare"},
     ),
     ("ef_search:", "ef_search: 99", {"audit"} | both("search")),
     ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
-    ("kind: flat", "kind: hnsw", {"init"} | both("index")),
+    ("kind: flat", "kind: hnsw", {"check"} | both("index")),
     ("save_every: 60", "save_every: 5", set()),
 ]
 
@@ -95,12 +95,12 @@ def test_every_package_has_its_case():
 
 
 VERSIONS = {
-    "torch": {"init", "mine", "train", "audit"} | both("encode") | both("search"),
-    "transformers": {"init", "mine", "train", "audit"} | both("encode") | both("search"),
+    "torch": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
+    "transformers": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
     "tokenizers": {"init", "lengths", "mine", "train", "audit"} | both("encode") | both("search"),
-    "ctranslate2": {"mine", "audit"} | both("encode") | both("search"),
-    "faiss-cpu": {"mine", "audit"} | both("index") | both("search"),
-    "pyserini": {"mine"} | BM25,
+    "ctranslate2": {"check", "mine", "audit"} | both("encode") | both("search"),
+    "faiss-cpu": {"check", "mine", "audit"} | both("index") | both("search"),
+    "pyserini": {"prepare", "mine"} | BM25,
     "ftfy": {"prepare"},
 }
 

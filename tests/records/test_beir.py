@@ -77,3 +77,10 @@ def test_a_writer_that_fails_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError):
         beir.write_passages(tmp_path, passages())
     assert not (tmp_path / "corpus.jsonl").exists()
+
+
+def test_a_query_that_is_a_passage_stays_one(tmp_path):
+    queries = [Query("a", "x", is_passage=True), Query("b", "y")]
+    beir.write_queries(tmp_path, queries)
+    assert list(beir.read_queries(tmp_path).values()) == queries
+    assert (tmp_path / "queries.jsonl").read_text().splitlines()[1] == '{"_id": "b", "text": "y"}'

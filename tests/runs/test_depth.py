@@ -4,6 +4,7 @@ import pytest
 import pytrec_eval
 
 from dpr.records.ranking import ranking
+from dpr.records.types import Query
 from dpr.runs.depth import finish, search_depth
 
 
@@ -20,7 +21,9 @@ def test_ties_are_in_the_order_of_trec_eval():
 
 def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
     run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
-    assert search_depth(2, True) == 3
-    assert finish(run, 2, True) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}
-    assert search_depth(3, False) == search_depth(3, None) == 3
-    assert finish(run, 3, False) == finish(run, 3, None) == run
+    queries = {"a": Query("a", "", is_passage=True), "x": Query("x", "")}
+    assert search_depth(2, queries) == 3
+    assert finish(run, 2, queries) == {"a": {"b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0}}
+    plain = {"a": Query("a", ""), "x": Query("x", "")}
+    assert search_depth(3, plain) == 3
+    assert finish(run, 3, plain) == run

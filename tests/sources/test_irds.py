@@ -15,6 +15,7 @@ from ir_datasets.util import LocalDownload
 
 from dpr.base.errors import InputError
 from dpr.records import beir
+from dpr.records.types import Query
 from dpr.sources import irds, reference
 
 TOPICS = SHARED / "topics/topics.covid-round5.xml"
@@ -146,7 +147,7 @@ def topics_in_cache():
 def test_the_topics_of_trec_covid(topics_in_cache, field, text):
     topics = reference.pyserini_topics("covid-round5", field)
     assert len(topics) == 50
-    assert topics[0] == ("1", text)
+    assert topics[0] == Query("1", text)
     assert all(isinstance(topic.id, str) for topic in topics)
     with pytest.raises(InputError, match=r"data\.topic_field: 'title'.* has .*question"):
         reference.pyserini_topics("covid-round5", "title")

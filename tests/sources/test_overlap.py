@@ -1,5 +1,7 @@
 """Queries that are trained on and judged."""
 
+from dataclasses import replace
+
 import pytest
 from helpers import HEADER, jsonl, write_params
 
@@ -29,6 +31,7 @@ def data(test=(), fusing=(), trained=(), validating=()):
 
 
 OTHERS = [("9", "lung", "d9")]
+KEPT = [("3", "bone", "d3")]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,17 @@ def test_a_query_of_two_purposes_is_found(trained, purpose):
     assert counts["training_queries"] == 1
     assert training.pairs == [Pair("2", "d2")]
     assert training.qrels["train"] == [Judgment("2", "d2", 1)]
+
+
+def test_a_duplicate_of_a_held_out_query_is_dropped():
+    collection, training = data(
+        test=OTHERS, validating=[("1", "heart", "d1")], trained=[("2", "Heart", "d2"), *KEPT]
+    )
+    with pytest.raises(InputError, match=r"data\.train: 1 training queries"):
+        separate(collection, training, "refuse")
+    _, found, counts = separate(collection, replace(training, held_out=True), "refuse")
+    assert counts["training_queries"] == 1
+    assert [pair.query_id for pair in found.pairs] == ["3"]
 
 
 def test_the_same_id_alone_says_nothing():
@@ -114,7 +128,7 @@ def test_a_query_that_is_a_passage_has_to_be_decided(folder, tmp_path, monkeypat
     changes["data.held_out"] = 1
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path / "params.yaml", changes)
-    with pytest.raises(InputError, match=r"data\.drop_query_id: 1 of 1 queries .*'d0'"):
+    with pytest.raises(InputError, match=r"data\.drop_query_id: .*'d0' has the id of a passage"):
         prepare.main()
     for answer in (True, False):
         write_params(tmp_path / "params.yaml", changes | {"data.drop_query_id": answer})

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from helpers import ROOT
 
-from stages.systems import ENCODERS, SYSTEMS
+from dpr.systems import ENCODERS, SYSTEMS
 
-HELPERS = {"__init__", "run", "systems", "figures", "sides", "experiments"}
+HELPERS = {"__init__", "run", "figures", "sides", "experiments"}
 COMMANDS = [
     f"{package}.{path.stem}"
     for package in ("stages", "tools")

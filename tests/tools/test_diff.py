@@ -65,6 +65,8 @@ def test_no_topic_in_common(compare):
         compare(["another"], TOPICS)
     with pytest.raises(InputError, match="20, 0 of them the same"):
         compare(TOPICS[:20], TOPICS[20:])
+    with pytest.raises(InputError, match="one and other have no topic in common"):
+        compare(TOPICS[:20], TOPICS[20:], common=True)
 
 
 @pytest.mark.parametrize(

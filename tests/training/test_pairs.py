@@ -165,3 +165,26 @@ def test_bad_pairs(read):
         next(read(batch_size=64, group_by="query").batches(seed=0))
     with pytest.raises(InputError, match=r"pair 2: query 'q0' or one of the passages \['d99'\]"):
         read([Pair("q0", "d00"), Pair("q0", "d99")])
+
+
+def test_a_query_that_is_a_passage_is_no_negative_of_its_own(make_encoder, tmp_path):
+    """a is the passage of b, and the other way round: neither is a negative of itself."""
+    beir.write_passages(tmp_path, [Passage(i, "", f"text {i}") for i in "abc"])
+    pairs = [Pair("a", "b"), Pair("b", "a"), Pair("c", "b")]
+    judged = [Judgment(q, p, 1) for q, p, _ in pairs] + [Judgment("a", "a", 0)]
+    beir.write_qrels(tmp_path, "train", judged)
+    relevant = []
+    for own in (False, True):
+        beir.write_queries(tmp_path, [Query(i, f"query {i}", own and i != "c") for i in "abc"])
+        chosen = settings(batch_size=3)
+        found = PairSet.read(Corpus(tmp_path, ". "), pairs, make_encoder(), chosen)
+        targets = next(found.batches(0)).targets
+        rows = {
+            (q, p)
+            for q, row in zip(targets.query_ids, targets.relevant.tolist(), strict=True)
+            for p, is_relevant in zip(targets.passage_ids, row, strict=True)
+            if is_relevant
+        }
+        relevant.append(rows)
+    assert relevant[0] == {("a", "b"), ("b", "a"), ("c", "b")}
+    assert relevant[1] == relevant[0] | {("a", "a"), ("b", "b")}

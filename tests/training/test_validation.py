@@ -100,14 +100,14 @@ def test_a_query_that_is_a_passage_does_not_find_itself(make_encoder, tmp_path):
     words = ["heart", "lung", "liver", "bone"]
     passages = [Passage(f"{word}{n}", "", f"{word} {n}") for word in words for n in (0, 1)]
     beir.write_passages(tmp_path, passages)
-    beir.write_queries(tmp_path, [Query(f"{word}0", f"{word} 0") for word in words])
     judged = [Judgment(f"{word}0", f"{word}1", 1) for word in words]
     beir.write_qrels(tmp_path, "valid", judged)
-    encoder, corpus = make_encoder(), Corpus(tmp_path, ". ")
-    options = settings(valid_passages=8)
-    found, dropped = (
-        Validator(corpus, encoder, options, drop).validate(encoder, 0) for drop in (False, True)
-    )
+    encoder, results = make_encoder(), []
+    for own in (False, True):
+        beir.write_queries(tmp_path, [Query(f"{word}0", f"{word} 0", own) for word in words])
+        validator = Validator(Corpus(tmp_path, ". "), encoder, settings(valid_passages=8))
+        results.append(validator.validate(encoder, 0))
+    found, dropped = results
     # Its own passage is first, with the very vector of the query: nothing is better than rank 2.
     assert found.score <= 1 / np.log2(3) + 1e-9 < dropped.score
     # The loss is over pairs alone, and no pair's passage is a query here.

@@ -1,0 +1,37 @@
+"""check: what later stages would refuse after hours is refused before them.
+
+Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which the stages that
+cost time need. Tried are the number format of the encoding and the index.
+
+    python -m stages.check
+"""
+
+from pathlib import Path
+
+from dpr.base import runtime
+from dpr.base.files import read_json, write_json
+from dpr.encoders.engines import open_engine
+from dpr.encoders.spec import read_spec
+from dpr.indexes import kinds
+from dpr.settings import load_settings
+from dpr.similarity import SIMILARITIES
+from stages.run import SCRATCH, run
+
+ENCODER = Path("data/encoders/zero_shot")
+
+
+def main() -> None:
+    settings = load_settings("params.yaml")
+    threads = runtime.set_up(settings.threads)
+    _, _, encoder = open_engine(
+        ENCODER, settings.encode.precision, runtime.device(), threads, SCRATCH / "converted"
+    )
+    passages = read_json("data/manifest.json")["collection"]["passages"]["count"]
+    similarity = SIMILARITIES[read_spec(ENCODER).similarity]
+    width = kinds.dimension(settings.index, encoder.dimension)
+    kinds.plan(settings.index, similarity, passages, width).empty_index()
+    write_json("data/checked.json", {"encoder": "opens", "index": "can be built"})
+
+
+if __name__ == "__main__":
+    run(main)
