@@ -97,7 +97,9 @@ def test_every_package_has_its_case():
 VERSIONS = {
     "torch": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
     "transformers": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
-    "tokenizers": {"init", "lengths", "mine", "train", "audit"} | both("encode") | both("search"),
+    "tokenizers": {"init", "check", "lengths", "mine", "train", "audit"}
+    | both("encode")
+    | both("search"),
     "ctranslate2": {"check", "mine", "audit"} | both("encode") | both("search"),
     "faiss-cpu": {"check", "mine", "audit"} | both("index") | both("search"),
     "pyserini": {"prepare", "mine"} | BM25,
