@@ -9,6 +9,8 @@ Jaccard index of their relevant passages; that of a topic is the greatest with a
 from itertools import pairwise
 from statistics import fmean
 
+from scipy.stats import spearmanr
+
 from dpr import measures
 from dpr.evaluation.report import table
 from dpr.records import beir
@@ -44,7 +46,10 @@ def main() -> None:
             before, after = (fmean(values[topic] for topic in inside) for values in scores)
             row = [f"{low:.2f} to {min(high, 1):.2f}", str(len(inside)), f"{before:.4f}"]
             rows.append([*row, f"{after:.4f}", f"{after - before:+.4f}"])
+    gains = [scores[1][topic] - scores[0][topic] for topic in test]
+    found = spearmanr([overlap[topic] for topic in test], gains)
     print(table(["overlap", "topics", f"zero_shot {measures.HEADLINE}", "dense", "gain"], rows))
+    print(f"\nrank correlation with the gain: {found.statistic:+.3f} (p = {found.pvalue:.3f})")
 
 
 def relevant(qrels: Qrels) -> dict[str, set[str]]:
