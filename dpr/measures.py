@@ -7,6 +7,8 @@ judged@10) to other libraries, which compare scores as 64-bit floats and break t
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from dpr.records.ranking import ranking
 from dpr.records.types import Qrels, Run
 
@@ -72,12 +74,20 @@ def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
 
 
 def _without_ties(run: Run) -> Run:
-    """The run in trec_eval's order, with scores that leave no library another one: N ... 1."""
+    """The run, with other scores for a topic that has ties: N ... 1 in trec_eval's order."""
     return {
-        query_id: {passage_id: float(len(scores) - i) for i, (passage_id, _) in enumerate(ranked)}
+        query_id: _in_order(scores) if _has_ties(scores) else scores
         for query_id, scores in run.items()
-        for ranked in [ranking(scores)]
     }
+
+
+def _has_ties(scores: dict[str, float]) -> bool:
+    rounded = np.fromiter(scores.values(), np.float32, len(scores))
+    return len(np.unique(rounded)) < len(rounded)
+
+
+def _in_order(scores: dict[str, float]) -> dict[str, float]:
+    return {p: float(len(scores) - i) for i, (p, _) in enumerate(ranking(scores))}
 
 
 def means(values: ByTopic) -> dict[str, float]:
