@@ -98,6 +98,7 @@ def test_the_real_collection(built):
     train = beir.read_qrels(folder / "t", "train")
     descriptor = lambda topic_id: topic_id.split("Q")[0]  # noqa: E731
     assert not set(map(descriptor, train)) & {descriptor(q) for q in test | qrels}
+    assert len({descriptor(q) for q in test}) == 200  # one a topic
     texts, trained = beir.read_queries(folder / "c"), beir.read_queries(folder / "t")
     assert not {texts[q].text for q in test} & {query.text for query in trained.values()}
     assert all(1 <= len(grades) <= 300 for grades in train.values())
@@ -124,7 +125,7 @@ def test_the_layout_is_that_of_beir(built):
     assert header == "query-id\tcorpus-id\tscore\n"
 
 
-def test_2021_as_a_collection_and_as_training_data(tmp_path):
+def test_2021_as_a_collection(tmp_path):
     found = write.write_collection(medline_2021.collection(), tmp_path / "c", "medline-2021")
     assert found["source"]["superseded_versions"] == 5
     assert found["passages"]["count"] == 18_445 - 5
@@ -134,14 +135,18 @@ def test_2021_as_a_collection_and_as_training_data(tmp_path):
     assert all(query.text.endswith("?") for query in queries.values())
     assert all(not passage.title for passage in beir.read_passages(tmp_path / "c"))
 
+
+def test_2021_as_training_data():
     data = medline_2021.training(held_out=500, seed=1)
-    trained = write.write_training(data, tmp_path / "t", "medline-2021")
-    assert trained["judgments"]["valid"]["queries"] == 500
-    assert trained["pairs"]["count"] == trained["judgments"]["train"]["queries"]
-    texts = {query.text for query in beir.read_queries(tmp_path / "t").values()}
-    assert not any(text.endswith("?") for text in texts)
-    for pair in beir.read_pairs(tmp_path / "t")[:100]:
-        assert pair.query_id == f"title-{pair.passage_id}"
+    judged = {split: {j.query_id for j in rows} for split, rows in data.qrels.items()}
+    assert len(judged["valid"]) == 500
+    assert not judged["valid"] & judged["train"]
+    pairs = list(data.pairs)
+    assert {pair.query_id for pair in pairs} == judged["train"]
+    assert all(pair.query_id == f"title-{pair.passage_id}" for pair in pairs)
+    queries = {query.id: query.text for query in data.queries}
+    assert queries.keys() == judged["train"] | judged["valid"]
+    assert not any(text.strip().endswith("?") for text in queries.values())
 
 
 @pytest.mark.parametrize("name", ["medline", "medline-2021"])
