@@ -37,7 +37,7 @@ def test_the_mean_is_over_every_judged_topic_and_no_other():
 )
 def test_every_measure_is_over_the_order_of_trec_eval(measure, theirs):
     """Ties go by id, descending; scores that differ beyond 32 bits are ties."""
-    scores = {f"d{i:02}": 1.0 + i * 1e-12 for i in range(30)} | {"late": 0.5}
+    scores = {f"d{i:02}": 1.0 - i * 1e-12 for i in range(30)} | {"late": 0.5}
     order = sorted(scores, key=lambda p: (scores[p] > 0.9, p), reverse=True)
     for relevant in ("d29", "d21", "d20", "d19", "d00"):
         qrels = {"q": {relevant: 1}}
