@@ -24,6 +24,7 @@ def commands(page):
     found = INLINE.findall(text.replace("\n", " "))
     for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r"^([A-Z0-9_]+=\S+ )+", "", line)  # variables of the environment
             found += re.sub(r"(^|\s)# .*$", "", line).split(" && ")
     return [" ".join(command.split()) for command in found if command.strip()]
 
