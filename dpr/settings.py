@@ -15,7 +15,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Precision = Literal["fp32", "bf16", "auto"]
-Pooling = Literal["cls", "mean", "max", "pooler"]
+Pooling = Literal["cls", "mean", "max", "last", "pooler"]
 INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
 
 
@@ -65,6 +65,8 @@ class ModelSettings(Group):
     query_revision: Annotated[str, Field(min_length=1)] | None
     respect_modules: bool
     pooling: Pooling
+    append_eos: bool
+    dtype: Literal["float32", "bfloat16"]
     tied: bool
     query_prefix: str | None
     passage_prefix: str | None

@@ -25,6 +25,7 @@ def main() -> None:
         passage_max_length=settings.model.passage_max_length,
         query_prefix=settings.model.query_prefix,
         passage_prefix=settings.model.passage_prefix,
+        append_eos=settings.model.append_eos,
     )
     encoder = pretrained(
         settings.model.name,
@@ -33,6 +34,7 @@ def main() -> None:
         settings.model.respect_modules,
         settings.model.revision,
         settings.model.query_revision,
+        settings.model.dtype,
     )
     checkpoint.save(encoder, "data/encoders/zero_shot")
     parameters = sum(p.numel() for p in encoder.parameters())

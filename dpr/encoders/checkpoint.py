@@ -6,6 +6,8 @@ are safetensors.
 
 from pathlib import Path
 
+import torch
+
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, write_json
 from dpr.base.versions import installed
@@ -27,8 +29,12 @@ def save(encoder: DualEncoder, folder: str | Path, format: str = "fp32") -> None
         write_json(partial / MADE_WITH, made_with)
 
 
-def load(folder: str | Path) -> DualEncoder:
+def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:
     """The encoder that `save` wrote, in evaluation mode.
+
+    Args:
+        dtype: of the weights; "auto" is the one in which they are saved. (A dtype that is set
+            afterwards would also round the angles of rotary position embeddings.)
 
     Raises:
         InputError: for a file that is missing or damaged.
@@ -38,8 +44,10 @@ def load(folder: str | Path) -> DualEncoder:
     folders = spec.folders(folder)
     try:
         tokenizer = read_tokenizer(folders["passage"])
-        passage = read_transformer(folders["passage"], spec.pooling)
-        query = passage if spec.tied else read_transformer(folders["query"], spec.pooling)
+        passage = read_transformer(folders["passage"], spec.pooling, dtype=dtype)
+        query = passage
+        if not spec.tied:
+            query = read_transformer(folders["query"], spec.pooling, dtype=dtype)
     except LOAD_ERRORS as error:
         raise InputError(f"{folder}: not a whole encoder ({error}); make it again") from None
     set_case(tokenizer.backend_tokenizer, spec)

@@ -12,9 +12,11 @@ from dpr.base.files import fingerprint, new_folder, read_json, write_json
 from dpr.encoders.converted import DIMENSION_FILE, ConvertedEncoder
 from dpr.encoders.engines import Computes, Unconvertible
 from dpr.encoders.formats import Format
-from dpr.encoders.spec import SPEC_FILE, Role
+from dpr.encoders.spec import SPEC_FILE, Role, read_spec
 from dpr.encoders.tokens import Tokenizer
 
+# The `model_type` of the models that it converts to an encoder.
+CONVERTIBLE = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
 # What the converter and the library raise for a model that they do not know.
 CONVERSION_ERRORS = (ValueError, NotImplementedError, KeyError, AttributeError, RuntimeError)
 # An encoder whose vectors have a lower cosine (fp32 to torch's, int8 to fp32's) is refused: another
@@ -37,6 +39,10 @@ def open_converted(folder: Path, format: Format, threads: int, cache: Path) -> C
         Unconvertible: saying why.
         InputError: for a conversion that is damaged.
     """
+    for source in read_spec(folder).folders(folder).values():
+        kind = read_json(source / "config.json").get("model_type")
+        if kind not in CONVERTIBLE:
+            raise Unconvertible(f"it knows no encoder of the type {kind}")
     code = Path(__file__)
     inputs = fingerprint([folder, code, code.with_name("converted.py")])[:16]
     made = cache / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
@@ -61,7 +67,7 @@ def _convert(folder: Path, made: Path) -> None:
 
     from dpr.encoders import checkpoint
 
-    encoder = checkpoint.load(folder)
+    encoder = checkpoint.load(folder, "float32")
     targets = encoder.spec.folders(made)
     try:
         for role, source in encoder.spec.folders(folder).items():
@@ -73,9 +79,9 @@ def _convert(folder: Path, made: Path) -> None:
         write_json(made / SPEC_FILE, encoder.spec.as_dict())
         write_json(made / DIMENSION_FILE, encoder.dimension)
         converted = ConvertedEncoder(made, "fp32", threads=1)
+        _require_near(converted, encoder, Tokenizer.open(folder), "fp32")
     except CONVERSION_ERRORS as error:
         raise Unconvertible(str(error)) from None
-    _require_near(converted, encoder, Tokenizer.open(folder), "fp32")
 
 
 def _link(source: Path, folder: Path) -> None:

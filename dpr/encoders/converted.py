@@ -70,6 +70,8 @@ class ConvertedEncoder:
             ctranslate2.StorageView.from_array(mask.sum(1, dtype=np.int32)),
         )
         if self.spec.pooling == "pooler":
+            if output.pooler_output is None:  # XLM-R is converted without one
+                raise ValueError("it converts the model without its pooler")
             pooled = torch.from_numpy(np.array(output.pooler_output))
         else:
             states = torch.from_numpy(np.array(output.last_hidden_state))

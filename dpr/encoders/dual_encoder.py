@@ -76,7 +76,7 @@ class DualEncoder(nn.Module):
     def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
         """A batch of B tokenized texts -> (B, D) float32 vectors."""
         encoder = self.query if role == "query" else self.passage
-        return encoder(*(self._moved(a) for a in padded(tokens, self.tokenizer.pad_token_id or 0)))
+        return encoder(*(self._moved(a) for a in padded(tokens, self.tokenizer.pad_token_id)))
 
     def _moved(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)

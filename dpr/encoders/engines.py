@@ -75,7 +75,7 @@ def _by_torch(folder: Path, format: Format, device: torch.device) -> Computes:
     from dpr.encoders import checkpoint
 
     # Weights in half precision need no autocast.
-    return checkpoint.load(folder).to(device, formats.HALF.get(format, torch.float32))
+    return checkpoint.load(folder, formats.HALF.get(format, torch.float32)).to(device)
 
 
 def _by_ctranslate2(folder: Path, format: Format, threads: int, cache: Path) -> Computes:

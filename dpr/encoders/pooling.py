@@ -10,11 +10,14 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
         states: (B, T, D) last hidden states, float.
         mask: (B, T), 1 for a token, 0 for padding, which is on the right.
         pooling: "cls" takes the first token, "mean" the mean of the tokens, "max" the maximum of
-            each dimension. ("pooler" is the transformer's own, see `TextEncoder`.)
+            each dimension, "last" the last token. ("pooler" is the transformer's own, see
+            `TextEncoder`.)
     Returns: (B, D).
     """
     if pooling == "cls":
         return states[:, 0]
+    if pooling == "last":
+        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
     inside = mask.unsqueeze(-1).bool()
     if pooling == "mean":
         return (states * inside).sum(1) / inside.sum(1)

@@ -13,7 +13,7 @@ from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import Recorded, read_modules
 from dpr.encoders.spec import EncoderSpec, Role
-from dpr.encoders.tokens import set_case
+from dpr.encoders.tokens import append_eos, set_case
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
 
 ROLES: tuple[Role, ...] = ("query", "passage")
@@ -28,6 +28,7 @@ def pretrained(
     respect_modules: bool = True,
     revision: str | None = None,
     query_revision: str | None = None,
+    dtype: str = "float32",
 ) -> DualEncoder:
     """An encoder by name. Prefixes that the spec leaves open are those that the model records.
 
@@ -39,10 +40,11 @@ def pretrained(
             prompts or length that a sentence-transformers model records.
         revision: commit, branch or tag of the hub model `name`; None: the newest.
         query_revision: the same of `query_name`.
+        dtype: of the weights: float32 or bfloat16.
     Raises:
         InputError: for a model that cannot be found, or does not fit the spec.
     """
-    options = spec, respect_modules
+    options = spec, respect_modules, dtype
     if query_name is None:
         passage, tokenizer, recorded = _read(name, "model.name", ROLES, revision, *options)
         query = passage if spec.tied else copy.deepcopy(passage)
@@ -70,6 +72,13 @@ def pretrained(
         lower_case=recorded.lower_case,
     )
     set_case(tokenizer.backend_tokenizer, spec)
+    if spec.append_eos:
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"params.yaml: model.append_eos: the tokenizer of {name!r} has no EOS token; set "
+                "it to false"
+            )
+        append_eos(tokenizer.backend_tokenizer, tokenizer.eos_token)
     return DualEncoder(query, passage, tokenizer, spec)
 
 
@@ -80,6 +89,7 @@ def _read(
     revision: str | None,
     spec: EncoderSpec,
     respect_modules: bool,
+    dtype: str,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Recorded]:
     """Transformer and tokenizer of a name, and what it records, checked for the roles it has."""
     source = str(PACKAGED[name]()) if name in PACKAGED else name
@@ -90,7 +100,7 @@ def _read(
         )
     try:
         tokenizer = read_tokenizer(source, revision)
-        backbone = read_transformer(source, spec.pooling, revision)
+        backbone = read_transformer(source, spec.pooling, revision, dtype)
         recorded = read_modules(source, revision) if respect_modules else None
     except LOAD_ERRORS as error:
         packaged = ", ".join(PACKAGED)
@@ -111,6 +121,7 @@ def _read(
             f"params.yaml: model.pooling: {name!r} has no pooler; take another pooling"
         )
     _try_longest(backbone, tokenizer, max(map(spec.max_length, roles)), name)
+    _require_padding(backbone, tokenizer, key, name)
     return backbone, tokenizer, recorded or Recorded(spec.pooling, False, None)
 
 
@@ -145,6 +156,18 @@ def _try_longest(
         raise InputError(
             f"params.yaml: model.name: {name!r} is a {type(backbone).__name__}, which gives no "
             "token states; use a plain transformer encoder"
+        )
+
+
+def _require_padding(
+    backbone: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, key: str, name: str
+) -> None:
+    padding, known = tokenizer.pad_token_id, backbone.get_input_embeddings().num_embeddings
+    if padding is None or padding >= known:
+        raise InputError(
+            f"params.yaml: {key}: the tokenizer of {name!r} has no padding token that the model "
+            "knows; in tokenizer_config.json of a local folder, set pad_token to a token of the "
+            f"vocabulary, such as the EOS token ({tokenizer.eos_token})"
         )
 
 

@@ -14,6 +14,7 @@ POOLING_FLAGS = {
     "cls": "pooling_mode_cls_token",
     "mean": "pooling_mode_mean_tokens",
     "max": "pooling_mode_max_tokens",
+    "last": "pooling_mode_lasttoken",
 }
 SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
 UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
@@ -49,7 +50,7 @@ def read_modules(source: str, revision: str | None = None) -> Recorded | None:
     settings = files.json(f"{modules[1]['path']}/config.json")
     if settings is None:
         raise ValueError("its Pooling module has no config.json")
-    pooling = settings.get("pooling_mode") or _pooling_of_flags(settings)
+    pooling = _pooling(settings)
     if "Dense" in kinds:
         if pooling != "cls" or not _is_pooler(files, modules[kinds.index("Dense")]["path"]):
             raise ValueError("it has a Dense module; set model.respect_modules to false")
@@ -92,7 +93,11 @@ def _prompt(about: dict[str, Any], names: Iterable[str]) -> str:
     return next((prompts[name] for name in (*names, default) if prompts.get(name)), "")
 
 
-def _pooling_of_flags(settings: dict[str, Any]) -> str:
+def _pooling(settings: dict[str, Any]) -> str:
+    """Our name of a pooling; theirs if it is none of ours. (Older models record flags.)"""
+    if mode := settings.get("pooling_mode"):
+        modes = [mode] if isinstance(mode, str) else mode
+        return "+".join("last" if mode == "lasttoken" else mode for mode in modes)
     chosen = [key for key in settings if key.startswith("pooling_mode_") and settings[key]]
     ours = [name for name, flag in POOLING_FLAGS.items() if chosen == [flag]]
     return ours[0] if ours else "+".join(chosen)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 from tokenizers.normalizers import Lowercase, Sequence
+from tokenizers.processors import TemplateProcessing
 
 from dpr.base.errors import InputError
 from dpr.encoders.spec import EncoderSpec, Role, read_spec
@@ -70,10 +71,32 @@ def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
         backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
 
 
+def append_eos(backend: tokenizers.Tokenizer, eos: str) -> None:
+    """End each text with that token, also a truncated one, unless the tokenizer does so itself.
+
+    The post-processor is made anew around a text, since a second one would not see what the first
+    one adds. tokenizer.json keeps it.
+    """
+    encoded = backend.encode("a")
+    added = encoded.special_tokens_mask
+    first, last = added.index(0), len(added) - added[::-1].index(0)
+    before, after = encoded.tokens[:first], encoded.tokens[last:]
+    if after[-1:] == [eos]:
+        return
+    backend.post_processor = TemplateProcessing(
+        single=[*before, "$A", *after, eos],
+        special_tokens=[(token, backend.token_to_id(token)) for token in {*before, *after, eos}],
+    )
+
+
 def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask."""
-    input_ids = np.full((len(tokens), max(map(len, tokens))), padding)
+    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask.
+
+    A text of no tokens gets one of padding: some tokenizers add no special token to an empty text.
+    """
+    input_ids = np.full((len(tokens), max([1, *map(len, tokens)])), padding)
     mask = np.zeros_like(input_ids)
+    mask[:, 0] = 1
     for row, ids in enumerate(tokens):
         input_ids[row, : len(ids)] = ids
         mask[row, : len(ids)] = 1
@@ -87,6 +110,6 @@ def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]
     """
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
     while order:
-        size = max(1, batch_tokens // len(tokens[order[0]]))
+        size = max(1, batch_tokens // max(1, len(tokens[order[0]])))
         yield order[:size]
         order = order[size:]

@@ -5,7 +5,15 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForTextEncoding,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 # Whatever transformers raises for a model that is missing, damaged or of an unknown kind.
@@ -19,20 +27,29 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
 
 
 def read_transformer(
-    source: str | Path, pooling: str, revision: str | None = None
+    source: str | Path,
+    pooling: str,
+    revision: str | None = None,
+    dtype: str | torch.dtype = "float32",
 ) -> PreTrainedModel:
-    """The float32 transformer of a folder or hub id; no code of the model is run.
+    """The transformer of a folder or hub id, of a T5 the encoder; no code of the model is run.
 
     Args:
         revision: commit, branch or tag of a hub model; None: the newest.
+        dtype: of the weights; "auto" is the one in which they are saved.
 
     Raises:
         ValueError: for missing weights, which transformers would draw at random.
     """
-    backbone, report = AutoModel.from_pretrained(
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    if hasattr(config, "use_cache"):
+        config.use_cache = False  # of keys and values, which only generating text needs
+    encoder_alone = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+    backbone, report = (AutoModelForTextEncoding if encoder_alone else AutoModel).from_pretrained(
         source,
+        config=config,
         revision=revision,
-        dtype=torch.float32,
+        dtype=dtype,
         trust_remote_code=False,
         weights_only=True,
         output_loading_info=True,

@@ -39,7 +39,8 @@ def test_recorded_prompts_are_used(make_encoder, tmp_path, pooling, tied):
     else:
         source = tmp_path / "tiny"
         checkpoint.save(make_encoder(), source)
-        folder = folder_of_sentence_transformers(str(source), tmp_path / "st", pooling, True)
+        mode = "lasttoken" if pooling == "last" else pooling
+        folder = folder_of_sentence_transformers(str(source), tmp_path / "st", mode, True)
     record(folder, prompts=PROMPTS)
     spec = replace(SPEC, pooling=pooling, tied=tied)
     encoder = pretrained(folder, spec, None if tied else folder).eval()

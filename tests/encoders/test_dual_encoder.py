@@ -19,6 +19,7 @@ def test_pooling_of_each_text_alone(pooling):
         "cls": lambda tokens: tokens[0],
         "mean": lambda tokens: tokens.mean(axis=0),
         "max": lambda tokens: tokens.max(axis=0),
+        "last": lambda tokens: tokens[-1],
     }[pooling]
     expected = [reference(states[i, :n]) for i, n in enumerate(lengths)]
     pooled = pool(torch.tensor(states), torch.tensor(mask), pooling)
@@ -42,6 +43,7 @@ def test_vectors_equal_those_of_plain_transformers(make_encoder, tiny_model, poo
             "cls": lambda s=states: s[0],
             "mean": lambda s=states: s.mean(0),
             "max": lambda s=states: s.max(0).values,
+            "last": lambda s=states: s[-1],
             "pooler": lambda o=output: o.pooler_output[0],
         }[pooling]()
         np.testing.assert_allclose(vector, expected, atol=2e-6)
