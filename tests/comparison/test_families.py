@@ -5,6 +5,7 @@ pretrained with, which is not read.
 """
 
 import json
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from sentence_transformers.models import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig
 
+import dpr.encoders.tokens
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
 from dpr.encoders.engines import open_engine
@@ -62,22 +64,29 @@ ENCODERS = {
 }
 FAMILIES = DECODERS | ENCODERS
 POOLING = {name: "last" for name in DECODERS} | {name: "mean" for name in ENCODERS}
+TOKENIZERS = {  # as they record it
+    "qwen3": {"tokenizer_class": "Qwen2Tokenizer"},
+    "mistral": {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "add_eos_token": False},
+}
 CONVERTED = ("xlm-roberta",)
 
 
-def make_tokenizer(around):
-    """Byte-level BPE, as Qwen, Llama 3 and ModernBERT have it."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+def make_tokenizer(name):
+    """Byte-level BPE, as Qwen, Llama 3 and ModernBERT have it; that of Llama 2 for Mistral."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=name == "mistral"))
+    if name == "mistral":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=300,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.train_from_iterator(" ".join(TEXTS).split(), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=around, special_tokens=[("<s>", 0), ("</s>", 2)]
+        single=FAMILIES[name].around, special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return tokenizer
 
@@ -86,7 +95,7 @@ def make_folder(folder, name, **tokenizer_config):
     """A model of a family as it is published: config.json, tokenizer.json, model.safetensors."""
     family = FAMILIES[name]
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    tokenizer = make_tokenizer(family.around)
+    tokenizer = make_tokenizer(name)
     sizes |= {"intermediate_size": 64, "vocab_size": tokenizer.get_vocab_size(), "pad_token_id": 1}
     torch.manual_seed(0)
     config = AutoConfig.for_model(name, **(sizes | family.config))
@@ -98,14 +107,13 @@ def make_folder(folder, name, **tokenizer_config):
         "pad_token": "<pad>",
         "padding_side": "left" if name in DECODERS else "right",
     }
-    if name == "qwen3":
-        about["tokenizer_class"] = "Qwen2Tokenizer"
+    about |= TOKENIZERS.get(name, {})
     (folder / "tokenizer_config.json").write_text(json.dumps(about | tokenizer_config))
     return str(folder)
 
 
-def of_sentence_transformers(folder, pooling):
-    transformer = Transformer(folder, max_seq_length=32)
+def of_sentence_transformers(folder, pooling, max_length=32):
+    transformer = Transformer(folder, max_seq_length=max_length)
     mode = "lasttoken" if pooling == "last" else pooling
     return SentenceTransformer(modules=[transformer, Pooling(32, mode), Normalize()], device="cpu")
 
@@ -152,10 +160,79 @@ def test_padding_on_the_left_changes_no_vector(tmp_path, name, pooling):
     np.testing.assert_allclose(ours, theirs.encode(TEXTS), atol=1e-5)
 
 
-@pytest.mark.parametrize("lora_rank", [0, 4])
-def test_a_training_step_changes_what_is_trained(family, lora_rank):
+@pytest.mark.parametrize("name", DECODERS)
+def test_an_appended_eos_is_kept_when_truncated_and_when_saved(tmp_path, name):
+    (tmp_path / "model").mkdir()
+    folder = make_folder(tmp_path / "model", name)
+    encoder = pretrained(folder, spec_of(name, append_eos=True)).eval()
+    first = [0] if "<s>" in FAMILIES[name].around else []
+    plain = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    inside = [plain.encode(text, add_special_tokens=False).ids for text in TEXTS]
+    expected = [[*first, *ids[: 31 - len(first)], 2] for ids in inside]
+    assert max(map(len, expected)) == 32
+    checkpoint.save(encoder, tmp_path / "saved")
+    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    loaded = checkpoint.load(tmp_path / "saved")
+    direct = dpr.encoders.tokens.Tokenizer.open(tmp_path / "saved")
+    for one in (encoder, loaded, direct):
+        assert [ids.tolist() for ids in one.tokenize(TEXTS, "passage")] == expected
+    assert theirs.tokenizer(TEXTS, truncation=True)["input_ids"] == expected
+    np.testing.assert_allclose(theirs.encode_document(TEXTS), vectors(encoder), atol=1e-5)
+
+
+def test_instructions_of_several_lines(tmp_path):
+    """As Qwen3-Embedding records them."""
+    instruction = "Instruct: Given a question, retrieve passages that answer it\nQuery:"
+    (tmp_path / "model").mkdir()
+    folder = str(tmp_path / "recorded")
+    plain = make_folder(tmp_path / "model", "qwen3")
+    of_sentence_transformers(plain, "last", 128).save(folder)
+    about = {"prompts": {"query": instruction, "document": ""}, "similarity_fn_name": "cosine"}
+    (tmp_path / "recorded/config_sentence_transformers.json").write_text(json.dumps(about))
+    theirs = SentenceTransformer(folder, device="cpu")
+    texts = ["what is a heart?", " two\nlines \n", "eye"]
+    spec = spec_of("qwen3", query_max_length=128, passage_max_length=128)
+    for source, prefix in ((folder, None), (folder, instruction), (plain, instruction)):
+        respect = source == folder
+        given = replace(spec, query_prefix=prefix)
+        encoder = pretrained(source, given, respect_modules=respect).eval()
+        checkpoint.save(encoder, tmp_path / "saved")
+        saved = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+        for role, encode in (("query", "encode_query"), ("passage", "encode_document")):
+            ours = encoder.embed(encoder.tokenize(texts, role), role, 200)
+            for model in (theirs, saved):
+                np.testing.assert_allclose(getattr(model, encode)(texts), ours, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_weights_in_half_precision(tmp_path, name):
+    """Rounded once: the angles of rotary embeddings, among others, stay in fp32."""
+    (tmp_path / "model").mkdir()
+    spec = spec_of(name, passage_max_length=300)
+    encoder = pretrained(make_folder(tmp_path / "model", name), spec, dtype="bfloat16").eval()
+    assert {p.dtype for p in encoder.parameters()} == {torch.bfloat16}
+    checkpoint.save(encoder, tmp_path / "saved")
+    assert json.loads((tmp_path / "saved/config.json").read_text())["dtype"] == "bfloat16"
+    loaded = checkpoint.load(tmp_path / "saved")
+    assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16}
+    tokens = encoder.tokenize(["heart and lung " * 90], "passage")
+    ours = encoder.embed(tokens, "passage", 300)
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(loaded.embed(tokens, "passage", 300), ours)
+    options = CPU, 1, tmp_path / "cache"
+    half = open_engine(tmp_path / "saved", "bf16", *options).encoder
+    np.testing.assert_array_equal(half.embed(tokens, "passage", 300), ours)
+    exact = open_engine(tmp_path / "saved", "fp32", *options).encoder
+    kwargs = {"dtype": torch.float32}
+    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu", model_kwargs=kwargs)
+    expected = theirs.encode_document(["heart and lung " * 90])
+    np.testing.assert_allclose(exact.embed(tokens, "passage", 300), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("lora_rank", "dtype"), [(0, "float32"), (4, "float32"), (4, "bfloat16")])
+def test_a_training_step_changes_what_is_trained(family, lora_rank, dtype):
     name, folder = family
-    encoder = pretrained(folder, spec_of(name))
+    encoder = pretrained(folder, spec_of(name), dtype=dtype)
     parameters.prepare(encoder, settings(lora_rank=lora_rank))
     before = {key: p.detach().clone() for key, p in encoder.passage.named_parameters()}
     optimizer = torch.optim.AdamW(parameters.groups(encoder, 1e-2, 0.01))
