@@ -160,6 +160,12 @@ def test_padding_on_the_left_changes_no_vector(tmp_path, name, pooling):
     np.testing.assert_allclose(ours, theirs.encode(TEXTS), atol=1e-5)
 
 
+def test_a_tokenizer_without_a_padding_token_is_refused(tmp_path):
+    folder = make_folder(tmp_path, "llama", pad_token=None)
+    with pytest.raises(InputError, match=r"model\.name: .* no padding token .*EOS token \(</s>\)"):
+        pretrained(folder, spec_of("llama"))
+
+
 @pytest.mark.parametrize("name", DECODERS)
 def test_an_appended_eos_is_kept_when_truncated_and_when_saved(tmp_path, name):
     (tmp_path / "model").mkdir()

@@ -8,7 +8,13 @@ import pytest
 import torch
 from ctranslate2 import converters
 from helpers import PARAMS, POOLINGS, ROOT
-from transformers import AutoTokenizer, MPNetConfig, MPNetModel
+from transformers import (
+    AutoTokenizer,
+    MPNetConfig,
+    MPNetModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint, conversion
@@ -129,6 +135,18 @@ def test_a_model_that_the_library_does_not_know(
     assert embedder.embed_texts(TEXTS, "query").shape == (4, 32)
     with pytest.raises(InputError, match=r"encode\.precision: int8: .* set fp32 or bf16"):
         open_embedder(unknown, "int8")
+
+
+def test_a_pooler_that_the_library_leaves_out(make_encoder, open_embedder, tiny_model, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = XLMRobertaConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes)
+    XLMRobertaModel(config).save_pretrained(tmp_path / "xlm-r")
+    tokenizer.save_pretrained(tmp_path / "xlm-r")
+    encoder = pretrained(str(tmp_path / "xlm-r"), make_encoder(pooling="pooler").spec)
+    with pytest.raises(InputError, match=r"int8: .*it converts the model without its pooler"):
+        open_embedder(encoder, "int8")
+    assert open_embedder(encoder, "fp32").engine == "torch"
 
 
 def test_an_encoder_that_int8_cannot_hold(make_encoder, open_embedder, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """Models by name: which load, and what is refused."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +158,37 @@ def test_positions_are_tried_not_believed(tmp_path, tiny_model):
     pretrained(str(tmp_path), replace(SPEC, passage_max_length=64))
     with pytest.raises(InputError, match=r"cannot take 66 tokens \(it has 66 positions\)"):
         pretrained(str(tmp_path), replace(SPEC, passage_max_length=66))
+
+
+def with_tokens(tiny_model, folder, **tokens):
+    """The tiny model, with these special tokens recorded and no others; None leaves one out."""
+    shutil.copytree(tiny_model, folder)
+    path = folder / "tokenizer_config.json"
+    kept = {k: v for k, v in json.loads(path.read_text()).items() if not k.endswith("_token")}
+    kept |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(kept | tokens))
+    return str(folder)
+
+
+def test_a_padding_token_that_the_model_does_not_know_is_refused(tiny_model, tmp_path):
+    folder = with_tokens(tiny_model, tmp_path / "model", eos_token="[SEP]", pad_token="[NEW]")
+    message = r"model\.name: .* no padding token .*, set pad_token to .* the EOS token \(\[SEP\]\)"
+    with pytest.raises(InputError, match=message):
+        pretrained(folder, SPEC)
+    pretrained(with_tokens(tiny_model, tmp_path / "with", pad_token="[SEP]"), SPEC)
+
+
+def test_an_eos_token_is_appended_once_or_missed(tiny_model, tmp_path):
+    spec = replace(SPEC, append_eos=True)
+    with pytest.raises(
+        InputError, match=r"model\.append_eos: .* has no EOS token; set it to false"
+    ):
+        pretrained(tiny_model, spec)
+    plain = pretrained(tiny_model, SPEC).tokenize(TEXTS, "query")
+    same = with_tokens(tiny_model, tmp_path / "same", eos_token="[SEP]", pad_token="[PAD]")
+    other = with_tokens(tiny_model, tmp_path / "other", eos_token="[MASK]", pad_token="[PAD]")
+    found = pretrained(same, spec).tokenize(TEXTS, "query")
+    assert [ids.tolist() for ids in found] == [ids.tolist() for ids in plain]
+    found = pretrained(other, spec).tokenize(TEXTS, "query")
+    assert [ids[-2:].tolist() for ids in found] == [[102, 103]] * 4  # [SEP] [MASK]
+    assert [len(ids) for ids in found] == [min(16, len(ids) + 1) for ids in plain]

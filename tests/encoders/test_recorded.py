@@ -96,3 +96,17 @@ def test_a_revision_is_asked_for(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"model\.name: cannot load 'some/model'"):
         pretrained("some/model", SPEC, revision="a1b2c3")
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling"),
+    [
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode": ["cls", "lasttoken"]}, "cls+last"),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "last"),
+    ],
+)
+def test_both_ways_in_which_a_pooling_is_recorded(recorded, tmp_path, settings, pooling):
+    (tmp_path / "st/1_Pooling/config.json").write_text(json.dumps(settings))
+    assert read_modules(recorded).pooling == pooling

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from dpr.base.errors import InputError
@@ -55,3 +56,16 @@ def test_batches_keep_the_budget_and_hold_each_text_once():
 
 def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
     assert list(token_batches([np.zeros(50), np.zeros(3)], 10)) == [[0], [1]]
+
+
+def test_an_empty_text_of_a_tokenizer_that_adds_nothing(make_encoder):
+    """Such as Qwen2's: it has a vector, and changes no other."""
+    encoder = make_encoder(similarity="dot")
+    encoder.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A")
+    tokens = encoder.tokenize(["", "heart", ""], "query")
+    assert [len(ids) for ids in tokens] == [0, 1, 0]
+    assert list(token_batches(tokens[::2], 10)) == [[0, 1]]
+    vectors = encoder.embed(tokens, "query", 64)
+    assert np.isfinite(vectors).all()
+    np.testing.assert_allclose(encoder.embed(tokens[1:2], "query", 64), vectors[1:2], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed(tokens[:1], "query", 64), vectors[2:], atol=1e-6)
