@@ -1,4 +1,4 @@
-"""Converting an encoder for CTranslate2, once: BERT, DistilBERT, RoBERTa and XLM-R."""
+"""Converting an encoder for CTranslate2, once: BERT, CamemBERT, DistilBERT, RoBERTa, XLM-R."""
 
 from importlib.metadata import version
 from pathlib import Path
