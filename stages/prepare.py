@@ -13,15 +13,15 @@ from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
 from dpr.sources.overlap import separate
-from stages.run import run
+from stages.run import SCRATCH, run
 
 
 def main() -> None:
     settings = load_settings("params.yaml")
     data = settings.data
-    collection, training, dropped = separate(
-        registry.open_collection(data), registry.open_training(data), data.overlap
-    )
+    collection = registry.open_collection(data)
+    training = registry.open_training(data, SCRATCH / "downloads")
+    collection, training, dropped = separate(collection, training, data.overlap)
     with new_folder("data/collection") as folder:
         searched = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:

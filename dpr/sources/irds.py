@@ -24,20 +24,17 @@ def collection(identifier: str) -> Collection:
     )
 
 
-def training(
-    identifier: str, limit: int | None, held_out: int, seed: int, first: int | None = None
-) -> Training:
+def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Training:
     """The dataset's triples or, if it has none, its relevant documents.
 
     Args:
         limit: so many of them, drawn by seed; None takes all.
-        first: of the dataset's triples, only the first so many; None: all.
     Raises:
         InputError: for a dataset with neither, and for a triple of an unknown query or document.
     """
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
-        triples = draw(itertools.islice(dataset.docpairs_iter(), first), limit, seed)
+        triples = draw(dataset.docpairs_iter(), limit, seed)
         examples = _examples(dataset, triples, identifier)
         return from_examples(examples, held_out, seed, {"ir_datasets": identifier})
     if not dataset.has_qrels():

@@ -1,14 +1,17 @@
 """The two halves of the reference experiment: `trec-covid` and `msmarco-tiny`.
 
-`trec-covid` checks its counts, so that other data under its name is an error.
+Both check their counts, so that other data under their name is an error.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.bm25.java import start_java
 from dpr.records.types import Query
-from dpr.sources import irds
+from dpr.sources import irds, text_pairs
+from dpr.sources.text_pairs import Example
 from dpr.sources.types import Collection, Training
 
 TREC_COVID: dict[str, Any] = {
@@ -17,7 +20,11 @@ TREC_COVID: dict[str, Any] = {
     "passages": 171_332,
     "queries": 50,
 }
-MSMARCO_TINY: dict[str, Any] = {"id": "msmarco-passage/train/triples-small", "examples": 11_000}
+MSMARCO_TINY: dict[str, Any] = {
+    "url": "https://storage.googleapis.com/unicamp-dl/ia368dd_2023s1/msmarco/"
+    "msmarco_triples.train.tiny.tsv",
+    "examples": 11_000,
+}
 
 
 def trec_covid(topic_field: str) -> Collection:
@@ -64,10 +71,18 @@ def pyserini_topics(name: str, field: str) -> list[Query]:
     return sorted(queries, key=lambda query: (len(query.id), query.id))  # Java has no order
 
 
-def msmarco_tiny(limit: int | None, held_out: int, seed: int) -> Training:
-    """The first 11,000 triples of MS MARCO's small training file, or `limit` drawn from them."""
-    first = MSMARCO_TINY["examples"]
-    return irds.training(MSMARCO_TINY["id"], limit, held_out, seed, first)
+def msmarco_tiny(downloads: Path, limit: int | None, held_out: int, seed: int) -> Training:
+    """The first 11,000 of MS MARCO's training triples, one file, or `limit` drawn from them."""
+    url = MSMARCO_TINY["url"]
+    return text_pairs.from_file(url, _all_of_tiny, downloads, limit, held_out, seed)
+
+
+def _all_of_tiny(path: Path) -> Iterator[Example]:
+    count = 0
+    for triple in text_pairs.read_triples(path):
+        count += 1
+        yield triple
+    _check_count(str(path), "triples", count, MSMARCO_TINY["examples"])
 
 
 def _check_count(name: str, what: str, found: int, expected: int) -> None:

@@ -16,8 +16,9 @@ from dpr.sources.types import Collection, Training
 COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "nanobeir:FOLDER", "irds:ID"]
 TRAINING = [
     *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
-    *["triples:FILE", "pairs:FILE", "or several: NAME + NAME"],
+    *["triples:FILE", "pairs:FILE", "triples:URL", "pairs:URL", "or several: NAME + NAME"],
 ]
+DOWNLOADS = Path(".scratch/downloads")
 
 
 def open_collection(data: DataSettings) -> Collection:
@@ -42,16 +43,18 @@ def open_collection(data: DataSettings) -> Collection:
     raise _unknown("data.collection", data.collection, COLLECTIONS)
 
 
-def open_training(data: DataSettings) -> Training:
+def open_training(data: DataSettings, downloads: Path = DOWNLOADS) -> Training:
     """The source that `data.train` names, or the mixture of several with ` + ` between them.
 
+    Args:
+        downloads: the folder that keeps what is fetched by URL.
     Raises:
         InputError: for a name that is not in `TRAINING`.
     """
-    return mix([_open_training(name, data) for name in data.train.split(" + ")])
+    return mix([_open_training(name, data, downloads) for name in data.train.split(" + ")])
 
 
-def _open_training(name: str, data: DataSettings) -> Training:
+def _open_training(name: str, data: DataSettings, downloads: Path) -> Training:
     limit, held_out, seed = data.train_limit, data.held_out, data.held_out_seed
     match name.partition(":"):
         case ("medline", "", ""):
@@ -59,17 +62,14 @@ def _open_training(name: str, data: DataSettings) -> Training:
         case ("medline-2021", "", ""):
             return _limited(medline_2021.training(held_out, seed), limit, seed)
         case ("msmarco-tiny", "", ""):
-            return reference.msmarco_tiny(limit, held_out, seed)
+            return reference.msmarco_tiny(downloads, limit, held_out, seed)
         case ("beir", ":", folder) if folder:
             return beir_folder.training(Path(folder), data.split, limit, held_out, seed)
         case ("irds", ":", identifier) if identifier:
             return irds.training(identifier, limit, held_out, seed)
-        case ("triples", ":", file) if file:
-            examples = text_pairs.read_triples(Path(file))
-            return text_pairs.from_file(Path(file), examples, limit, held_out, seed)
-        case ("pairs", ":", file) if file:
-            examples = text_pairs.read_pairs(Path(file))
-            return text_pairs.from_file(Path(file), examples, limit, held_out, seed)
+        case ("triples" | "pairs" as kind, ":", place) if place:
+            read = text_pairs.read_triples if kind == "triples" else text_pairs.read_pairs
+            return text_pairs.from_file(place, read, downloads, limit, held_out, seed)
     raise _unknown("data.train", name, TRAINING)
 
 

@@ -1,18 +1,18 @@
-"""`triples:FILE` and `pairs:FILE`: training data in text files, plain or gzipped.
+"""`triples:FILE` and `pairs:FILE`: training data in text files, plain or gzipped, also by URL.
 
 Queries and passages have no ids there: equal texts are one query or one passage.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpr.base.errors import InputError
-from dpr.base.files import sha256
 from dpr.records import beir
-from dpr.records.lines import existing, read_lines
+from dpr.records.lines import read_lines
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean
+from dpr.sources.download import find
 from dpr.sources.sampling import draw, hold_out
 from dpr.sources.types import Training
 
@@ -54,12 +54,21 @@ def _columns(path: Path, names: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def from_file(
-    path: Path, examples: Iterator[Example], limit: int | None, held_out: int, seed: int
+    place: str,
+    read: Callable[[Path], Iterator[Example]],
+    downloads: Path,
+    limit: int | None,
+    held_out: int,
+    seed: int,
 ) -> Training:
-    """Training data from `limit` examples of a file, drawn by seed; see `from_examples`."""
-    taken = draw(examples, limit, seed)
-    source = {"file": path.name, "sha256": sha256(existing(path))}
-    return from_examples(taken, held_out, seed, source)
+    """Training data from `limit` examples of a file, drawn by seed; see `from_examples`.
+
+    Args:
+        place: a path or a URL; what is fetched stays in the folder `downloads`.
+        read: `read_triples` or `read_pairs`.
+    """
+    path, source = find(place, downloads)
+    return from_examples(draw(read(path), limit, seed), held_out, seed, source)
 
 
 def from_examples(

@@ -111,7 +111,9 @@ def test_the_mojibake_of_real_ms_marco_triples_is_repaired(tmp_path):
     path = SHARED / "collections/msmarco-sample/triples.tsv"
     raw = list(text_pairs.read_triples(path))
     assert sum(any(ftfy.is_bad(text) for text in example) for example in raw) == 35
-    data = text_pairs.from_file(path, iter(raw), None, held_out=20, seed=0)
+    data = text_pairs.from_file(
+        str(path), text_pairs.read_triples, tmp_path, None, held_out=20, seed=0
+    )
     manifest = write.write_training(data, tmp_path, "triples")
     texts = [p.text for p in beir.read_passages(tmp_path)]
     damaged = {text for e in raw for text in (e.positive, e.negative) if ftfy.is_bad(text)}

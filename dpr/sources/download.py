@@ -1,0 +1,102 @@
+"""Files by URL: fetched once, continued after a kill, whole or not there."""
+
+import hashlib
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError
+
+from dpr.base.errors import InputError
+from dpr.base.files import sha256
+from dpr.records.lines import existing
+
+TRIES, PAUSE = 3, 1.0  # seconds between two tries
+TIMEOUT = 60.0  # seconds without a byte
+BLOCK = 2**20  # bytes
+
+
+def find(place: str, downloads: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of a path or a URL, and what the manifest says about it; errors as in `fetch`."""
+    if not place.startswith(("http://", "https://")):
+        path = Path(place)
+        if not existing(path).is_file():
+            return path, {}  # its reader says what is wrong
+        return path, {"file": path.name, "sha256": sha256(existing(path))}
+    path = fetch(place, downloads)
+    return path, {"url": place, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def fetch(url: str, downloads: Path) -> Path:
+    """The file of a URL, from the folder `downloads` if it is there.
+
+    Raises:
+        InputError: if it cannot be fetched whole; the URL, and where to put the file by hand.
+    """
+    name = PurePosixPath(urlsplit(url).path).name or "file"
+    path = downloads.absolute() / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # another experiment may be fetching the same
+        if not path.exists():
+            _download(url, path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    """Up to `TRIES` times, each from the last byte of the one before if the server can do that."""
+    partial, version = (path.with_name(f"{path.name}.{end}") for end in ("partial", "version"))
+    for left in reversed(range(TRIES)):
+        try:
+            _receive(url, partial, version)
+            break
+        except (requests.RequestException, HTTPError, EOFError) as error:
+            response = getattr(error, "response", None)
+            if not left or (response is not None and response.status_code < 500):
+                raise InputError(
+                    f"{url}: cannot be fetched ({error}); check the address and the network and "
+                    f"try again, or put the file there by hand: {path}"
+                ) from None
+            time.sleep(PAUSE)
+    partial.replace(path)
+    version.unlink()
+
+
+def _receive(url: str, partial: Path, version: Path) -> None:
+    """Complete `partial`. `version` has the server's mark of what is in it (RFC 9110, If-Range).
+
+    Raises:
+        EOFError: if bytes are missing at the end.
+    """
+    headers = {"Accept-Encoding": "identity"}  # the bytes of the file, and their number
+    start = partial.stat().st_size if partial.exists() else 0
+    if start and (mark := version.read_text() if version.exists() else ""):
+        headers |= {"Range": f"bytes={start}-", "If-Range": mark}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            partial.unlink()  # the next try begins anew
+            raise EOFError(f"nothing comes after byte {start:,}")
+        response.raise_for_status()
+        if response.status_code == requests.codes.partial_content:
+            size = response.headers.get("Content-Range", "").rpartition("/")[2]
+        else:  # from the start: the file has changed, or the server cannot continue
+            start, size = 0, response.headers.get("Content-Length", "")
+            partial.unlink(missing_ok=True)
+            version.write_text(_mark(response.headers))
+        total = int(size) if size.isdigit() else None
+        bar = tqdm(desc=url, total=total, initial=start, unit="B", unit_scale=True, disable=None)
+        with partial.open("ab") as file, bar:
+            for block in response.raw.stream(BLOCK, decode_content=False):
+                file.write(block)
+                bar.update(len(block))
+    if total not in (None, partial.stat().st_size):
+        raise EOFError(f"{partial.stat().st_size:,} of {total:,} bytes came")
+
+
+def _mark(headers: Any) -> str:
+    """A strong ETag or, without one, the date of the last change; "" if there is neither."""
+    tag = str(headers.get("ETag", ""))
+    return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
