@@ -50,12 +50,27 @@ class DataSettings(Group):
     separator: str
     drop_query_id: bool | None
     train: str
+    prompts: list[str] | None
     train_limit: Count | None
     overlap: Literal["refuse", "drop"]
     held_out: Count
     held_out_seed: Seed
     version: str | None
     medline: MedlineSettings
+
+    @property
+    def sources(self) -> list[str]:
+        """The names in `train`, one a source."""
+        return self.train.split(" + ")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DataSettings":
+        if self.prompts is not None and len(self.prompts) != len(self.sources):
+            raise ValueError(
+                f"prompts has {len(self.prompts)} texts, but train has {len(self.sources)} "
+                "sources: give each its text, or null"
+            )
+        return self
 
 
 class ModelSettings(Group):

@@ -12,6 +12,7 @@ import json
 from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
+from dpr.sources.mixture import mix
 from dpr.sources.overlap import separate
 from stages.run import SCRATCH, run
 
@@ -20,8 +21,9 @@ def main() -> None:
     settings = load_settings("params.yaml")
     data = settings.data
     collection = registry.open_collection(data)
-    training = registry.open_training(data, SCRATCH / "downloads")
-    collection, training, dropped = separate(collection, training, data.overlap)
+    sources = registry.open_training(data, SCRATCH / "downloads")
+    collection, sources, dropped = separate(collection, sources, data.overlap)
+    training = mix(data.sources, sources)
     with new_folder("data/collection") as folder:
         searched = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from dpr.settings import Pooling, load_settings
 from dpr.sources import registry, write
+from dpr.sources.mixture import mix
 from dpr.training.history import Validation
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def collect(name, out, **changes):
 
 def train(name, out, **changes):
     data = DATA.model_copy(update={"train": name, "held_out": 1} | changes)
-    return write.write_training(registry.open_training(data), out, name)
+    return write.write_training(mix(data.sources, registry.open_training(data)), out, name)
 
 
 def settings(**changes):

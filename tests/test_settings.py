@@ -54,6 +54,9 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("tied: true", "tied: yes", r"model\.tied: .*boolean \(got 'yes'\)"),
         ("similarity: cosine", "similarity: cos", r"similarity: .*'cosine', 'dot', 'l2' or 'l1'"),
         ("min_lr_ratio: 0.05", "min_lr_ratio: 0", r"train\.min_lr_ratio: .*greater than 0"),
+        ("prompts: null", "prompts: [a, b]", r"data: prompts has 2 texts, but train has 1 so"),
+        ("prompts: null", "prompts: []", r"data: prompts has 0 texts, but train has 1 so"),
+        ("prompts: null", "prompts: [1]", r"data\.prompts\.0: .*string \(got 1\)"),
         ("min_relevant: 10", "min_relevant: 300", r"data\.medline: min_relevant is above"),
         ("test_share: 0.2", "test_share: 0.95", r"data\.medline: .*nothing to train on"),
         ("test_topics: 200", "test_topics: 7", r"data\.medline\.test_topics: .*multiple of 2"),
@@ -119,3 +122,9 @@ def test_missing_or_empty_file(tmp_path):
     (tmp_path / "params.yaml").write_text("")
     with pytest.raises(InputError, match="the file"):
         load_settings(tmp_path / "params.yaml")
+
+
+def test_a_prompt_for_each_source(tmp_path):
+    changes = {"data.train": "medline + medline-2021", "data.prompts": ["", "title: "]}
+    settings = load_settings(write_params(tmp_path / "params.yaml", changes))
+    assert settings.data.sources == ["medline", "medline-2021"]

@@ -32,7 +32,9 @@ def write_queries(folder: Path, queries: Iterable[Query]) -> None:
     _write_jsonl(
         folder / QUERIES,
         (
-            {"_id": q.id, "text": q.text} | ({"is_passage": True} if q.is_passage else {})
+            {"_id": q.id, "text": q.text}
+            | ({"is_passage": True} if q.is_passage else {})
+            | ({"source": q.source} if q.source != 1 else {})
             for q in queries
         ),
     )
@@ -59,16 +61,19 @@ def read_queries(folder: str | Path) -> dict[str, Query]:
     """Queries by id.
 
     Raises:
-        InputError: naming file and line, for a malformed line, a duplicate id or an empty text.
+        InputError: naming file and line, for a malformed line, a duplicate id, an empty text or a
+            source that is no number from 1.
     """
     queries: dict[str, Query] = {}
     for where, row in read_jsonl(Path(folder) / QUERIES):
-        own = row.get("is_passage") is True
-        query = Query(_id(where, row, "_id"), _text(where, row, "text"), own)
+        own, source = row.get("is_passage") is True, row.get("source", 1)
+        query = Query(_id(where, row, "_id"), _text(where, row, "text"), own, source)
         if query.id in queries:
             raise InputError(f"{where}: the id {query.id!r} comes twice; ids must be unique")
         if not query.text.strip():
             raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
+        if type(source) is not int or source < 1:
+            raise InputError(f"{where}: 'source' must be a whole number from 1, not {source!r}")
         queries[query.id] = query
     return queries
 

@@ -18,6 +18,7 @@ class Query(NamedTuple):
     id: str
     text: str
     is_passage: bool = False  # the passage with its id is the query itself, never a result
+    source: int = 1  # its number in data.train, from 1; `data.prompts` has a text for each source
 
 
 class Judgment(NamedTuple):

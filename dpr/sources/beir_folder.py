@@ -1,6 +1,5 @@
 """`beir:FOLDER`: a folder in BEIR layout, as a collection and as training data."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def training(folder: Path, split: str, limit: int | None, held_out: int, seed: i
         qrels={"train": _judgments(train), "valid": _judgments(valid)},
         pairs=pairs,
         source=_source(folder) | {"validation": validation or f"{held_out} held out, seed {seed}"},
-        held_out=validation is None,
+        held_out=frozenset() if validation else frozenset(valid),
     )
 
 
@@ -76,8 +75,8 @@ def _validation(folder: Path, judged: str) -> tuple[str | None, Qrels]:
     return None, {}
 
 
-def _judgments(qrels: Qrels) -> Iterator[Judgment]:
-    return (Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items())
+def _judgments(qrels: Qrels) -> list[Judgment]:
+    return [Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()]
 
 
 def _source(folder: Path) -> dict[str, Any]:

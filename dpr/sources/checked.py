@@ -68,7 +68,7 @@ class Queries:
                 raise InputError(f"{where} ({query.id!r}) has no text; remove it or give it one")
             self.counts["repaired"] += is_repaired(query.text, text)
             self.ids.add(query.id)
-            yield Query(query.id, text, self._is_passage(query.id))
+            yield query._replace(text=text, is_passage=self._is_passage(query.id))
 
     def _is_passage(self, query_id: str) -> bool:
         """Whether the passage of this id is the query; if there is one, that must be decided."""

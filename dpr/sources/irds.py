@@ -10,7 +10,7 @@ from dpr.base.errors import InputError
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.sampling import draw, hold_out
 from dpr.sources.text_pairs import Example, from_examples
-from dpr.sources.types import Collection, Training
+from dpr.sources.types import Collection, Stream, Training
 
 
 def collection(identifier: str) -> Collection:
@@ -19,7 +19,7 @@ def collection(identifier: str) -> Collection:
     return Collection(
         passages=passages(dataset.docs_iter(), identifier),
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
-        qrels={"test": judgments(dataset)},
+        qrels={"test": Stream(lambda: judgments(dataset))},
         source={"ir_datasets": identifier},
     )
 
@@ -52,7 +52,7 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
         qrels=parts,
         pairs=[Pair(j.query_id, j.passage_id) for j in parts["train"]],
         source={"ir_datasets": identifier, "held_out": held_out, "held_out_seed": seed},
-        held_out=True,
+        held_out=valid,
     )
 
 

@@ -4,7 +4,6 @@ A passage is an English citation with an abstract. Topics and judgments come fro
 (`dpr.sources.mesh`), the file from a PyPI package (`dpr.sources.medline_xml`).
 """
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -64,8 +63,8 @@ def _queries(splits: dict[str, list[mesh.Topic]], names: tuple[str, ...]) -> lis
     return [Query(topic.id, topic.text) for name in names for topic in splits[name]]
 
 
-def _judgments(topics: list[mesh.Topic]) -> Iterator[Judgment]:
-    return (Judgment(t.id, pmid, grade) for t in topics for pmid, grade in t.grades.items())
+def _judgments(topics: list[mesh.Topic]) -> list[Judgment]:
+    return [Judgment(t.id, pmid, grade) for t in topics for pmid, grade in t.grades.items()]
 
 
 def _source(splits: dict[str, list[mesh.Topic]]) -> dict[str, Any]:

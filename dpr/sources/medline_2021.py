@@ -25,8 +25,8 @@ def collection() -> Collection:
     asked = [c for c in citations if _is_question(c)]
     return Collection(
         passages=map(_abstract, citations),
-        queries=map(_title, asked),
-        qrels={"test": map(_judgment, asked)},
+        queries=[_title(c) for c in asked],
+        qrels={"test": [_judgment(c) for c in asked]},
         source=_source(),
     )
 
@@ -41,11 +41,11 @@ def training(held_out: int, seed: int) -> Training:
     }
     return Training(
         passages=map(_abstract, citations),
-        queries=map(_title, citations),
-        qrels={name: map(_judgment, part) for name, part in parts.items()},
+        queries=[_title(c) for c in citations],
+        qrels={name: [_judgment(c) for c in part] for name, part in parts.items()},
         pairs=[Pair(_query_id(c), c.pmid) for c in parts["train"]],
         source=_source() | {"held_out": held_out, "held_out_seed": seed},
-        held_out=True,
+        held_out=valid,
     )
 
 

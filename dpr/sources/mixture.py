@@ -1,48 +1,69 @@
 """Several sources of training data as one."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from dpr.records.types import Judgment, Pair
-from dpr.sources.types import Training
+from dpr.base.errors import InputError
+from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.sources.types import Item, Stream, Training
 
 
-def mix(sources: list[Training]) -> Training:
-    """The pairs of all sources; only the topics of the first validate.
+def mix(names: list[str], sources: list[Training]) -> Training:
+    """The pairs and the validation topics of all sources; each query has its source's number.
 
     The ids of the second source become `2-ID`, and so on, since two sources may use the same ones.
     The validation pool has passages of every source, so its scores do not compare with those of
     another mixture; compare over the searched collection.
+
+    Raises:
+        InputError: naming the first source without pairs.
     """
-    first, *others = sources
-    if not others:
-        return first
-    renamed = [first, *(_renamed(source, f"{n}-") for n, source in enumerate(others, start=2))]
+    for name, source in zip(names, sources, strict=True):
+        if next(iter(source.pairs), None) is None:
+            raise InputError(f"params.yaml: data.train: {name}: no training pairs; leave it out")
+    numbered = [_numbered(source, number) for number, source in enumerate(sources, start=1)]
+    if len(numbered) == 1:
+        return numbered[0]
     return Training(
-        passages=itertools.chain.from_iterable(source.passages for source in renamed),
-        queries=itertools.chain.from_iterable(source.queries for source in renamed),
+        passages=_chained([source.passages for source in numbered]),
+        queries=_chained([source.queries for source in numbered]),
         qrels={
-            "train": itertools.chain.from_iterable(source.qrels["train"] for source in renamed),
-            "valid": first.qrels["valid"],
+            split: _chained([source.qrels[split] for source in numbered])
+            for split in ("train", "valid")
         },
-        pairs=itertools.chain.from_iterable(source.pairs for source in renamed),
+        pairs=_chained([source.pairs for source in numbered]),
         source={"mixture": [source.source for source in sources]},
-        held_out=first.held_out,
     )
 
 
-def _renamed(source: Training, prefix: str) -> Training:
+def _numbered(source: Training, number: int) -> Training:
+    prefix = "" if number == 1 else f"{number}-"
+
+    def passage(row: Passage) -> Passage:
+        return row._replace(id=prefix + row.id)
+
+    def query(row: Query) -> Query:
+        return row._replace(id=prefix + row.id, source=number)
+
+    def judgment(row: Judgment) -> Judgment:
+        return Judgment(prefix + row.query_id, prefix + row.passage_id, row.grade)
+
+    def pair(row: Pair) -> Pair:
+        negatives = tuple(prefix + negative for negative in row.negative_ids)
+        return Pair(prefix + row.query_id, prefix + row.passage_id, negatives)
+
     return Training(
-        passages=(p._replace(id=prefix + p.id) for p in source.passages),
-        queries=(q._replace(id=prefix + q.id) for q in source.queries),
-        qrels={"train": _renamed_judgments(source.qrels["train"], prefix)},
-        pairs=(
-            Pair(prefix + q, prefix + p, tuple(prefix + n for n in negatives))
-            for q, p, negatives in source.pairs
-        ),
+        passages=_mapped(passage, source.passages),
+        queries=_mapped(query, source.queries),
+        qrels={split: _mapped(judgment, rows) for split, rows in source.qrels.items()},
+        pairs=_mapped(pair, source.pairs),
         source=source.source,
     )
 
 
-def _renamed_judgments(judgments: Iterable[Judgment], prefix: str) -> Iterator[Judgment]:
-    return (Judgment(prefix + q, prefix + p, grade) for q, p, grade in judgments)
+def _mapped(change: Callable[[Item], Item], rows: Iterable[Item]) -> Stream[Item]:
+    return Stream(lambda: map(change, rows))
+
+
+def _chained(parts: list[Iterable[Item]]) -> Stream[Item]:
+    return Stream(lambda: itertools.chain.from_iterable(parts))

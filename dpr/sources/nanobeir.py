@@ -22,8 +22,8 @@ def collection(folder: Path) -> Collection:
     """Raises InputError for a folder, file or column that is missing or cannot be read."""
     return Collection(
         passages=(Passage(key, "", text) for key, text in _rows(folder / "corpus", TEXTS)),
-        queries=(Query(key, text) for key, text in _rows(folder / "queries", TEXTS)),
-        qrels={"test": (Judgment(q, p, 1) for q, p in _rows(folder / "qrels", JUDGED))},
+        queries=[Query(key, text) for key, text in _rows(folder / "queries", TEXTS)],
+        qrels={"test": [Judgment(q, p, 1) for q, p in _rows(folder / "qrels", JUDGED)]},
         source={"folder": folder.name},
     )
 

@@ -2,17 +2,20 @@
 
 Two queries are one if their cleaned texts are equal but for case and white space, or if they have
 the same id and a relevant passage of the same id. (The same id alone says nothing across sources.)
+The sources of a mixture are compared before their ids are changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from dpr.base.errors import InputError
 from dpr.records.text import folded
-from dpr.records.types import Judgment, Query
+from dpr.records.types import Judgment, Pair
 from dpr.sources.clean import clean
-from dpr.sources.types import Collection, Training
+from dpr.sources.types import Collection, Stream, Training
+
+Row = TypeVar("Row", Judgment, Pair)
 
 
 class Topics(NamedTuple):
@@ -23,79 +26,92 @@ class Topics(NamedTuple):
 
     def shared_with(self, *others: "Topics") -> set[str]:
         """The ids of these queries that are queries of another purpose too."""
-        texts = {text for other in others for text in other.texts.values()}
-        relevant = {row for other in others for row in other.relevant}
+        texts, relevant = _all_of(others)
         by_text = {query_id for query_id, text in self.texts.items() if text in texts}
         return by_text | {query_id for query_id, _ in self.relevant & relevant}
 
-    def without(self, query_ids: set[str]) -> "Topics":
+    def without(self, query_ids: Set[str]) -> "Topics":
         texts = {q: text for q, text in self.texts.items() if q not in query_ids}
         return Topics(texts, {row for row in self.relevant if row[0] not in query_ids})
 
 
 def separate(
-    collection: Collection, training: Training, action: Literal["refuse", "drop"]
-) -> tuple[Collection, Training, dict[str, int]]:
-    """Collection and training without a query that serves two purposes; and how many are dropped.
+    collection: Collection, sources: list[Training], action: Literal["refuse", "drop"]
+) -> tuple[Collection, list[Training], dict[str, int]]:
+    """Collection and sources without a query that serves two purposes; and how many are dropped.
 
     A test query neither trains nor validates; a validation query, which chooses the checkpoint or
-    the weight of a fusion, does not train. Validation queries that were held out of the training
-    here may have duplicates there: these are dropped in any case.
+    the weight of a fusion, trains in no source. Validation queries that were held out of the
+    training here may have duplicates there: these are dropped in any case.
 
     Raises:
         InputError: naming the first such query, if `action` is refuse.
     """
-    collection = replace(
-        collection,
-        queries=list(collection.queries),
-        qrels={split: list(rows) for split, rows in collection.qrels.items()},
-    )
-    training = replace(
-        training,
-        queries=list(training.queries),
-        qrels={split: list(rows) for split, rows in training.qrels.items()},
-        pairs=list(training.pairs),
-    )
-    test = _topics(collection.queries, collection.qrels["test"])
-    fusing = _topics(collection.queries, collection.qrels.get("valid", ()))
-    validated = _topics(training.queries, training.qrels["valid"])
-    trained = _topics(training.queries, (Judgment(q, p, 1) for q, p, _ in training.pairs))
-    drop_fusing, drop_validating = fusing.shared_with(test), validated.shared_with(test)
-    judged = (test, fusing.without(drop_fusing))
-    validating = validated.without(drop_validating)
-    drop_trained = trained.shared_with(*judged, validating)
+    test, fusing = _topics(collection, "test"), _topics(collection, "valid")
+    validated = [_topics(source, "valid") for source in sources]
+    drop_fusing = fusing.shared_with(test)
+    drop_validating = [topics.shared_with(test) for topics in validated]
+    judged = [test, fusing.without(drop_fusing)]
+    validating = [t.without(ids) for t, ids in zip(validated, drop_validating, strict=True)]
+    trained = [_trained_among(source, [*judged, *validating]) for source in sources]
     if action == "refuse":
-        wrong = trained.shared_with(*judged) if training.held_out else drop_trained
+        given = [t.without(source.held_out) for t, source in zip(validating, sources, strict=True)]
+        wrong = [topics.shared_with(*judged, *given) for topics in trained]
         _refuse("data.collection", "validation queries of the collection", fusing, drop_fusing)
-        _refuse("data.train", "validation queries", validated, drop_validating)
-        _refuse("data.train", "training queries", trained, wrong)
-    collection = replace(collection, qrels=_kept(collection, "valid", drop_fusing))
-    training = replace(
-        training,
-        qrels=_kept(training, "valid", drop_validating)
-        | {"train": [j for j in training.qrels["train"] if j.query_id not in drop_trained]},
-        pairs=[pair for pair in training.pairs if pair.query_id not in drop_trained],
-    )
+        for n in range(len(sources)):
+            which = f" of source {n + 1}" if len(sources) > 1 else ""
+            what = f"validation queries{which}"
+            _refuse("data.train", what, validated[n], drop_validating[n])
+            _refuse("data.train", f"training queries{which}", trained[n], wrong[n])
+    drop_trained = [topics.texts.keys() for topics in trained]
+    kept = list(map(_source_without, sources, drop_trained, drop_validating))
+    qrels = {**collection.qrels, "valid": _without(collection.qrels.get("valid", ()), drop_fusing)}
     counts = {
         "validation_queries_of_the_collection": len(drop_fusing),
-        "validation_queries": len(drop_validating),
-        "training_queries": len(drop_trained),
+        "validation_queries": sum(map(len, drop_validating)),
+        "training_queries": sum(map(len, drop_trained)),
     }
-    return collection, training, counts
+    return replace(collection, qrels=qrels), kept, counts
 
 
-def _topics(queries: Iterable[Query], judgments: Iterable[Judgment]) -> Topics:
-    rows = list(judgments)
+def _topics(data: Collection | Training, split: str) -> Topics:
+    rows = list(data.qrels.get(split, ()))
     judged = {row.query_id for row in rows}
-    texts = {query.id: folded(clean(query.text)) for query in queries if query.id in judged}
+    texts = {query.id: folded(clean(query.text)) for query in data.queries if query.id in judged}
     return Topics(texts, {(row.query_id, row.passage_id) for row in rows if row.grade > 0})
 
 
-def _kept(
-    data: Collection | Training, split: str, dropped: set[str]
-) -> dict[str, Iterable[Judgment]]:
-    rows = [row for row in data.qrels.get(split, ()) if row.query_id not in dropped]
-    return {**data.qrels, split: rows}
+def _trained_among(source: Training, others: list[Topics]) -> Topics:
+    """The training queries that are also among the others; only these are held in memory."""
+    texts, relevant = _all_of(others)
+    rows = {row for q, p, _ in source.pairs if (row := (q, p)) in relevant}
+    shared = {query_id for query_id, _ in rows}
+    found = {
+        query.id: text
+        for query in source.queries
+        if (text := folded(clean(query.text))) in texts or query.id in shared
+    }
+    asked = {query_id for query_id, _, _ in source.pairs if query_id in found}
+    return Topics({q: text for q, text in found.items() if q in asked}, rows)
+
+
+def _all_of(topics: Iterable[Topics]) -> tuple[set[str], set[tuple[str, str]]]:
+    """All texts, and all that is relevant."""
+    parts = list(topics)
+    texts = {text for part in parts for text in part.texts.values()}
+    return texts, {row for part in parts for row in part.relevant}
+
+
+def _source_without(source: Training, trained: Set[str], validating: Set[str]) -> Training:
+    qrels = {
+        "train": _without(source.qrels["train"], trained),
+        "valid": _without(source.qrels["valid"], validating),
+    }
+    return replace(source, qrels=qrels, pairs=_without(source.pairs, trained))
+
+
+def _without(rows: Iterable[Row], query_ids: Set[str]) -> Iterable[Row]:
+    return Stream(lambda: (row for row in rows if row.query_id not in query_ids))
 
 
 def _refuse(key: str, what: str, topics: Topics, shared: set[str]) -> None:

@@ -12,7 +12,7 @@ from dpr.bm25.java import start_java
 from dpr.records.types import Query
 from dpr.sources import irds, text_pairs
 from dpr.sources.text_pairs import Example
-from dpr.sources.types import Collection, Training
+from dpr.sources.types import Collection, Stream, Training
 
 TREC_COVID: dict[str, Any] = {
     "id": "beir/trec-covid",
@@ -41,7 +41,7 @@ def trec_covid(topic_field: str) -> Collection:
     return Collection(
         passages=irds.passages(dataset.docs_iter(), identifier),
         queries=queries,
-        qrels={"test": irds.judgments(dataset)},
+        qrels={"test": Stream(lambda: irds.judgments(dataset))},
         source={"ir_datasets": identifier, "topics": topics, "field": topic_field},
     )
 

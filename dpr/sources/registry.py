@@ -9,7 +9,6 @@ from pathlib import Path
 from dpr.base.errors import InputError
 from dpr.settings import DataSettings
 from dpr.sources import beir_folder, irds, medline, medline_2021, nanobeir, reference, text_pairs
-from dpr.sources.mixture import mix
 from dpr.sources.sampling import draw
 from dpr.sources.types import Collection, Training
 
@@ -43,15 +42,15 @@ def open_collection(data: DataSettings) -> Collection:
     raise _unknown("data.collection", data.collection, COLLECTIONS)
 
 
-def open_training(data: DataSettings, downloads: Path = DOWNLOADS) -> Training:
-    """The source that `data.train` names, or the mixture of several with ` + ` between them.
+def open_training(data: DataSettings, downloads: Path = DOWNLOADS) -> list[Training]:
+    """The sources that `data.train` names, with ` + ` between them; `mix` makes them one.
 
     Args:
         downloads: the folder that keeps what is fetched by URL.
     Raises:
         InputError: for a name that is not in `TRAINING`.
     """
-    return mix([_open_training(name, data, downloads) for name in data.train.split(" + ")])
+    return [_open_training(name, data, downloads) for name in data.sources]
 
 
 def _open_training(name: str, data: DataSettings, downloads: Path) -> Training:

@@ -94,11 +94,11 @@ def from_examples(
             pairs.append(Pair(query_id, passage_id, negatives))
     return Training(
         passages=(Passage(key, "", text) for key, text in _text_by_id(passage_ids).items()),
-        queries=(Query(key, text) for key, text in _text_by_id(query_ids).items()),
+        queries=[Query(key, text) for key, text in _text_by_id(query_ids).items()],
         qrels={split: rows.values() for split, rows in judgments.items()},
         pairs=pairs,
         source=source | {"examples": len(examples), "held_out": held_out, "held_out_seed": seed},
-        held_out=True,
+        held_out=valid,
     )
 
 

@@ -152,4 +152,5 @@ def test_2021_as_training_data():
 @pytest.mark.parametrize("name", ["medline", "medline-2021"])
 def test_no_more_pairs_than_the_limit(name):
     data = DATA.model_copy(update={"train": name, "train_limit": 30})
-    assert len(list(registry.open_training(data).pairs)) == 30
+    (training,) = registry.open_training(data)
+    assert len(list(training.pairs)) == 30

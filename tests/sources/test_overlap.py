@@ -27,7 +27,7 @@ def data(test=(), fusing=(), trained=(), validating=()):
     collection = Collection([], queries(test, fusing), qrels, {})
     qrels = {"train": judged(trained), "valid": judged(validating)}
     pairs = [Pair(q, p) for q, _, p in trained]
-    return collection, Training([], queries(trained, validating), qrels, pairs, {})
+    return collection, [Training([], queries(trained, validating), qrels, pairs, {})]
 
 
 OTHERS = [("9", "lung", "d9")]
@@ -48,19 +48,19 @@ def test_a_query_of_two_purposes_is_found(trained, purpose):
     found = data(trained=[trained, ("2", "skin", "d2")], **parts)
     with pytest.raises(InputError, match=rf"data\.train: 1 training queries .*'{trained[0]}'"):
         separate(*found, "refuse")
-    _, training, counts = separate(*found, "drop")
+    _, (training,), counts = separate(*found, "drop")
     assert counts["training_queries"] == 1
-    assert training.pairs == [Pair("2", "d2")]
-    assert training.qrels["train"] == [Judgment("2", "d2", 1)]
+    assert list(training.pairs) == [Pair("2", "d2")]
+    assert list(training.qrels["train"]) == [Judgment("2", "d2", 1)]
 
 
 def test_a_duplicate_of_a_held_out_query_is_dropped():
-    collection, training = data(
+    collection, (training,) = data(
         test=OTHERS, validating=[("1", "heart", "d1")], trained=[("2", "Heart", "d2"), *KEPT]
     )
     with pytest.raises(InputError, match=r"data\.train: 1 training queries"):
-        separate(collection, training, "refuse")
-    _, found, counts = separate(collection, replace(training, held_out=True), "refuse")
+        separate(collection, [training], "refuse")
+    _, (found,), counts = separate(collection, [replace(training, held_out={"1"})], "refuse")
     assert counts["training_queries"] == 1
     assert [pair.query_id for pair in found.pairs] == ["3"]
 
@@ -68,7 +68,8 @@ def test_a_duplicate_of_a_held_out_query_is_dropped():
 def test_the_same_id_alone_says_nothing():
     """Ids of two sources coincide by chance."""
     found = data(test=[("1", "heart", "d1")], trained=[("1", "lung", "d2")])
-    assert separate(*found, "refuse")[1].pairs == [Pair("1", "d2")]
+    _, (training,), _ = separate(*found, "refuse")
+    assert list(training.pairs) == [Pair("1", "d2")]
 
 
 def test_validation_is_kept_apart_from_the_test():
@@ -77,7 +78,7 @@ def test_validation_is_kept_apart_from_the_test():
     found = data(test=test, fusing=again, validating=again)
     with pytest.raises(InputError, match=r"data\.collection: 1 validation queries"):
         separate(*found, "refuse")
-    collection, training, counts = separate(*found, "drop")
+    collection, (training,), counts = separate(*found, "drop")
     kept = [Judgment("2", "d2", 1)]
     assert list(collection.qrels["valid"]) == list(training.qrels["valid"]) == kept
     assert counts == {
@@ -91,6 +92,48 @@ def test_the_topics_that_choose_a_weight_may_validate():
     valid = [("2", "lung", "d2")]
     found = data(test=[("1", "heart", "d1")], fusing=valid, validating=valid)
     assert separate(*found, "refuse")[2]["validation_queries"] == 0
+
+
+def sources(*parts):
+    """Sources of a mixture, each by what it trains on and validates."""
+    return [data(trained=trained, validating=validating)[1][0] for trained, validating in parts]
+
+
+def test_a_second_source_is_checked_by_id_and_passage_too():
+    collection, _ = data(test=[("1", "heart", "d1")])
+    found = sources((KEPT, []), ([("1", "of the heart", "d1")], []))
+    with pytest.raises(InputError, match=r"data\.train: 1 training queries of source 2 .*'1'"):
+        separate(collection, found, "refuse")
+    _, kept, counts = separate(collection, found, "drop")
+    assert [[p.query_id for p in source.pairs] for source in kept] == [["3"], []]
+    assert counts["training_queries"] == 1
+
+
+def test_no_source_validates_with_a_test_query():
+    collection, _ = data(test=[("1", "heart", "d1")])
+    found = sources((KEPT, OTHERS), (KEPT, [("5", "Heart", "d5"), ("6", "eye", "d6")]))
+    with pytest.raises(InputError, match=r"data\.train: 1 validation queries of source 2 .*'5'"):
+        separate(collection, found, "refuse")
+    _, kept, counts = separate(collection, found, "drop")
+    assert [[j.query_id for j in s.qrels["valid"]] for s in kept] == [["9"], ["6"]]
+    assert counts["validation_queries"] == 1
+
+
+@pytest.mark.parametrize("validates", [0, 1])
+def test_what_validates_one_source_trains_no_other(validates):
+    """Refused if it was given to validate, dropped if it was drawn here."""
+    collection, _ = data(test=OTHERS)
+    one = ([*KEPT], [("5", "heart", "d5")])
+    other = ([("6", "Heart", "d6"), ("7", "eye", "d7")], [])
+    found = sources(*((one, other) if validates == 0 else (other, one)))
+    which = 2 - validates
+    with pytest.raises(InputError, match=rf"1 training queries of source {which} .*'6'"):
+        separate(collection, found, "refuse")
+    found[validates] = replace(found[validates], held_out={"5"})
+    _, kept, counts = separate(collection, found, "refuse")
+    assert [p.query_id for p in kept[1 - validates].pairs] == ["7"]
+    assert [j.query_id for j in kept[validates].qrels["valid"]] == ["5"]
+    assert counts["training_queries"] == 1
 
 
 @pytest.mark.parametrize("split", ["test", "dev"])
