@@ -1,6 +1,7 @@
 """A set of ids in eight bytes an id, for corpora whose ids do not fit in memory."""
 
 from array import array
+from bisect import bisect_left
 from hashlib import blake2b
 
 import numpy as np
@@ -11,32 +12,37 @@ class IdSet:
 
     def __init__(self) -> None:
         self._hashes = array("Q")
-        self._sorted: np.ndarray | None = None
+        self._sorted = True
 
     def add(self, identifier: str) -> None:
-        self._hashes.append(_hash(identifier))
-        self._sorted = None
+        self._hashes.append(hash64(identifier))
+        self._sorted = False
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def __contains__(self, identifier: str) -> bool:
-        hashes = self._in_order()
-        position = int(np.searchsorted(hashes, np.uint64(_hash(identifier))))
-        return position < len(hashes) and int(hashes[position]) == _hash(identifier)
+        hashes, wanted = self._in_order(), hash64(identifier)
+        position = bisect_left(hashes, wanted)
+        return position < len(hashes) and hashes[position] == wanted
+
+    def distinct(self) -> int:
+        """How many different ids were added."""
+        return len(np.unique(np.frombuffer(self._hashes, np.uint64)))
 
     def duplicates(self) -> "IdSet":
         """The ids that were added more than once."""
-        hashes = self._in_order()
+        hashes = np.frombuffer(self._in_order(), np.uint64)
         found = IdSet()
-        found._hashes = array("Q", np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tolist())
+        found._hashes.frombytes(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tobytes())
         return found
 
-    def _in_order(self) -> np.ndarray:
-        if self._sorted is None:
-            self._sorted = np.sort(np.frombuffer(self._hashes, dtype=np.uint64))
-        return self._sorted
+    def _in_order(self) -> array:
+        if not self._sorted:
+            np.frombuffer(self._hashes, np.uint64).sort()
+            self._sorted = True
+        return self._hashes
 
 
-def _hash(identifier: str) -> int:
-    return int.from_bytes(blake2b(identifier.encode(), digest_size=8).digest(), "little")
+def hash64(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -96,29 +96,40 @@ class Judgments:
         self.counts = {**dict.fromkeys(kinds, 0), "queries": 0}
 
     def __iter__(self) -> Iterator[Judgment]:
-        seen: dict[str, dict[str, int]] = {}
+        twice = self._repeated()
+        seen: dict[tuple[str, str], int] = {}  # grades of these alone, since all are many
         for judgment in self.judgments:
-            if judgment.query_id not in self.query_ids:
+            query_id, passage_id, grade = judgment
+            if query_id not in self.query_ids:
                 raise InputError(
-                    f"{self.name}: query {judgment.query_id!r} is judged but has no text; add it "
-                    "to the queries or remove its judgments"
+                    f"{self.name}: query {query_id!r} is judged but has no text; add it to the "
+                    "queries or remove its judgments"
                 )
-            grades = seen.setdefault(judgment.query_id, {})
-            self.counts["queries"] = len(seen)
-            if judgment.passage_id in grades:
-                if grades[judgment.passage_id] != judgment.grade:
+            if len(twice) and _row(judgment) in twice:
+                known = seen.get((query_id, passage_id))
+                if known not in (None, grade):
                     raise InputError(
-                        f"{self.name}: {judgment.passage_id!r} is judged twice for query "
-                        f"{judgment.query_id!r}, with two grades; keep one"
+                        f"{self.name}: {passage_id!r} is judged twice for query {query_id!r}, "
+                        "with two grades; keep one"
                     )
-                self.counts["repeated"] += 1
-                continue
-            grades[judgment.passage_id] = judgment.grade
+                if known is not None:
+                    self.counts["repeated"] += 1
+                    continue
+                seen[query_id, passage_id] = grade
             self.counts["judgments"] += 1
-            self.counts["relevant"] += judgment.grade > 0
-            self.counts["negative_grade"] += judgment.grade < 0
-            self.counts["unknown_passages"] += judgment.passage_id not in self.passage_ids
+            self.counts["relevant"] += grade > 0
+            self.counts["negative_grade"] += grade < 0
+            self.counts["unknown_passages"] += passage_id not in self.passage_ids
             yield judgment
+
+    def _repeated(self) -> IdSet:
+        """The judgments that come more than once, by `_row`."""
+        rows, queries = IdSet(), IdSet()
+        for judgment in self.judgments:
+            rows.add(_row(judgment))
+            queries.add(judgment.query_id)
+        self.counts["queries"] = queries.distinct()
+        return rows.duplicates()
 
 
 class Pairs:
@@ -163,6 +174,10 @@ def refuse_duplicates(ids: IdSet, in_order: Iterable[str], what: str) -> None:
                 f"{what} {places[0]} and {places[1]} have the same id {identifier!r}; "
                 "ids must be unique"
             )
+
+
+def _row(judgment: Judgment) -> str:
+    return f"{judgment.query_id} {judgment.passage_id}"  # ids have no white space
 
 
 def _check_id(identifier: str, where: str) -> None:

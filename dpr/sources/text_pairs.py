@@ -1,26 +1,36 @@
 """`triples:FILE` and `pairs:FILE`: training data in text files, plain or gzipped, also by URL.
 
-Queries and passages have no ids there: equal texts are one query or one passage.
+Queries and passages have no ids there: equal texts are one query or one passage. A file is read
+several times. No text stays in memory: numbers do, at most 100 bytes a pair.
 """
 
+import itertools
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dpr.base.errors import InputError
 from dpr.records import beir
+from dpr.records.id_set import hash64
 from dpr.records.lines import read_lines
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean
 from dpr.sources.download import find
-from dpr.sources.sampling import draw, hold_out
-from dpr.sources.types import Training
+from dpr.sources.sampling import draw_numbers, hold_out_numbers
+from dpr.sources.types import Stream, Training
 
 
 class Example(NamedTuple):
     query: str
     positive: str
     negative: str | None
+
+    @property
+    def passages(self) -> list[str]:
+        return [self.positive] if self.negative is None else [self.positive, self.negative]
 
 
 def read_triples(path: Path) -> Iterator[Example]:
@@ -68,53 +78,96 @@ def from_file(
         read: `read_triples` or `read_pairs`.
     """
     path, source = find(place, downloads)
-    return from_examples(draw(read(path), limit, seed), held_out, seed, source)
+    examples = Stream(lambda: read(path))
+    if limit is None:
+        return from_examples(examples, held_out, seed, source)
+    chosen = draw_numbers(sum(1 for _ in examples), limit, seed)
+    drawn = Stream(lambda: itertools.compress(examples, chosen))
+    return from_examples(drawn, held_out, seed, source)
 
 
 def from_examples(
-    examples: list[Example], held_out: int, seed: int, source: dict[str, Any]
+    examples: Iterable[Example], held_out: int, seed: int, source: dict[str, Any]
 ) -> Training:
     """Training data of texts without ids. `held_out` examples, drawn by seed, validate.
 
+    Args:
+        examples: a list or a `Stream`; all with a negative, or all without.
     Raises:
         InputError: if holding them out leaves nothing to train on.
     """
-    query_ids = _ids("q", (example.query for example in examples))
-    texts = (t for e in examples for t in (e.positive, e.negative) if t is not None)
-    passage_ids = _ids("p", texts)
-    valid = hold_out([query_ids[e.query] for e in examples], held_out, seed)
-    pairs: list[Pair] = []
-    judgments: dict[str, dict[tuple[str, str], Judgment]] = {"train": {}, "valid": {}}
-    for example in examples:
-        query_id, passage_id = query_ids[example.query], passage_ids[example.positive]
-        split = "valid" if query_id in valid else "train"
-        judgments[split][query_id, passage_id] = Judgment(query_id, passage_id, 1)
-        if split == "train":
-            negatives = () if example.negative is None else (passage_ids[example.negative],)
-            pairs.append(Pair(query_id, passage_id, negatives))
+    queries, passages = _numbers(examples)
+    chosen = hold_out_numbers(queries, held_out, seed)
+    valid = np.isin(queries, chosen)
+    new = _first(queries.astype(np.int64) << 32 | passages[:, 0])  # pairs that did not come before
+
+    def judgments(rows: np.ndarray) -> Stream[Judgment]:
+        return Stream(
+            lambda: (
+                Judgment(f"q{query}", f"p{passage}", 1)
+                for query, passage in zip(queries[rows], passages[rows, 0], strict=True)
+            )
+        )
+
+    def pairs() -> Iterator[Pair]:
+        for query, passage, *negatives in zip(queries[~valid], *passages[~valid].T, strict=True):
+            yield Pair(f"q{query}", f"p{passage}", tuple(f"p{negative}" for negative in negatives))
+
+    def query_texts() -> Iterator[Query]:
+        for number, text in _first_texts(queries, (example.query for example in examples)):
+            yield Query(f"q{number}", text)
+
+    def passage_texts() -> Iterator[Passage]:
+        texts = itertools.chain.from_iterable(example.passages for example in examples)
+        for number, text in _first_texts(passages.ravel(), texts):
+            yield Passage(f"p{number}", "", text)
+
     return Training(
-        passages=(Passage(key, "", text) for key, text in _text_by_id(passage_ids).items()),
-        queries=[Query(key, text) for key, text in _text_by_id(query_ids).items()],
-        qrels={split: rows.values() for split, rows in judgments.items()},
-        pairs=pairs,
-        source=source | {"examples": len(examples), "held_out": held_out, "held_out_seed": seed},
-        held_out=valid,
+        passages=Stream(passage_texts),
+        queries=Stream(query_texts),
+        qrels={"train": judgments(new & ~valid), "valid": judgments(new & valid)},
+        pairs=Stream(pairs),
+        source=source | {"examples": len(queries), "held_out": held_out, "held_out_seed": seed},
+        held_out={f"q{query}" for query in chosen},
     )
 
 
-def _ids(prefix: str, texts: Iterable[str]) -> dict[str, str]:
-    """An id for each text, by first appearance; texts that are equal once cleaned share one."""
-    ids: dict[str, str] = {}
-    id_of_cleaned: dict[str, str] = {}
-    for text in texts:
-        if text not in ids:
-            ids[text] = id_of_cleaned.setdefault(clean(text), f"{prefix}{len(id_of_cleaned)}")
-    return ids
+def _numbers(examples: Iterable[Example]) -> tuple[np.ndarray, np.ndarray]:
+    """Queries and passages as numbers, by first appearance; equal if they are equal once cleaned.
+
+    Texts are compared by a 64-bit hash: of 10 million different ones, two collide with a chance of
+    1 in 400,000.
+
+    Returns: int32 arrays, (examples,) and (examples, passages of an example).
+    """
+    queries, passages = array("Q"), array("Q")
+    for example in examples:
+        queries.append(hash64(clean(example.query)))
+        passages.extend(hash64(clean(text)) for text in example.passages)
+    numbers = _by_appearance(queries), _by_appearance(passages)
+    return numbers[0], numbers[1].reshape(len(queries), -1 if queries else 1)
 
 
-def _text_by_id(ids: dict[str, str]) -> dict[str, str]:
-    """The first text of each id, in order."""
-    texts: dict[str, str] = {}
-    for text, identifier in ids.items():
-        texts.setdefault(identifier, text)
-    return texts
+def _by_appearance(hashes: array) -> np.ndarray:
+    _, first, number = np.unique(
+        np.frombuffer(hashes, np.uint64), return_index=True, return_inverse=True
+    )
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[number]
+
+
+def _first(values: np.ndarray) -> np.ndarray:
+    """Where a value comes for the first time."""
+    first = np.zeros(len(values), bool)
+    first[np.unique(values, return_index=True)[1]] = True
+    return first
+
+
+def _first_texts(numbers: np.ndarray, texts: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Each number, from 0, with the text where it comes for the first time."""
+    new = 0
+    for number, text in zip(numbers, texts, strict=True):
+        if number == new:
+            yield new, text
+            new += 1

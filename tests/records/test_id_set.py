@@ -15,3 +15,4 @@ def test_id_set_is_a_set():
     assert not any(f"id-{n}" in ids for n in range(5000) if f"id-{n}" not in reference)
     repeated = {name for name in reference if names.count(name) > 1}
     assert {name for name in reference if name in ids.duplicates()} == repeated
+    assert (len(ids), ids.distinct()) == (len(names), len(reference))

@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from dpr.sources.sampling import draw, hold_out
+import numpy as np
+
+from dpr.sources.sampling import draw, draw_numbers, hold_out, hold_out_numbers
 
 
 def test_held_out_queries_are_drawn_by_seed():
@@ -23,3 +25,16 @@ def test_what_is_drawn_is_of_the_whole_stream_and_in_its_order():
 def test_each_item_is_drawn_as_often():
     counts = Counter(item for seed in range(3000) for item in draw(range(10), 3, seed))
     assert all(abs(counts[item] - 900) < 5 * 25 for item in range(10))  # 5 standard deviations
+
+
+def test_numbers_are_drawn_as_items_are():
+    for count, limit in ((1000, 50), (20, 30)):
+        chosen = np.flatnonzero(draw_numbers(count, limit, seed=3)).tolist()
+        assert chosen == draw(range(count), limit, seed=3)
+
+
+def test_numbers_are_held_out_as_ids_are():
+    numbers = np.random.default_rng(0).permutation(np.repeat(np.arange(123), 2))
+    for seed in range(3):
+        held = hold_out([f"q{n}" for n in numbers], 30, seed)
+        assert held == {f"q{n}" for n in hold_out_numbers(numbers, 30, seed)}
