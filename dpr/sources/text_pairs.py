@@ -1,7 +1,7 @@
 """`triples:FILE` and `pairs:FILE`: training data in text files, plain or gzipped, also by URL.
 
 Queries and passages have no ids there: equal texts are one query or one passage. A file is read
-several times. No text stays in memory: numbers do, at most 100 bytes a pair.
+several times. No text stays in memory: numbers do, about 100 bytes a pair.
 """
 
 import itertools
