@@ -16,7 +16,7 @@ from dpr.base.files import fingerprint
 from dpr.base.versions import ENCODING, installed
 
 PACKAGES = (*ENCODING, "peft")
-READ_PARAMS = ("dpr.settings", "dpr.params_file")
+READ_PARAMS = ("dpr.settings", "dpr.params_file")  # and what is in them
 
 
 def key(inputs: dict[str, Any], device: torch.device) -> str:
@@ -40,7 +40,7 @@ def _code() -> list[Path]:
     """All modules of a loaded package, since some are only imported when they are needed."""
     code: set[Path] = set()
     for name, module in list(sys.modules.items()):
-        if name.startswith("dpr.") and name not in READ_PARAMS and module.__file__:
+        if name.startswith("dpr.") and not name.startswith(READ_PARAMS) and module.__file__:
             file = Path(module.__file__)
             code.update([file] if name.count(".") == 1 else file.parent.glob("*.py"))
     return sorted(code)

@@ -1,0 +1,36 @@
+"""The keys of params.yaml, their types and their ranges: decided here alone.
+
+Every key is required, so that no default hides in the code.
+"""
+
+from dpr.settings.data import DataSettings, MedlineSettings
+from dpr.settings.group import Group
+from dpr.settings.model import Pooling
+from dpr.settings.searching import (
+    INDEX_KINDS,
+    Bm25Settings,
+    EncodeSettings,
+    IndexSettings,
+    SearchSettings,
+)
+from dpr.settings.training import VALIDATION_DEPTH, MineSource, TeacherSettings, TrainSettings
+from dpr.settings.whole import Round, Settings, load_settings
+
+__all__ = [
+    "INDEX_KINDS",
+    "VALIDATION_DEPTH",
+    "Bm25Settings",
+    "DataSettings",
+    "EncodeSettings",
+    "Group",
+    "IndexSettings",
+    "MedlineSettings",
+    "MineSource",
+    "Pooling",
+    "Round",
+    "SearchSettings",
+    "Settings",
+    "TeacherSettings",
+    "TrainSettings",
+    "load_settings",
+]

@@ -1,0 +1,129 @@
+"""The groups of mining and training: `mine`, `teacher`, `train`, `second`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from dpr import measures
+from dpr.settings.group import Count, Group, Share
+from dpr.settings.searching import Bm25Settings
+
+Precision = Literal["fp32", "bf16", "auto"]
+VALIDATION_DEPTH = 1000  # best passages of a topic that a validation looks at
+
+
+class MineSource(Group):
+    use: bool
+    first_rank: Count
+    last_rank: Count
+    margin: Annotated[float, Field(ge=0)] | None
+    relative_margin: Annotated[float, Field(ge=0, lt=1)] | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MineSource":
+        if self.first_rank > self.last_rank:
+            raise ValueError("first_rank is above last_rank")
+        return self
+
+
+class MineBm25(MineSource, Bm25Settings):
+    pass
+
+
+def _teacher(name: str) -> str:
+    kind, _, rest = name.partition(":")
+    if name != "fusion" and not (kind in ("file", "cross-encoder") and rest):
+        raise ValueError("none of: fusion, file:FILE, cross-encoder:NAME")
+    return name
+
+
+def _one_measure(name: str) -> str:
+    measures.check(list(dict.fromkeys([measures.HEADLINE, name])))
+    if (measures.cutoff(name) or 0) > VALIDATION_DEPTH:
+        raise ValueError(f"{name!r} is deeper than the {VALIDATION_DEPTH} passages of a validation")
+    return name
+
+
+class MineSettings(Group):
+    per_pair: Count
+    bm25: MineBm25
+    encoder: MineSource
+
+
+class TeacherSettings(Group):
+    scores: Annotated[str, AfterValidator(_teacher)] | None
+    depth: Count
+    margin: float | None
+    version: str | None
+
+
+class TrainSettings(Group):
+    roles: Literal["both", "query"]
+    softmax_passages: Count | None
+    max_steps: Annotated[int, Field(ge=0)] | None
+    epochs: Annotated[float, Field(gt=0)] | None
+    batch_size: Annotated[int, Field(ge=2)]
+    group_by: Literal["query", "passage"] | None
+    pairs_per_group: Count
+    hard_negatives: Annotated[int, Field(ge=0)]
+    in_batch_negatives: bool
+    mixture: Literal["proportional", "round_robin"] | list[Share]
+    one_source: bool
+    teacher_share: Annotated[float, Field(ge=0, le=1)]
+    teacher_loss: Literal["kl", "margin_mse"]
+    teacher_temperature: Annotated[float, Field(gt=0)]
+    chunk_size: Count | None
+    accumulate: Count
+    passage_max_length: Annotated[int, Field(ge=3)] | None
+    lr: Annotated[float, Field(gt=0)]
+    schedule: Literal["constant", "linear", "cosine", "cosine_restarts"]
+    cycles: Count
+    warmup_steps: Annotated[int, Field(ge=0)] | None
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)]
+    min_lr_ratio: Annotated[float, Field(gt=0, le=1)]
+    temperature: Annotated[float, Field(gt=0)]
+    temperature_lr: Annotated[float, Field(gt=0)] | None
+    symmetric: bool
+    false_negative_margin: float | None
+    matryoshka: list[Count]
+    initial_share: Annotated[float, Field(ge=0, lt=1)]
+    ema: Share | None
+    gradient_checkpointing: bool
+    freeze_embeddings: bool
+    lora_rank: Annotated[int, Field(ge=0)]
+    lora_alpha: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    eval_every: Count
+    valid_passages: Annotated[int, Field(ge=2)] | None
+    valid_measure: Annotated[str, AfterValidator(_one_measure)]
+    patience: Count | None
+    precision: Precision
+    overfit_one_batch: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainSettings":
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("give one of max_steps and epochs, and null for the other")
+        if not self.in_batch_negatives and (self.symmetric or not self.hard_negatives):
+            raise ValueError(
+                "in_batch_negatives: false needs hard_negatives above 0 and symmetric: false"
+            )
+        if self.pairs_per_group > 1 and self.group_by is None:
+            raise ValueError("pairs_per_group needs group_by: set it to query or passage")
+        if self.overfit_one_batch and self.max_steps == 0:
+            raise ValueError("overfit_one_batch needs max_steps above 0")
+        if self.lora_rank and self.initial_share:
+            raise ValueError("lora_rank excludes initial_share: set initial_share to 0")
+        if not isinstance(self.mixture, str) and abs(sum(self.mixture) - 1) > 1e-6:
+            raise ValueError(f"mixture: the shares sum to {sum(self.mixture):g}, not to 1")
+        if self.temperature_lr is not None and self.temperature < 0.01:
+            raise ValueError("a learned temperature must start at 0.01 or above")
+        return self
+
+
+class SecondSettings(Group):
+    use: bool
+    mine: dict[str, Any]
+    train: dict[str, Any]
