@@ -9,6 +9,7 @@ Any BEIR tool reads the first three. If a file is missing, the same name with `.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def write_queries(folder: Path, queries: Iterable[Query]) -> None:
         (
             {"_id": q.id, "text": q.text}
             | ({"is_passage": True} if q.is_passage else {})
-            | ({"source": q.source} if q.source != 1 else {})
+            | ({"mixture_source": q.source} if q.source != 1 else {})
             for q in queries
         ),
     )
@@ -42,6 +43,23 @@ def write_queries(folder: Path, queries: Iterable[Query]) -> None:
 
 def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
     _write_jsonl(folder / PAIRS, (pair._asdict() for pair in pairs))
+
+
+def copy_pairs(source: Path, folder: Path) -> None:
+    """The pairs of one folder, in another."""
+    file = existing(source / PAIRS)
+    shutil.copy(file, folder / file.name)
+
+
+def count_negatives(folder: Path) -> dict[str, float]:
+    """How many pairs there are, how many have hard negatives, and how many on average."""
+    pairs = with_negatives = negatives = 0
+    for pair in stream_pairs(folder):
+        pairs += 1
+        with_negatives += bool(pair.negative_ids)
+        negatives += len(pair.negative_ids)
+    mean = negatives / pairs
+    return {"pairs": pairs, "with_negatives": with_negatives, "negatives_per_pair": mean}
 
 
 def write_qrels(folder: Path, split: str, judgments: Iterable[Judgment]) -> None:
@@ -57,50 +75,59 @@ def read_passages(folder: str | Path) -> Iterator[Passage]:
         yield Passage(_id(where, row, "_id"), title, _text(where, row, "text"))
 
 
-def read_queries(folder: str | Path) -> dict[str, Query]:
-    """Queries by id.
+def stream_queries(folder: str | Path) -> Iterator[Query]:
+    """Queries one by one, in the order of the file.
 
     Raises:
-        InputError: naming file and line, for a malformed line, a duplicate id, an empty text or a
-            source that is no number from 1.
+        InputError: naming file and line, for a malformed line, an empty text or a source that is no
+            number from 1.
     """
-    queries: dict[str, Query] = {}
     for where, row in read_jsonl(Path(folder) / QUERIES):
-        own, source = row.get("is_passage") is True, row.get("source", 1)
+        own, source = row.get("is_passage") is True, row.get("mixture_source", 1)
         query = Query(_id(where, row, "_id"), _text(where, row, "text"), own, source)
-        if query.id in queries:
-            raise InputError(f"{where}: the id {query.id!r} comes twice; ids must be unique")
         if not query.text.strip():
             raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
         if type(source) is not int or source < 1:
-            raise InputError(f"{where}: 'source' must be a whole number from 1, not {source!r}")
+            raise InputError(
+                f"{where}: 'mixture_source' must be a whole number from 1, not {source!r}"
+            )
+        yield query
+
+
+def read_queries(folder: str | Path) -> dict[str, Query]:
+    """Queries by id; InputError for a duplicate id, and as `stream_queries`."""
+    queries: dict[str, Query] = {}
+    for query in stream_queries(folder):
+        if query.id in queries:
+            raise InputError(
+                f"{Path(folder) / QUERIES}:{len(queries) + 1}: the id {query.id!r} comes twice; "
+                "ids must be unique"
+            )
         queries[query.id] = query
     return queries
 
 
+def stream_pairs(folder: str | Path) -> Iterator[Pair]:
+    """Training pairs one by one; InputError for a malformed line."""
+    for where, row in read_jsonl(Path(folder) / PAIRS):
+        negatives = tuple(row.get("negative_ids", ()))
+        yield Pair(_id(where, row, "query_id"), _id(where, row, "passage_id"), negatives)
+
+
 def read_pairs(folder: str | Path) -> list[Pair]:
-    return [
-        Pair(
-            _id(where, row, "query_id"),
-            _id(where, row, "passage_id"),
-            tuple(row.get("negative_ids", ())),
-        )
-        for where, row in read_jsonl(Path(folder) / PAIRS)
-    ]
+    return list(stream_pairs(folder))
 
 
-def read_qrels(folder: str | Path, split: str) -> Qrels:
-    """Judgments of a split; an empty dictionary if the file has only a header.
+def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
+    """Judgments of a split one by one; none if the file has only a header.
 
     Raises:
-        InputError: naming file and line, for a line that is not `query TAB passage TAB integer`
-            and for a passage that is judged twice for one query.
+        InputError: naming file and line, for a line that is not `query TAB passage TAB integer`.
     """
     path = Path(folder) / "qrels" / f"{split}.tsv"
     if not existing(path).exists():
         splits = sorted({p.name.split(".")[0] for p in path.parent.glob("*.tsv*")})
         raise InputError(f"{path}: no such file; the splits here are: {', '.join(splits) or '-'}")
-    qrels: Qrels = {}
     for number, line in read_lines(path):
         if number == 1:
             if line != QRELS_HEADER:
@@ -108,14 +135,23 @@ def read_qrels(folder: str | Path, split: str) -> Qrels:
             continue
         try:
             query_id, passage_id, grade = line.split("\t")
-            value = int(grade)
+            yield Judgment(query_id, passage_id, int(grade))
         except ValueError:
             raise InputError(
                 f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
             ) from None
+
+
+def read_qrels(folder: str | Path, split: str) -> Qrels:
+    """Judgments by query; InputError for a passage that is judged twice, and as above."""
+    qrels: Qrels = {}
+    for number, (query_id, passage_id, grade) in enumerate(stream_judgments(folder, split), 2):
         if passage_id in qrels.setdefault(query_id, {}):
-            raise InputError(f"{path}:{number}: {passage_id!r} is judged twice for {query_id!r}")
-        qrels[query_id][passage_id] = value
+            raise InputError(
+                f"{Path(folder) / 'qrels' / split}.tsv:{number}: {passage_id!r} is judged twice "
+                f"for {query_id!r}"
+            )
+        qrels[query_id][passage_id] = grade
     return qrels
 
 

@@ -23,6 +23,11 @@ class Corpus(NamedTuple):
         """(id, text) of each passage, in the order of the file."""
         return ((passage.id, self.text(passage)) for passage in beir.read_passages(self.folder))
 
+    @property
+    def ids(self) -> "CorpusIds":
+        """The id of each passage, read anew from the file in each iteration."""
+        return CorpusIds(self)
+
     def text(self, passage: Passage) -> str:
         """Title, separator and text; only one of them if the other is empty."""
         return self.separator.join(part for part in (passage.title, passage.text) if part)
@@ -34,3 +39,13 @@ class Corpus(NamedTuple):
     @property
     def file(self) -> Path:
         return self.folder / beir.PASSAGES
+
+
+class CorpusIds:
+    """The ids of a corpus."""
+
+    def __init__(self, corpus: Corpus):
+        self.corpus = corpus
+
+    def __iter__(self) -> Iterator[str]:
+        return (passage_id for passage_id, _ in self.corpus.texts())

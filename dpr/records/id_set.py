@@ -44,5 +44,6 @@ class IdSet:
         return self._hashes
 
 
-def hash64(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+def hash64(data: str | bytes) -> int:
+    data = data.encode() if isinstance(data, str) else data
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")

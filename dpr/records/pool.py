@@ -4,7 +4,9 @@ Ranking the whole collection would take longer than the training. nDCG@10 over a
 over the collection; it compares steps, and experiments with the same training data.
 """
 
+import itertools
 import random
+from collections.abc import Iterable
 
 from dpr.records.types import Pair, Qrels
 
@@ -19,9 +21,11 @@ def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
     return {query_id: qrels[query_id] for query_id in useful}
 
 
-def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int = SEED) -> list[str]:
+def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = SEED) -> list[str]:
     """Passages drawn by seed: relevant ones of each topic in turn, about half, then any.
 
+    Args:
+        passage_ids: of the collection; they are read twice, and not held in memory.
     Returns: `size` ids in the order of the collection; all of them, if it has no more.
     """
     rng = random.Random(seed)
@@ -35,9 +39,10 @@ def draw_pool(qrels: Qrels, passage_ids: list[str], size: int, seed: int = SEED)
     while any(remaining) and (first_round or len(chosen) < size // 2):
         chosen.update(topic.pop() for topic in remaining if topic)
         first_round = False
-    others = [p for p in passage_ids if p not in chosen]
-    chosen.update(rng.sample(others, min(size - len(chosen), len(others))))
-    return [p for p in passage_ids if p in chosen]
+    others = sum(p not in chosen for p in passage_ids)
+    drawn = set(rng.sample(range(others), min(size - len(chosen), others)))
+    number = itertools.count()
+    return [p for p in passage_ids if p in chosen or next(number) in drawn]
 
 
 def best_pairs(qrels: Qrels, seed: int = SEED) -> list[Pair]:

@@ -91,12 +91,16 @@ def test_the_source_of_a_query(tmp_path):
     beir.write_queries(tmp_path, queries)
     assert list(beir.read_queries(tmp_path).values()) == queries
     line = (tmp_path / "queries.jsonl").read_text().splitlines()[0]
-    assert line == '{"_id": "a", "text": "x", "source": 2}'
+    assert line == '{"_id": "a", "text": "x", "mixture_source": 2}'
 
 
 @pytest.mark.parametrize("source", ["0", "-1", "1.0", '"2"', "true", "null"])
 def test_a_source_that_is_no_number(tmp_path, source):
-    lines = f'{{"_id": "a", "text": "x"}}\n{{"_id": "b", "text": "x", "source": {source}}}\n'
+    lines = (
+        f'{{"_id": "a", "text": "x"}}\n{{"_id": "b", "text": "x", "mixture_source": {source}}}\n'
+    )
     (tmp_path / "queries.jsonl").write_text(lines)
-    with pytest.raises(InputError, match=r"queries\.jsonl:2: 'source' must be a whole number"):
+    with pytest.raises(
+        InputError, match=r"queries\.jsonl:2: 'mixture_source' must be a whole number"
+    ):
         beir.read_queries(tmp_path)
