@@ -20,6 +20,7 @@ from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
 from dpr.settings import EncodeSettings
 
+PLACES = 8  # folders that may have the same embeddings
 PROGRESS = "progress.json"  # rows and bytes of ids done, until the run is complete
 
 
@@ -36,7 +37,7 @@ def encode_passages(
     """
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
     inputs = {
-        "encoder": embedder.fingerprint,
+        "encoder": embedder.passage_side,
         "corpus": sha256(corpus.file),
         "separator": corpus.separator,
         "options": options.model_dump(),
@@ -52,7 +53,7 @@ def encode_passages(
                 "count": count,
                 "dimension": embedder.dimension,
                 "dtype": options.dtype,
-                "encoder": {"sha256": embedder.fingerprint, **embedder.spec.as_dict()},
+                "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
                 "format": embedder.format,
                 "sha256": sha256(work / VECTORS),
                 "similarity": embedder.spec.similarity,
@@ -63,29 +64,32 @@ def encode_passages(
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work, folder)
-        write_json(made, {"folder": str(folder.resolve()), "sha256": sha256(folder / VECTORS)})
+        known = [str(folder.resolve()), *_places(made)]
+        write_json(made, {"folders": known[:PLACES], "sha256": sha256(folder / VECTORS)})
+
+
+def _places(made: Path) -> list[str]:
+    return list(read_json(made)["folders"]) if made.exists() else []
 
 
 def _copied(made: Path, folder: Path, work: Path) -> bool:
     """Whether another folder had the same embeddings, which are now in `work`.
 
-    `made` says where they were written last. An encoder of 0 training steps is not encoded again.
+    `made` says where they were written last. An encoder whose passage side was not trained is not
+    encoded again.
     """
-    if not made.exists():
-        return False
-    there = read_json(made)
-    other = Path(there["folder"])
-    if other == folder.resolve():
-        return False
-    shutil.rmtree(work, ignore_errors=True)  # what a killed run left
-    try:  # the other folder is not locked: what counts is what has been copied
-        shutil.copytree(other, work)
-        Embeddings.open(work)
-        if sha256(work / VECTORS) == there["sha256"]:
-            return True
-    except (OSError, InputError):
-        pass
-    shutil.rmtree(work, ignore_errors=True)
+    for other in map(Path, _places(made)):
+        if other == folder.resolve():
+            continue
+        shutil.rmtree(work, ignore_errors=True)  # what a killed run left
+        try:  # the other folder is not locked: what counts is what has been copied
+            shutil.copytree(other, work)
+            Embeddings.open(work)
+            if sha256(work / VECTORS) == read_json(made)["sha256"]:
+                return True
+        except (OSError, InputError):
+            pass
+        shutil.rmtree(work, ignore_errors=True)
     return False
 
 

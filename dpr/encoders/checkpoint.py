@@ -5,15 +5,16 @@ are safetensors.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, write_json
+from dpr.base.files import fingerprint, new_folder, write_json
 from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.spec import SPEC_FILE, read_spec
+from dpr.encoders.spec import PASSAGE_SIDE, SPEC_FILE, read_spec
 from dpr.encoders.tokens import set_case
 from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
 
@@ -27,6 +28,14 @@ def save(encoder: DualEncoder, folder: str | Path, format: str = "fp32") -> None
         write_json(partial / SPEC_FILE, encoder.spec.as_dict())
         made_with = {"format": format, "versions": installed("torch", "transformers")}
         write_json(partial / MADE_WITH, made_with)
+        write_json(partial / PASSAGE_SIDE, _passage_side(encoder, partial))
+
+
+def _passage_side(encoder: DualEncoder, folder: Path) -> dict[str, Any]:
+    source = encoder.spec.folders(folder)["passage"]
+    # The other files only decide how libraries call it.
+    decides = [source / "config.json", source / "tokenizer.json", *source.glob("*.safetensors")]
+    return {"files": fingerprint(sorted(decides)), **encoder.spec.passage_side()}
 
 
 def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:

@@ -35,12 +35,14 @@ class ConvertedEncoder:
         self.similarity = SIMILARITIES[self.spec.similarity]
         self.dimension: int = read_json(folder / DIMENSION_FILE)
         folders = self.spec.folders(folder)
+        torch_threads = torch.get_num_threads()
         opened = {
             source: ctranslate2.Encoder(
                 str(source), compute_type=TYPES[format], inter_threads=threads, intra_threads=1
             )
             for source in set(folders.values())
         }
+        torch.set_num_threads(torch_threads)  # CTranslate2 sets OpenMP's for this thread to 1
         self.models = {role: opened[source] for role, source in folders.items()}
 
     def embed(

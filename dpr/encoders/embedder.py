@@ -12,7 +12,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import fingerprint
 from dpr.encoders import formats
 from dpr.encoders.engines import open_engine
-from dpr.encoders.spec import Role, read_spec
+from dpr.encoders.spec import PASSAGE_SIDE, Role, read_spec
 from dpr.encoders.tokens import Tokenizer, Tokens
 from dpr.settings import EncodeSettings
 from dpr.similarity import SIMILARITIES
@@ -55,9 +55,9 @@ class Embedder:
         return Embedder(self.folder, options, self.device, self.threads, self.scratch)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Of the encoder's files."""
-        return fingerprint([self.folder])
+    def passage_side(self) -> str:
+        """The fingerprint of what decides the vectors of passages."""
+        return fingerprint([self.folder / PASSAGE_SIDE])
 
     def embed_texts(self, texts: list[str], role: Role) -> np.ndarray:
         """(N, D) float32 vectors of a few texts."""

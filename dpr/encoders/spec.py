@@ -7,6 +7,9 @@ from typing import Any, Literal
 from dpr.base.files import read_json
 
 SPEC_FILE = "encoder.json"
+PASSAGE_SIDE = (
+    "passage_side.json"  # what decides the vectors of passages: training queries keeps it
+)
 Role = Literal["query", "passage"]
 
 
@@ -39,6 +42,11 @@ class EncoderSpec:
         if self.tied:
             return {"query": encoder, "passage": encoder}
         return {"query": encoder / "query", "passage": encoder / "passage"}
+
+    def passage_side(self) -> dict[str, Any]:
+        """What of it decides the vectors of passages."""
+        about = self.as_dict()
+        return {k: about[k] for k in about if not k.startswith("query_") and k != "tied"}
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -158,14 +158,18 @@ def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
         return lambda *args: pytest.fail("encoded again")
 
     first = encode("first")
+    # only another folder is copied from: a stage that is forced to run does its work
+    with pytest.raises(pytest.fail.Exception):
+        encode("first", never)
     second = encode("second", never)
     assert (second.ids, second.manifest) == (first.ids, first.manifest)
     np.testing.assert_array_equal(second.vectors, first.vectors)
-    # only another folder is copied from: a stage that is forced to run does its work
-    with pytest.raises(pytest.fail.Exception):
-        encode("second", never)
+    expected = np.array(first.vectors)
     (tmp_path / "second" / "vectors.npy").write_bytes(b"damaged")
-    np.testing.assert_array_equal(encode("third").vectors, first.vectors)
+    encode("third", never)  # from the first
+    (tmp_path / "first" / "vectors.npy").write_bytes(b"damaged")
+    (tmp_path / "third" / "ids.txt").unlink()
+    np.testing.assert_array_equal(encode("fourth").vectors, expected)
 
 
 def test_a_copy_has_nothing_of_a_killed_run(encode, tmp_path):
