@@ -107,13 +107,18 @@ def collection(tmp_path):
 
 
 @pytest.fixture
-def make_trainer(make_encoder, collection):
-    """make_trainer(validate, encoder, max_steps=...) -> a Trainer on the tiny pairs."""
+def make_trainer(make_encoder, collection, tmp_path_factory):
+    """make_trainer(validate, encoder, max_steps=...) -> a Trainer on the tiny pairs.
 
-    def make(validate=rising, encoder=None, snapshot=None, save_every=2, **changes):
+    `reading` has more arguments of PairSet.read.
+    """
+
+    def make(validate=rising, encoder=None, snapshot=None, save_every=2, reading=None, **changes):
         encoder, chosen = encoder or make_encoder(), settings(**changes)
         corpus = Corpus(collection, ". ")
-        pairs = PairSet.read(corpus, beir.read_pairs(collection), encoder, chosen)
+        work = tmp_path_factory.mktemp("work")
+        listed, reading = beir.read_pairs(collection), reading or {}
+        pairs = PairSet.read(corpus, listed, encoder, chosen, work, **reading)
         return Trainer(
             encoder,
             pairs,

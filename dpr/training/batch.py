@@ -1,74 +1,92 @@
 """What one loss is computed over: queries, passages, and which answers which."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from dpr.encoders.tokens import Tokens
-from dpr.records.types import Pair, Qrels, Query
-from dpr.training.duplicates import NO_DUPLICATES, Duplicates
+
+Id = Any  # of a query or passage: text, or a row number
+Scores = dict[Id, float]  # {passage: score}
+
+
+class Drawn(NamedTuple):
+    """A pair in a batch, with the hard negatives drawn for it."""
+
+    query_id: Id
+    passage_id: Id
+    negative_ids: Sequence[Id] = ()
 
 
 class Targets(NamedTuple):
-    """For some pairs: which passages are relevant to which queries.
+    """For B pairs: which passages are relevant to which queries, and what the teacher says.
 
-    Each query and each passage comes once; hard negatives come after all positives.
+    Each query and each passage comes once.
     """
 
-    query_ids: list[str]  # Q
-    passage_ids: list[str]  # P
+    query_ids: list[Id]  # Q
+    passage_ids: list[Id]  # P
     pairs: torch.Tensor  # (B, 2) int64: row and column of each pair's query and passage
     relevant: torch.Tensor  # (Q, P) bool
+    negatives: torch.Tensor | None = None  # (B, P) bool: the hard negatives drawn for each pair
+    teacher: torch.Tensor | None = None  # (Q, P) float32; NaN: the teacher gave no score
+
+    def to(self, device: torch.device) -> "Targets":
+        return Targets(
+            self.query_ids,
+            self.passage_ids,
+            self.pairs.to(device),
+            self.relevant.to(device),
+            None if self.negatives is None else self.negatives.to(device),
+            None if self.teacher is None else self.teacher.to(device),
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
     queries: list[Tokens]  # Q
-    passages: list[Tokens]  # P
+    passages: list[Tokens] | torch.Tensor  # P texts to encode, or the (P, D) vectors of passages
     targets: Targets
 
     @property
     def token_count(self) -> int:
-        return sum(map(len, self.queries)) + sum(map(len, self.passages))
+        passages = [] if isinstance(self.passages, torch.Tensor) else self.passages
+        return sum(map(len, self.queries)) + sum(map(len, passages))
 
 
-def with_own_passages(qrels: Qrels, queries: Iterable[Query]) -> Qrels:
-    """The judgments, and the passages that are queries themselves, which are no negatives.
-
-    Only for `targets_of`, never to measure with.
-    """
-    own = {query.id: {query.id: 1} for query in queries if query.is_passage}
-    return qrels | {query_id: qrels.get(query_id, {}) | mine for query_id, mine in own.items()}
+def passages_of(pairs: Iterable[Drawn]) -> list[Id]:
+    """The passages of some pairs: their own first, then the other hard negatives."""
+    pairs = list(pairs)
+    own = dict.fromkeys(pair.passage_id for pair in pairs)
+    return list(own | dict.fromkeys(p for pair in pairs for p in pair.negative_ids))
 
 
-def targets_of(pairs: list[Pair], qrels: Qrels, duplicates: Duplicates = NO_DUPLICATES) -> Targets:
-    """The targets of some pairs.
-
-    A passage is relevant to a query if it is judged so, or is its passage in a pair. Duplicates
-    count as one text.
+def targets_of(
+    pairs: Sequence[Drawn],
+    columns: Sequence[Id],
+    relevant_to: Callable[[Id], Iterable[Id]],
+    teacher: Callable[[Id], Scores] | None = None,
+) -> Targets:
+    """The targets of some pairs over the passages `columns`, which hold all of theirs.
 
     Args:
-        qrels: as `duplicates.merge` returns them.
+        relevant_to: the relevant passages of a query; duplicates of them are relevant too.
+        teacher: the passages that a teacher scored for a query.
     """
     rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
-    positives = dict.fromkeys(pair.passage_id for pair in pairs)
-    negatives = dict.fromkeys(p for pair in pairs for p in pair.negative_ids)
-    columns = {p: i for i, p in enumerate(positives | negatives)}
-    at = [(rows[pair.query_id], columns[pair.passage_id]) for pair in pairs]
-    paired: dict[str, set[str]] = {}
-    for pair in pairs:
-        query, passage = duplicates.query(pair.query_id), duplicates.passage(pair.passage_id)
-        paired.setdefault(query, set()).add(passage)
-    columns_of: dict[str, list[int]] = {}
-    for passage_id, column in columns.items():
-        columns_of.setdefault(duplicates.passage(passage_id), []).append(column)
+    column_of = {p: i for i, p in enumerate(columns)}
+    at = [(rows[pair.query_id], column_of[pair.passage_id]) for pair in pairs]
     relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
+    negatives = torch.zeros(len(pairs), len(columns), dtype=torch.bool)
+    scores = torch.full(relevant.shape, torch.nan) if teacher else None
     for query_id, row in rows.items():
-        first = duplicates.query(query_id)
-        grades = qrels.get(first, {})
-        judged = {p for p in grades.keys() & columns_of.keys() if grades[p] > 0}
-        for passage_id in judged | paired[first]:
-            relevant[row, columns_of[passage_id]] = True
-    return Targets(list(rows), list(columns), torch.tensor(at), relevant)
+        relevant[row, [column_of[p] for p in relevant_to(query_id) if p in column_of]] = True
+        if teacher and scores is not None:
+            given = {column_of[p]: s for p, s in teacher(query_id).items() if p in column_of}
+            scores[row, list(given)] = torch.tensor(list(given.values()), dtype=torch.float32)
+    for row, pair in enumerate(pairs):
+        relevant[at[row]] = True
+        negatives[row, [column_of[p] for p in pair.negative_ids]] = True
+    return Targets(list(rows), list(columns), torch.tensor(at), relevant, negatives, scores)

@@ -94,18 +94,22 @@ def forward_backward(
 ) -> torch.Tensor:
     """Add the gradients of `loss(query vectors, passage vectors)` to the encoder's parameters.
 
-    They are the gradients of this process' shard: `processes.sum_gradients` must follow.
+    They are the gradients of this process' shard: `processes.sum_gradients` must follow. Passages
+    that a batch holds as vectors get none.
 
     Args:
         batch: the whole batch, the same in every process.
     Returns: the loss, the same in every process.
     """
     leaves, shards = [], []
-    roles: tuple[tuple[list[Tokens], Role], ...] = (
+    roles: tuple[tuple[list[Tokens] | torch.Tensor, Role], ...] = (
         (batch.queries, "query"),
         (batch.passages, "passage"),
     )
     for tokens, role in roles:
+        if isinstance(tokens, torch.Tensor):
+            leaves.append(tokens.to(encoder.device))
+            continue
         shard = processes.shard(len(tokens))
         encoded = EncodedTexts(encoder, tokens[shard], role, format, chunk_size)
         vectors = processes.gather(encoded.vectors.detach(), len(tokens))
@@ -113,7 +117,7 @@ def forward_backward(
         shards.append((encoded, shard))
     value = loss(*leaves)
     value.backward()
-    for leaf, (encoded, shard) in zip(leaves, shards, strict=True):
+    for leaf, (encoded, shard) in zip(leaves, shards, strict=False):  # fixed passages come last
         assert leaf.grad is not None
         encoded.backward(leaf.grad[shard])
     return value.detach()

@@ -18,7 +18,8 @@ class Validation(NamedTuple):
 
     step: int
     loss: float
-    score: float  # the headline measure
+    score: float  # what chooses the best
+    measured: dict[str, float] = {}  # by name; of a mixture also for each source  # noqa: RUF012
 
 
 class History(NamedTuple):

@@ -1,4 +1,7 @@
-"""The in-batch negatives loss (Karpukhin et al. 2020, https://arxiv.org/abs/2004.04906)."""
+"""The loss of a batch: in-batch negatives (Karpukhin et al. 2020), and a teacher.
+
+https://arxiv.org/abs/2004.04906
+"""
 
 import math
 
@@ -10,15 +13,17 @@ from dpr.base.errors import InputError
 from dpr.settings import TrainSettings
 from dpr.similarity import Similarity
 from dpr.training.batch import Targets
+from dpr.training.distillation import kl_loss, margin_mse_loss
 
 MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
 
 
-class InBatchLoss(nn.Module):
+class Loss(nn.Module):
     """The loss that the settings ask for. Its own parameter is the temperature.
 
-    With `matryoshka` it is the mean over the whole vectors and the vectors truncated to each of
-    these dimensions (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
+    `teacher_share` of it learns from a teacher, the rest from which passages are relevant. With
+    `matryoshka` it is the mean over the whole vectors and the vectors truncated to each of these
+    dimensions (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
     """
 
     def __init__(self, similarity: Similarity, settings: TrainSettings):
@@ -44,9 +49,9 @@ class InBatchLoss(nn.Module):
     def forward(
         self, queries: torch.Tensor, passages: torch.Tensor, targets: Targets
     ) -> torch.Tensor:
-        """(Q, D) and (P, D) vectors -> the mean loss over the pairs; see `in_batch_loss`."""
+        """(Q, D) and (P, D) vectors -> the mean loss over the pairs."""
         whole = queries.shape[1]
-        pairs, relevant = targets.pairs.to(queries.device), targets.relevant.to(queries.device)
+        targets = targets.to(queries.device)
         losses = []
         for dimension in dict.fromkeys((*self.settings.matryoshka, whole)):
             truncated = [
@@ -54,14 +59,37 @@ class InBatchLoss(nn.Module):
                 v if dimension == whole else self.similarity.vectors(v[:, :dimension])
                 for v in (queries, passages)
             ]
-            scores = self.similarity.scores(*truncated)
-            temperature = self.temperature.to(scores.device)
-            margin = self.settings.false_negative_margin
-            losses.append(in_batch_loss(scores, pairs, relevant, temperature, margin))
-            if self.settings.symmetric:
-                back = in_batch_loss(scores.T, pairs.flip(1), relevant.T, temperature, margin)
-                losses[-1] = (losses[-1] + back) / 2
+            losses.append(self._of_scores(self.similarity.scores(*truncated), targets))
         return torch.stack(losses).mean()
+
+    def _of_scores(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+        share = self.settings.teacher_share
+        loss = torch.zeros((), device=scores.device)
+        if share < 1:
+            loss = loss + (1 - share) * self._contrastive(scores, targets)
+        if share > 0:
+            loss = loss + share * self._taught(scores, targets)
+        return loss
+
+    def _contrastive(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+        temperature, margin = (
+            self.temperature.to(scores.device),
+            self.settings.false_negative_margin,
+        )
+        own = None if self.settings.in_batch_negatives else targets.negatives
+        loss = in_batch_loss(scores, targets.pairs, targets.relevant, temperature, margin, own)
+        if not self.settings.symmetric:
+            return loss
+        pairs, relevant = targets.pairs.flip(1), targets.relevant.T
+        return (loss + in_batch_loss(scores.T, pairs, relevant, temperature, margin)) / 2
+
+    def _taught(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+        assert targets.teacher is not None  # dpr/settings: a share needs a teacher
+        if self.settings.teacher_loss == "margin_mse":
+            return margin_mse_loss(scores, targets.pairs, targets.teacher)
+        temperature = self.temperature.to(scores.device)
+        teacher = self.settings.teacher_temperature
+        return kl_loss(scores, targets.pairs, targets.teacher, temperature, teacher)
 
 
 def in_batch_loss(
@@ -70,6 +98,7 @@ def in_batch_loss(
     relevant: torch.Tensor,
     temperature: torch.Tensor | float,
     false_negative_margin: float | None = None,
+    negatives: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of each pair's own passage against the passages of the batch.
 
@@ -82,14 +111,15 @@ def in_batch_loss(
         false_negative_margin: a passage that scores higher than the pair's own minus this margin
             is taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829; the
             encoder is its own guide). None: no passage is.
+        negatives: (B, P) bool, the only negatives of each pair; None: all passages of the batch.
     Returns: the mean loss over the pairs, a scalar.
     Raises:
         InputError: if the margin leaves no query a negative, so that nothing would be learned.
     """
     query, own = pairs.T
     rows = scores[query]  # (B, P)
-    positive = functional.one_hot(own, rows.shape[1]).bool()
-    excluded = relevant[query]
+    positive = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, own[:, None], True)
+    excluded = relevant[query] if negatives is None else relevant[query] | ~negatives
     if false_negative_margin is not None:
         own_score = rows.detach().gather(1, own[:, None])
         close = rows.detach() > own_score - false_negative_margin

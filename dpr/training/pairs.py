@@ -1,141 +1,142 @@
-"""Training pairs, tokenized once, and the batches that are drawn from them."""
+"""Training pairs, tokenized once into files, and the batches that are drawn from them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.tokens import Tokens
-from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.records.types import Pair, Qrels
+from dpr.records.types import Pair
 from dpr.settings import TrainSettings
-from dpr.training.batch import Batch, targets_of, with_own_passages
-from dpr.training.duplicates import Duplicates, find_duplicates
+from dpr.training import texts
+from dpr.training.batch import Batch, Drawn, passages_of, targets_of
+from dpr.training.groups import Groups
+from dpr.training.links import Links, by_first
+from dpr.training.passages import EncodedPassages, FixedPassages, Passages
+from dpr.training.ragged import Ragged
+from dpr.training.teacher import Teacher, TeacherFile
 
-GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # group_by -> its plural
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs with the tokens of their queries and passages, and the judgments about them.
+    """Pairs by row numbers: of their queries and passages, which are read when a batch has them.
 
-    `qrels` are those that `duplicates.merge` returns.
+    In memory are some dozens of bytes a pair; `relevant` has the passages that are no negatives of
+    a query.
     """
 
-    pairs: list[Pair]
-    queries: dict[str, Tokens]
-    passages: dict[str, Tokens]
-    qrels: Qrels
-    duplicates: Duplicates
+    pairs: np.ndarray  # (N, 2) int32
+    queries: Ragged  # token ids
+    passages: Passages
+    negatives: Ragged  # passages by pair
+    relevant: Ragged  # passages by query, both by the first row with their text
+    first_query: np.ndarray  # (Q,) int32, the first row with the text of each
+    first_passage: np.ndarray  # (P,) int32
+    groups: Groups
+    teacher: Teacher | None
     settings: TrainSettings
 
     @classmethod
     def read(
-        cls, corpus: Corpus, pairs: list[Pair], encoder: DualEncoder, settings: TrainSettings
+        cls,
+        corpus: Corpus,
+        pairs: Iterable[Pair],
+        encoder: DualEncoder,
+        settings: TrainSettings,
+        work: Path,
+        fixed: FixedPassages | None = None,
+        teacher: Path | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> "PairSet":
         """Pairs with the texts and judgments of a training folder.
 
+        Args:
+            work: an empty folder for what is read in each step.
+            fixed: vectors of all passages, in place of their texts.
+            teacher: a file with a teacher's scores.
+            prompts: what goes before the queries of each source, in place of the encoder's prefix.
         Raises:
             InputError: for a pair of an unknown query or passage.
         """
-        if not settings.hard_negatives:
-            pairs = [pair._replace(negative_ids=()) for pair in pairs]
-        query_ids = {pair.query_id for pair in pairs}
-        passage_ids = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
-        known = beir.read_queries(corpus.folder)
-        queries = {key: query.text for key, query in known.items() if key in query_ids}
-        passages = {
-            passage_id: text for passage_id, text in corpus.texts() if passage_id in passage_ids
-        }
-        for number, pair in enumerate(pairs, start=1):
-            named = {pair.passage_id, *pair.negative_ids}
-            if pair.query_id not in queries or not named <= passages.keys():
-                raise InputError(
-                    f"{corpus.folder}: training pair {number}: query {pair.query_id!r} or one of "
-                    f"the passages {sorted(named)} is not in the folder; run prepare again"
-                )
-        limit = settings.passage_max_length
-        query_tokens = encoder.tokenize(list(queries.values()), "query")
-        passage_tokens = encoder.tokenize(list(passages.values()), "passage", limit)
-        duplicates = Duplicates(
-            find_duplicates(queries, query_tokens), find_duplicates(passages, passage_tokens)
-        )
-        qrels = with_own_passages(beir.read_qrels(corpus.folder, "train"), known.values())
+        taught = TeacherFile.read(teacher) if teacher else None
+        links = Links.of(pairs, with_negatives=bool(settings.hard_negatives) and not taught)
+        queries = texts.queries(work / "queries", corpus.folder, links.queries, encoder, prompts)
+        if fixed:
+            passages = texts.encoded(corpus, fixed.vectors.ids)
+        else:
+            wanted, limit = links.passage_digests(taught), settings.passage_max_length
+            passages, tokens = texts.passages(work / "passages", corpus, wanted, encoder, limit)
+            encoded = EncodedPassages(tokens)
+        rows, negatives = links.rows(queries.rows, passages.rows, corpus.folder)
+        if not (settings.in_batch_negatives or taught or len(negatives)):
+            raise InputError(
+                "params.yaml: train.in_batch_negatives: false, but no training pair has a hard "
+                "negative; set mine.bm25.use or mine.encoder.use to true"
+            )
+        judged = texts.judged(corpus.folder, queries, passages)
+        relevant = by_first(np.concatenate([rows, judged]), queries.first, passages.first)
         return cls(
-            pairs,
-            dict(zip(queries, query_tokens, strict=True)),
-            dict(zip(passages, passage_tokens, strict=True)),
-            duplicates.merge(qrels),
-            duplicates,
+            rows,
+            queries.tokens,
+            fixed or encoded,
+            Ragged.group(work / "negatives", np.int32, len(rows), links.owners, negatives),
+            Ragged.group(work / "relevant", np.int32, len(queries.rows), *relevant.T),
+            queries.first,
+            passages.first,
+            Groups(rows, queries.sources[rows[:, 0]], settings),
+            Teacher(work, taught, queries.rows, passages.rows, rows) if taught else None,
             settings,
         )
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in an epoch.
+        """Full batches in an epoch; errors as `Groups.batches_per_epoch`."""
+        return self.groups.batches_per_epoch
 
-        Raises:
-            InputError: if there is none.
-        """
-        count = len(self._groups) // self.settings.batch_size
-        if not count:
-            raise InputError(
-                f"params.yaml: train.batch_size is {self.settings.batch_size}, but there are only "
-                f"{len(self._groups)} training {GROUPS[self.settings.group_by]}"
-            )
-        return count
-
-    def batches(self, seed: int) -> Iterator[Batch]:
-        """Batches without end, each epoch in a new order.
+    def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
+        """Batches without end, each epoch in a new order, from number `start` on.
 
         A batch has `batch_size` pairs, or queries or passages if `group_by` says so, each with up
         to `pairs_per_group` of its pairs, drawn anew each time. By query, each query has the same
         weight; by passage, one encoded passage trains several queries. Of each pair's negatives,
         `hard_negatives` are drawn.
-
-        The short batch at the end of an epoch is dropped: with fewer negatives its loss would be
-        lower.
         """
-        groups, size, rng = self._groups, self.settings.batch_size, np.random.default_rng(seed)
-        starts = range(0, self.steps_per_epoch * size, size)
-        while True:
-            order = rng.permutation(len(groups))
-            for start in starts:
-                chosen = [
-                    self.pairs[i]
-                    for group in order[start : start + size]
-                    for i in _draw(groups[group], self.settings.pairs_per_group, rng)
-                ]
-                yield self._batch([self._with_negatives(pair, rng) for pair in chosen])
+        rng = np.random.default_rng(seed)
+        for number, chosen in enumerate(self.groups.batches(rng)):
+            members = [self.groups.members(group).tolist() for group in chosen]
+            size = self.settings.pairs_per_group
+            pairs = [pair for group in members for pair in _draw(group, size, rng)]
+            drawn = [self._with_negatives(pair, rng) for pair in pairs]
+            if number >= start:
+                yield self._batch(drawn, number)
 
-    def _with_negatives(self, pair: Pair, rng: np.random.Generator) -> Pair:
-        drawn = _draw(pair.negative_ids, self.settings.hard_negatives, rng)
-        return pair._replace(negative_ids=tuple(drawn))
+    def _with_negatives(self, number: int, rng: np.random.Generator) -> Drawn:
+        query, passage = self.pairs[number].tolist()
+        if self.teacher:
+            listed = self.teacher.others(query, passage)
+        else:
+            listed = self.negatives[number].tolist()
+        return Drawn(query, passage, _draw(listed, self.settings.hard_negatives, rng))
 
-    def _batch(self, pairs: list[Pair]) -> Batch:
-        targets = targets_of(pairs, self.qrels, self.duplicates)
-        return Batch(
-            [self.queries[query_id] for query_id in targets.query_ids],
-            [self.passages[passage_id] for passage_id in targets.passage_ids],
-            targets,
-        )
+    def _batch(self, pairs: list[Drawn], number: int) -> Batch:
+        columns = self.passages.columns(passages_of(pairs), number)
+        teacher = self.teacher.scores if self.teacher else None
+        at = np.array(columns)
+        firsts = self.first_passage[at]
 
-    @cached_property
-    def _groups(self) -> list[list[int]]:
-        """Positions of the pairs of each group."""
-        by = self.settings.group_by
-        if by is None:
-            return [[i] for i in range(len(self.pairs))]
-        groups: dict[str, list[int]] = {}
-        for i, pair in enumerate(self.pairs):
-            groups.setdefault(pair.query_id if by == "query" else pair.passage_id, []).append(i)
-        return list(groups.values())
+        def relevant_to(query: int) -> list[int]:  # what answers a text answers its equals
+            found: list[int] = at[np.isin(firsts, self.relevant[self.first_query[query]])].tolist()
+            return found
+
+        targets = targets_of(pairs, columns, relevant_to, teacher)
+        queries = [self.queries[query] for query in targets.query_ids]
+        return Batch(queries, self.passages.take(columns), targets)
 
 
 def _draw(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:

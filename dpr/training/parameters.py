@@ -1,13 +1,25 @@
-"""Which parameters a training changes: all, all but the word embeddings, or LoRA's matrices."""
+"""Which parameters a training changes: both roles' or one's, word embeddings or not, LoRA's."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
+
+
+def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
+    """The encoder; for `roles: query` with a query encoder of its own, which alone is trained."""
+    if roles == "both":
+        return encoder
+    backbone = copy.deepcopy(encoder.query.backbone)
+    spec = replace(encoder.spec, tied=False)
+    return DualEncoder(backbone, encoder.passage.backbone, encoder.tokenizer, spec)
 
 
 def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
@@ -21,13 +33,22 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 module.p = settings.dropout
             if isinstance(getattr(module, "attention_dropout", None), float):  # fused attention
                 module.attention_dropout = settings.dropout  # type: ignore[assignment]
-    for one in _encoders(encoder):
+    if settings.roles == "query":
+        encoder.passage.requires_grad_(False)
+    for one in _trained(encoder, settings):
         if attention := formats.training_attention(encoder.device):
             one.backbone.set_attn_implementation(attention)
         if one.pooling != "pooler" and getattr(one.backbone, "pooler", None) is not None:
             one.backbone.pooler.requires_grad_(False)  # no vector depends on it
         if settings.freeze_embeddings:
             one.backbone.get_input_embeddings().requires_grad_(False)
+        if settings.gradient_checkpointing:
+            if not one.backbone.supports_gradient_checkpointing:
+                raise InputError(
+                    "params.yaml: train.gradient_checkpointing: "
+                    f"{type(one.backbone).__name__} has none; set it to false"
+                )
+            one.backbone.activation_checkpointing_enable({"use_reentrant": False})
         if settings.lora_rank:
             import peft  # here, since it loads slowly
 
@@ -36,14 +57,14 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # any number will do
                 lora_dropout=settings.dropout or 0.0,
                 target_modules="all-linear",
-                exclude_modules=r"pooler\b.*",
+                exclude_modules=r"pooler\b.*" if hasattr(one.backbone, "pooler") else None,
             )
             one.backbone = peft.get_peft_model(one.backbone, config)
 
 
 def merge(encoder: DualEncoder) -> None:
     """Add LoRA's matrices to the weights, which leaves a plain encoder."""
-    for one in _encoders(encoder):
+    for one in {encoder.query, encoder.passage}:
         if hasattr(one.backbone, "merge_and_unload"):  # peft's wrapper
             one.backbone = one.backbone.merge_and_unload()
     encoder.requires_grad_(True)
@@ -65,7 +86,8 @@ def count(encoder: nn.Module) -> dict[str, int]:
     return {"all": sum(p.numel() for p in parameters), "trained": trained}
 
 
-def _encoders(encoder: DualEncoder) -> Iterator[TextEncoder]:
-    yield encoder.passage
+def _trained(encoder: DualEncoder, settings: TrainSettings) -> Iterator[TextEncoder]:
+    if settings.roles == "both":
+        yield encoder.passage
     if encoder.query is not encoder.passage:
         yield encoder.query

@@ -12,9 +12,10 @@ from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.training import snapshot_file
 from dpr.training.history import History, Step, Validation
-from dpr.training.loss import InBatchLoss
+from dpr.training.loss import Loss
 from dpr.training.processes import ProcessGroup
 from dpr.training.weights import (
+    RunningMean,
     Tensors,
     optimizer_tensors,
     set_optimizer_tensors,
@@ -32,10 +33,11 @@ class Snapshots:
 
     path: Path | None
     encoder: DualEncoder
-    loss: InBatchLoss
+    loss: Loss
     optimizer: torch.optim.Optimizer
     processes: ProcessGroup
     every: float  # seconds between two saves
+    mean: RunningMean | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Snapshots:
             "weights": weights(self.encoder),
             "best": best_weights,
             "loss": weights(self.loss),
+            "mean": self.mean.weights if self.mean else {},
             "optimizer": optimizer_tensors(self.optimizer),
             "random": {  # of every process, since each draws its own dropout
                 kind: processes.gather(own[None].to(device), processes.size)
@@ -85,6 +88,9 @@ class Snapshots:
             return None
         set_weights(self.encoder, saved.group("weights"))
         set_weights(self.loss, saved.group("loss"))
+        if self.mean:
+            device = self.encoder.device
+            self.mean.weights = {k: v.to(device) for k, v in saved.group("mean").items()}
         set_optimizer_tensors(self.optimizer, saved.group("optimizer"))
         own = {kind: states[self.processes.rank] for kind, states in saved.group("random").items()}
         runtime.set_random_state(own, self.encoder.device)

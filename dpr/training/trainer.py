@@ -11,26 +11,26 @@ from torch import nn
 
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.measures import HEADLINE
 from dpr.settings import TrainSettings
 from dpr.training import checks, parameters, schedule
 from dpr.training.batch import Batch
 from dpr.training.console import Console, advance
 from dpr.training.gradients import forward_backward
 from dpr.training.history import History, Step, Validation
-from dpr.training.loss import InBatchLoss
+from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
 from dpr.training.processes import SINGLE, ProcessGroup
 from dpr.training.snapshot import Snapshots
-from dpr.training.weights import mix_weights, set_weights, weights
+from dpr.training.weights import RunningMean, mix_weights, set_weights, weights
 
 
 @dataclass
 class Trainer:
     """Trains `encoder` in place; `run` leaves it with the weights of its best validation.
 
-    With `initial_share` they are a mean of the trained and the initial weights, which keeps more of
-    what the encoder knew (WiSE-FT, Wortsman et al. 2022, https://arxiv.org/abs/2109.01903).
+    With `ema` these are the running mean of the trained weights. With `initial_share` they are
+    mixed with the initial ones, which keeps more of what the encoder knew (WiSE-FT, Wortsman et al.
+    2022, https://arxiv.org/abs/2109.01903).
 
     Args:
         validate: scores the encoder after a step; only the first process calls it.
@@ -62,7 +62,7 @@ class Trainer:
         self.initial = weights(self.encoder) if settings.initial_share else None
         parameters.prepare(self.encoder, settings)
         self.counts = parameters.count(self.encoder)
-        self.loss = InBatchLoss(self.encoder.similarity, settings).to(self.encoder.device)
+        self.loss = Loss(self.encoder.similarity, settings).to(self.encoder.device)
         self.optimizer = torch.optim.AdamW(
             [
                 *parameters.groups(self.encoder, settings.lr, settings.weight_decay),
@@ -71,6 +71,7 @@ class Trainer:
             fused=True,
         )
         self.format = formats.training_format(settings.precision, self.encoder.device)
+        self.mean = RunningMean(self.encoder, settings.ema) if settings.ema else None
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.snapshots = Snapshots(
             self.snapshot,
@@ -79,6 +80,7 @@ class Trainer:
             self.optimizer,
             self.processes,
             self.save_every,
+            self.mean,
             self.clock,
         )
         self.console = Console(self.processes.is_first)
@@ -90,7 +92,7 @@ class Trainer:
         per_epoch = self.pairs.steps_per_epoch if settings.max_steps != 0 else 0
         if settings.max_steps is not None:
             return settings.max_steps
-        assert settings.epochs is not None  # settings.py: one of the two
+        assert settings.epochs is not None  # dpr/settings: one of the two
         return max(1, round(settings.epochs * (per_epoch / settings.accumulate)))
 
     def run(self) -> History:
@@ -101,7 +103,7 @@ class Trainer:
         """
         history = self._resume() or self._begin()
         done = len(history.steps)
-        batches = itertools.islice(self._batches(), done * self.settings.accumulate, None)
+        batches = self._batches(done * self.settings.accumulate)
         with self.console.bar(done, self.max_steps) as bar:
             for number in range(done + 1, self.max_steps + 1):
                 if self._out_of_patience(history):
@@ -145,6 +147,8 @@ class Trainer:
         self.optimizer.step()
         if settings.temperature_lr is not None:
             self.loss.limit_temperature()
+        if self.mean:
+            self.mean.add(self.encoder, number)
         # Here a GPU is waited for, once a step.
         numbers = [value.to(norm.device, torch.float64) for value in (*losses, norm, temperature)]
         *values, norm_value, temperature_value = torch.stack(numbers).tolist()
@@ -162,11 +166,10 @@ class Trainer:
             self.processes,
         )
 
-    def _batches(self) -> Iterator[Batch]:
-        batches = self.pairs.batches(self.seed)
+    def _batches(self, start: int) -> Iterator[Batch]:
         if self.settings.overfit_one_batch:
-            return itertools.repeat(next(batches))
-        return batches
+            return itertools.repeat(next(self.pairs.batches(self.seed)))
+        return self.pairs.batches(self.seed, start)
 
     def _begin(self) -> History:
         """Validate the untrained encoder: it stays the best if training only harms."""
@@ -184,15 +187,20 @@ class Trainer:
 
     def _validate(self, history: History, number: int) -> None:
         """Validate the weights that a stop now would keep; keep the best."""
-        trained = weights(self.encoder)
+        trained, started = weights(self.encoder), time.monotonic()
+        if self.mean:
+            set_weights(self.encoder, self.mean.weights)
         if self.initial:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
-        _, loss, score = self.processes.broadcast(result, self.encoder.device)
+        _, loss, score = self.processes.broadcast(result[:3], self.encoder.device)
         checks.require_finite_validation(number, loss)
-        history.validations.append(Validation(number, loss, score))
-        self.console.say(f"step {number}: validation loss {loss:.4f}, {HEADLINE} {score:.4f}")
+        history.validations.append(result._replace(loss=loss, score=score))
+        measure = self.settings.valid_measure
+        seconds = time.monotonic() - started
+        found = f"validation loss {loss:.4f}, {measure} {score:.4f}"
+        self.console.say(f"step {number}: {found} ({seconds:.1f} s)")
         if history.best.step == number:
             self.best_weights = weights(self.encoder)
         set_weights(self.encoder, trained)

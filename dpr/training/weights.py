@@ -25,6 +25,27 @@ def mix_weights(module: nn.Module, others: Tensors, share: float) -> None:
         parameter.lerp_(others[name], share)
 
 
+class RunningMean:
+    """The exponential moving mean of a module's trained weights.
+
+    The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from the end,
+    count little (as TensorFlow's ExponentialMovingAverage does).
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay = decay
+        # In float32, since bfloat16 would round small updates of the mean off.
+        self.weights = {name: tensor.float() for name, tensor in weights(module).items()}
+
+    @torch.no_grad()
+    def add(self, module: nn.Module, step: int) -> None:
+        """Count in the weights after a step, numbered from 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                self.weights[name].lerp_(parameter.float(), 1 - decay)
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """AdamW's moments and steps, as `NUMBER.NAME` with the number of the parameter."""
     state = optimizer.state_dict()["state"]

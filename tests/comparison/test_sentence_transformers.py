@@ -16,7 +16,7 @@ from dpr.encoders.spec import EncoderSpec
 from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Batch, Targets
 from dpr.training.gradients import forward_backward
-from dpr.training.loss import InBatchLoss
+from dpr.training.loss import Loss
 from dpr.training.processes import SINGLE
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
@@ -94,7 +94,7 @@ def compared(make_encoder, tmp_path):
     features = [theirs.tokenize(QUERIES), theirs.tokenize(PASSAGES)]
 
     def ours(**changes):
-        loss = InBatchLoss(encoder.similarity, settings(temperature=1 / 20, **changes))
+        loss = Loss(encoder.similarity, settings(temperature=1 / 20, **changes))
         return loss(
             encoder(encoder.tokenize(QUERIES, "query"), "query"),
             encoder(encoder.tokenize(PASSAGES, "passage"), "passage"),
@@ -151,7 +151,7 @@ def test_cached_gradients_equal_those_of_sentence_transformers(make_encoder, tmp
     loss = cached([theirs.tokenize(texts) for texts in columns], None)
     loss.backward()
 
-    in_batch = InBatchLoss(encoder.similarity, settings(temperature=1 / 20))
+    in_batch = Loss(encoder.similarity, settings(temperature=1 / 20))
     queries = encoder.tokenize(QUERIES[:2], "query")
     batch = Batch(queries, encoder.tokenize(PASSAGES[:2] + NEGATIVES, "passage"), diagonal(2, 4))
 

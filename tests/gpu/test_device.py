@@ -6,6 +6,7 @@ pytest -m gpu --confcutdir tests/gpu tests/gpu       # the same on the CPU
 
 import itertools
 import random
+import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -15,13 +16,14 @@ import torch
 
 from dpr.base import runtime
 from dpr.encoders import formats
-from dpr.records.types import Pair
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.records.types import Pair, Passage, Query
 from dpr.settings import Pooling, load_settings
-from dpr.training.batch import Batch, targets_of
-from dpr.training.duplicates import NO_DUPLICATES
+from dpr.training.batch import Batch, Drawn, passages_of, targets_of
 from dpr.training.gradients import forward_backward
 from dpr.training.history import Validation
-from dpr.training.loss import InBatchLoss
+from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
 from dpr.training.processes import SINGLE
 from dpr.training.trainer import Trainer
@@ -65,15 +67,16 @@ def test_half_precision_is_near_fp32(make_encoder, device, format, half_weights)
 
 
 def batch_of(encoder):
-    pairs = [Pair(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
+    pairs = [Drawn(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
     queries = encoder.tokenize([text.split()[0] for text in TEXTS], "query")
-    return Batch(queries, encoder.tokenize(TEXTS, "passage"), targets_of(pairs, {}))
+    targets = targets_of(pairs, passages_of(pairs), lambda query: ())
+    return Batch(queries, encoder.tokenize(TEXTS, "passage"), targets)
 
 
 def gradients(encoder, format, chunk_size):
     encoder.train()
     batch = batch_of(encoder)
-    loss = InBatchLoss(encoder.similarity, TRAIN).to(encoder.device)
+    loss = Loss(encoder.similarity, TRAIN).to(encoder.device)
     value = forward_backward(
         encoder, batch, lambda *v: loss(*v, batch.targets), format, chunk_size, SINGLE
     )
@@ -106,7 +109,7 @@ def test_cached_gradients_have_the_dropout_of_the_first_pass(make_encoder, devic
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
         parts = [plain([tokens[i] for i in order[at : at + 2]], role) for at in range(0, 6, 2)]
         vectors.append(torch.cat(parts)[torch.tensor(order).argsort()])
-    expected = InBatchLoss(plain.similarity, TRAIN)(*vectors, batch.targets)
+    expected = Loss(plain.similarity, TRAIN)(*vectors, batch.targets)
     expected.backward()
     assert value == pytest.approx(expected.item(), rel=1e-5)
     for name, parameter in plain.named_parameters():
@@ -121,11 +124,12 @@ class Killed(Exception):
 def trainer_of(encoder, snapshot=None, **changes):
     small = {"batch_size": 4, "max_steps": 8, "eval_every": 4, "lr": 1e-3, "initial_share": 0.0}
     chosen = TRAIN.model_copy(update=small | {"group_by": None, "dropout": 0.1} | changes)
+    folder = Path(tempfile.mkdtemp())
+    beir.write_queries(folder, [Query(f"q{i}", text) for i, text in enumerate(TEXTS)])
+    beir.write_passages(folder, [Passage(f"d{i}", "", text) for i, text in enumerate(TEXTS)])
+    beir.write_qrels(folder, "train", [])
     pairs = [Pair(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
-    batch = batch_of(encoder)
-    queries = {f"q{i}": tokens for i, tokens in enumerate(batch.queries)}
-    passages = {f"d{i}": tokens for i, tokens in enumerate(batch.passages)}
-    made = PairSet(pairs, queries, passages, {}, NO_DUPLICATES, chosen)
+    made = PairSet.read(Corpus(folder, ""), pairs, encoder, chosen, folder)
     validate = lambda encoder, step: Validation(step, 1.0, float(step))  # noqa: E731
     clock = itertools.count().__next__
     return Trainer(encoder, made, validate, chosen, 0, SINGLE, snapshot, 3, clock)

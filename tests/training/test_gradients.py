@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from dpr.encoders import checkpoint
 from dpr.training import gradients
 from dpr.training.batch import Batch, Targets
-from dpr.training.loss import InBatchLoss
+from dpr.training.loss import Loss
 from dpr.training.processes import SINGLE, ProcessGroup
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
@@ -20,7 +20,7 @@ PASSAGES = [
 
 def loss_of(encoder, count=6, **changes):
     """The first `count` queries, each with the passage of its row; the others are negatives."""
-    loss = InBatchLoss(encoder.similarity, settings(**changes))
+    loss = Loss(encoder.similarity, settings(**changes))
     targets = diagonal(count)
     return lambda queries, passages: loss(queries, passages, targets)
 

@@ -8,7 +8,7 @@ from helpers import settings
 from dpr.base.errors import InputError
 from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Targets
-from dpr.training.loss import InBatchLoss, in_batch_loss
+from dpr.training.loss import Loss, in_batch_loss
 
 
 def brute_force_loss(queries, passages, pairs, relevant, name, temperature, margin=None):
@@ -72,7 +72,7 @@ def test_large_scores_do_not_overflow():
 
 def test_symmetric_is_the_mean_of_both_directions():
     q, p, pairs, relevant = drawn()
-    module = InBatchLoss(SIMILARITIES["dot"], settings(symmetric=True, temperature=0.5))
+    module = Loss(SIMILARITIES["dot"], settings(symmetric=True, temperature=0.5))
     loss = module(*tensors(q, p, pairs, relevant))
     there = brute_force_loss(q, p, pairs, relevant, "dot", 0.5)
     back = brute_force_loss(p, q, pairs[:, ::-1], relevant.T, "dot", 0.5)
@@ -87,7 +87,7 @@ def test_matryoshka_is_the_mean_over_dimensions_normalized_again():
         brute_force_loss(unit(q[:, :d]), unit(p[:, :d]), pairs, relevant, "cosine", 0.05)
         for d in (2, 4, 8)
     ]
-    loss = InBatchLoss(SIMILARITIES["cosine"], settings(matryoshka=[2, 4, 8], temperature=0.05))
+    loss = Loss(SIMILARITIES["cosine"], settings(matryoshka=[2, 4, 8], temperature=0.05))
     assert loss(*tensors(q, p, pairs, relevant)).item() == pytest.approx(
         np.mean(expected), rel=1e-6
     )
@@ -96,11 +96,11 @@ def test_matryoshka_is_the_mean_over_dimensions_normalized_again():
 def test_a_learned_temperature_goes_down_its_gradient():
     """d loss / d log t of the loss written out, by a difference quotient."""
     q, p, pairs, relevant = drawn()
-    module = InBatchLoss(SIMILARITIES["dot"], settings(temperature=0.5, temperature_lr=0.01))
+    module = Loss(SIMILARITIES["dot"], settings(temperature=0.5, temperature_lr=0.01))
     module.double()(*tensors(q, p, pairs, relevant)).backward()
     low, high = (
         brute_force_loss(q, p, pairs, relevant, "dot", 0.5 * np.exp(step)) for step in (-1e-5, 1e-5)
     )
     assert module.log_temperature.grad.item() == pytest.approx((high - low) / 2e-5, rel=1e-4)
-    fixed = InBatchLoss(SIMILARITIES["dot"], settings(temperature=0.5))
+    fixed = Loss(SIMILARITIES["dot"], settings(temperature=0.5))
     assert not any(parameter.requires_grad for parameter in fixed.parameters())

@@ -1,6 +1,7 @@
 """Batches of training pairs."""
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
@@ -11,30 +12,57 @@ from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.training.batch import targets_of
+from dpr.training.batch import Drawn, passages_of, targets_of
 from dpr.training.pairs import PairSet
 
 
 @pytest.fixture
-def read(collection, make_encoder):
+def read(collection, make_encoder, tmp_path_factory):
     """read(pairs, batch_size=...) -> a PairSet of the tiny collection."""
 
-    def make(pairs=None, **changes):
-        chosen = settings(**(changes))
-        pairs = beir.read_pairs(collection) if pairs is None else pairs
-        return PairSet.read(Corpus(collection, ". "), pairs, make_encoder(), chosen)
+    def make(pairs=None, folder=collection, **changes):
+        pairs = beir.read_pairs(folder) if pairs is None else pairs
+        work = tmp_path_factory.mktemp("work")
+        chosen = settings(**changes)
+        return PairSet.read(Corpus(folder, ". "), pairs, make_encoder(), chosen, work)
 
     return make
 
 
-def targets(pairs, count, seed=0):
-    return [batch.targets for batch in itertools.islice(pairs.batches(seed), count)]
+def ids(folder, pairs):
+    """The ids of the queries and passages of some pairs, by row: in the order of their files."""
+    used = {i for pair in pairs for i in (pair.query_id, pair.passage_id, *pair.negative_ids)}
+    queries = [q for q in beir.read_queries(folder) if q in used]
+    return queries, [p.id for p in beir.read_passages(folder) if p.id in used]
+
+
+def named(targets, folder, pairs):
+    queries, passages = ids(folder, pairs)
+    return targets._replace(
+        query_ids=[queries[row] for row in targets.query_ids],
+        passage_ids=[passages[row] for row in targets.passage_ids],
+    )
+
+
+def targets(pairs, count, folder, listed=None, seed=0):
+    listed = beir.read_pairs(folder) if listed is None else listed
+    batches = itertools.islice(pairs.batches(seed), count)
+    return [named(batch.targets, folder, listed) for batch in batches]
+
+
+def relevant(targets):
+    return {
+        (q, p)
+        for q, row in zip(targets.query_ids, targets.relevant.tolist(), strict=True)
+        for p, yes in zip(targets.passage_ids, row, strict=True)
+        if yes
+    }
 
 
 def test_passages_relevant_to_the_same_topic_are_no_negatives():
-    qrels = {"q0": {"d0": 2, "d1": 1, "d2": 0}, "q1": {"d3": 1}}
-    pairs = [Pair("q0", "d0"), Pair("q1", "d3"), Pair("q1", "d2"), Pair("q0", "d1")]
-    batch = targets_of(pairs, qrels)
+    judged = {"q0": ["d0", "d1"], "q1": ["d3"]}
+    pairs = [Drawn("q0", "d0"), Drawn("q1", "d3"), Drawn("q1", "d2"), Drawn("q0", "d1")]
+    batch = targets_of(pairs, passages_of(pairs), judged.__getitem__)
     assert batch.query_ids == ["q0", "q1"]
     assert batch.passage_ids == ["d0", "d3", "d2", "d1"]
     assert batch.pairs.tolist() == [[0, 0], [1, 1], [1, 2], [0, 3]]
@@ -45,9 +73,9 @@ def test_passages_relevant_to_the_same_topic_are_no_negatives():
 
 
 def test_hard_negatives_follow_the_positives():
-    qrels = {"q0": {"d0": 1, "d2": 1}}
-    pairs = [Pair("q0", "d0", ("d1", "d2")), Pair("q1", "d1"), Pair("q2", "d3", ("d9",))]
-    batch = targets_of(pairs, qrels)
+    judged = {"q0": ["d0", "d2"], "q1": [], "q2": []}
+    pairs = [Drawn("q0", "d0", ("d1", "d2")), Drawn("q1", "d1"), Drawn("q2", "d3", ("d9",))]
+    batch = targets_of(pairs, passages_of(pairs), judged.__getitem__)
     assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is another pair's positive
     assert batch.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert batch.relevant.tolist() == [
@@ -55,40 +83,67 @@ def test_hard_negatives_follow_the_positives():
         [False, True, False, False, False],
         [False, False, True, False, False],
     ]
+    assert batch.negatives.tolist() == [
+        [False, True, False, True, False],
+        [False] * 5,
+        [False, False, False, False, True],
+    ]
+
+
+def test_a_teacher_scores_some_of_the_passages():
+    pairs = [Drawn("q0", "d0", ("d1",)), Drawn("q1", "d2")]
+    scores = {"q0": {"d0": 2.0, "d2": -1.0, "d9": 5.0}, "q1": {"d2": 0.5}}
+    batch = targets_of(pairs, passages_of(pairs), lambda q: (), scores.__getitem__)
+    assert batch.passage_ids == ["d0", "d2", "d1"]
+    given = [[None if math.isnan(s) else s for s in row] for row in batch.teacher.tolist()]
+    assert given == [[2.0, -1.0, None], [None, 0.5, None]]
 
 
 def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
     encoder, pairs = make_encoder(), read()
     texts = {p.id: contents(p) for p in beir.read_passages(collection)}
-    for passage_id, tokens in pairs.passages.items():
+    queries, passages = ids(collection, beir.read_pairs(collection))
+    for row, passage_id in enumerate(passages):
         expected = encoder.tokenize([texts[passage_id]], "passage")[0]
-        np.testing.assert_array_equal(tokens, expected)
-    np.testing.assert_array_equal(pairs.queries["q1"], encoder.tokenize(["lung"], "query")[0])
+        np.testing.assert_array_equal(pairs.passages.take([row])[0], expected)
+    row = queries.index("q1")
+    np.testing.assert_array_equal(pairs.queries[row], encoder.tokenize(["lung"], "query")[0])
 
 
-def test_an_epoch_has_each_pair_once_and_full_batches_only(read):
+def test_an_epoch_has_each_pair_once_and_full_batches_only(read, collection):
     pairs = read(batch_size=4)
     assert len(pairs.pairs) == 18
     assert pairs.steps_per_epoch == 4
     seen = [
         (batch.query_ids[row], batch.passage_ids[column])
-        for batch in targets(pairs, 4, seed=1)
+        for batch in targets(pairs, 4, collection, seed=1)
         for row, column in batch.pairs.tolist()
     ]
     assert len(seen) == len(set(seen)) == 16
-    assert set(seen) <= {(pair.query_id, pair.passage_id) for pair in pairs.pairs}
+    listed = beir.read_pairs(collection)
+    assert set(seen) <= {(pair.query_id, pair.passage_id) for pair in listed}
     first = lambda seed: next(pairs.batches(seed)).targets.passage_ids  # noqa: E731
     assert first(1) == first(1) != first(2)
 
 
-def test_queries_of_a_passage_are_drawn_together(read):
+def test_later_batches_are_the_same_without_the_earlier_ones(read):
+    pairs = read(batch_size=4, hard_negatives=1)
+    every = list(itertools.islice(pairs.batches(3), 9))
+    for start in (1, 4, 6):  # an epoch has 4
+        found = list(itertools.islice(pairs.batches(3, start), 3))
+        for batch, expected in zip(found, every[start : start + 3], strict=True):
+            assert batch.targets.query_ids == expected.targets.query_ids
+            assert batch.targets.passage_ids == expected.targets.passage_ids
+
+
+def test_queries_of_a_passage_are_drawn_together(read, collection):
     """Three passages with one, two and four queries; two passages a batch, two queries each."""
     wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
     listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
     pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
     assert pairs.steps_per_epoch == 1
     drawn = set()
-    for batch in targets(pairs, 60):
+    for batch in targets(pairs, 60, collection, listed):
         of = {p: [] for p in batch.passage_ids}
         for row, column in batch.pairs.tolist():
             of[batch.passage_ids[column]].append(batch.query_ids[row])
@@ -101,13 +156,13 @@ def test_queries_of_a_passage_are_drawn_together(read):
     assert len({d for d in drawn if d[0] == "d02"}) == 6  # every two of four
 
 
-def test_each_query_is_drawn_alike_however_many_passages_it_has(read):
+def test_each_query_is_drawn_alike_however_many_passages_it_has(read, collection):
     """Queries with 1, 2 and 4 passages: an epoch has each once, with one passage."""
     wanted = {"q0": ["d00"], "q1": ["d01", "d02"], "q2": ["d10", "d11", "d12", "d13"]}
     listed = [Pair(q, p) for q, passages in wanted.items() for p in passages]
     pairs = read(listed, batch_size=3, group_by="query")
     drawn = {query_id: Counter() for query_id in wanted}
-    for batch in targets(pairs, 200):
+    for batch in targets(pairs, 200, collection, listed):
         assert sorted(batch.query_ids) == ["q0", "q1", "q2"]
         assert len(batch.pairs) == 3
         for row, column in batch.pairs.tolist():
@@ -117,11 +172,12 @@ def test_each_query_is_drawn_alike_however_many_passages_it_has(read):
 
 
 @pytest.mark.parametrize(("count", "columns"), [(0, 1), (1, 2), (2, 3), (9, 4)])
-def test_so_many_hard_negatives_are_drawn(read, count, columns):
+def test_so_many_hard_negatives_are_drawn(read, collection, count, columns):
     listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q0", "d12", ("d01", "d02", "d03"))]
     pairs = read(listed, batch_size=2, hard_negatives=count)
+    own = [pair._replace(negative_ids=()) for pair in listed]
     sets = set()
-    for batch in targets(pairs, 30):
+    for batch in targets(pairs, 30, collection, listed if count else own):
         negatives = batch.passage_ids[2:]
         assert set(negatives) <= {"d01", "d02", "d03"}
         assert columns - 1 <= len(negatives) <= min(3, 2 * count)
@@ -130,11 +186,14 @@ def test_so_many_hard_negatives_are_drawn(read, count, columns):
 
 
 def test_passages_are_truncated_to_the_training_length(read):
-    assert max(map(len, read().passages.values())) > 8
-    assert max(map(len, read(passage_max_length=8).passages.values())) == 8
+    def longest(pairs):
+        return max(map(len, pairs.passages.take(range(18))))
+
+    assert longest(read()) > 8
+    assert longest(read(passage_max_length=8)) == 8
 
 
-def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, make_encoder):
+def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):
     """d0, d1 and e are one text, and so are q0 and q3: what answers one of them answers all."""
     texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART.", "f": "f"}
     beir.write_passages(tmp_path, [Passage(i, "", text) for i, text in texts.items()])
@@ -143,14 +202,11 @@ def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, make_encoder):
     judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 0), Judgment("q3", "f", 2)]
     beir.write_qrels(tmp_path, "train", judged)
     pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "f", ("e",)), Pair("q3", "d2")]
-    corpus = Corpus(tmp_path, ". ")
-    read = PairSet.read(corpus, pairs, make_encoder(), settings(batch_size=4))
-    batch = next(read.batches(seed=0)).targets
-    relevant = {
-        query_id: {p for p, yes in zip(batch.passage_ids, row, strict=True) if yes}
-        for query_id, row in zip(batch.query_ids, batch.relevant.tolist(), strict=True)
-    }
-    assert relevant == {
+    batch = next(read(pairs, tmp_path, batch_size=4).batches(seed=0)).targets
+    found = {}
+    for query_id, passage_id in relevant(named(batch, tmp_path, pairs)):
+        found.setdefault(query_id, set()).add(passage_id)
+    assert found == {
         "q0": {"d0", "d1", "e", "f", "d2"},  # of q3 too
         "q1": {"d0", "d1", "e"},
         "q2": {"f"},
@@ -163,28 +219,20 @@ def test_bad_pairs(read):
         next(read(batch_size=64).batches(seed=0))
     with pytest.raises(InputError, match=r"only \d training queries"):
         next(read(batch_size=64, group_by="query").batches(seed=0))
-    with pytest.raises(InputError, match=r"pair 2: query 'q0' or one of the passages \['d99'\]"):
+    with pytest.raises(InputError, match=r"pair 2: its query or one of its passages is not in"):
         read([Pair("q0", "d00"), Pair("q0", "d99")])
 
 
-def test_a_query_that_is_a_passage_is_no_negative_of_its_own(make_encoder, tmp_path):
+def test_a_query_that_is_a_passage_is_no_negative_of_its_own(read, tmp_path):
     """a is the passage of b, and the other way round: neither is a negative of itself."""
     beir.write_passages(tmp_path, [Passage(i, "", f"text {i}") for i in "abc"])
     pairs = [Pair("a", "b"), Pair("b", "a"), Pair("c", "b")]
     judged = [Judgment(q, p, 1) for q, p, _ in pairs] + [Judgment("a", "a", 0)]
     beir.write_qrels(tmp_path, "train", judged)
-    relevant = []
+    found = []
     for own in (False, True):
         beir.write_queries(tmp_path, [Query(i, f"query {i}", own and i != "c") for i in "abc"])
-        chosen = settings(batch_size=3)
-        found = PairSet.read(Corpus(tmp_path, ". "), pairs, make_encoder(), chosen)
-        targets = next(found.batches(0)).targets
-        rows = {
-            (q, p)
-            for q, row in zip(targets.query_ids, targets.relevant.tolist(), strict=True)
-            for p, is_relevant in zip(targets.passage_ids, row, strict=True)
-            if is_relevant
-        }
-        relevant.append(rows)
-    assert relevant[0] == {("a", "b"), ("b", "a"), ("c", "b")}
-    assert relevant[1] == relevant[0] | {("a", "a"), ("b", "b")}
+        batch = next(read(pairs, tmp_path, batch_size=3).batches(0)).targets
+        found.append(relevant(named(batch, tmp_path, pairs)))
+    assert found[0] == {("a", "b"), ("b", "a"), ("c", "b")}
+    assert found[1] == found[0] | {("a", "a"), ("b", "b")}

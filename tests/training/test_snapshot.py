@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import rising, two_processes
+from training_helpers import Killed, dies_at
 
 from dpr.encoders import checkpoint
 from dpr.records import beir
@@ -22,24 +23,8 @@ RECIPES = {
     },
     "lora": {"lora_rank": 4},
     "frozen": {"freeze_embeddings": True, "initial_share": 0.3},
+    "mean": {"ema": 0.8, "initial_share": 0.3},
 }
-
-
-class Killed(BaseException):
-    pass
-
-
-def dies_at(trainer, step):
-    """Make the trainer die in the middle of a step: gradients done, weights not yet changed."""
-    update, calls = trainer.optimizer.step, []
-
-    def update_or_die():
-        calls.append(1)
-        if len(calls) == step:
-            raise Killed
-        return update()
-
-    trainer.optimizer.step = update_or_die
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -127,10 +112,11 @@ def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
 
 
 WORKER = """
+import tempfile
 from itertools import count
 from pathlib import Path
 from helpers import rising, settings
-from test_snapshot import Killed, dies_at
+from training_helpers import Killed, dies_at
 from dpr.encoders import checkpoint
 from dpr.base import runtime
 from dpr.records import beir
@@ -145,7 +131,8 @@ chosen = settings(max_steps=8, dropout=0.1)
 
 def trainer(snapshot=None):
     encoder = checkpoint.load({encoder!r})
-    pairs = PairSet.read(Corpus(folder, ". "), beir.read_pairs(folder), encoder, chosen)
+    work, corpus = Path(tempfile.mkdtemp(dir=folder)), Corpus(folder, ". ")
+    pairs = PairSet.read(corpus, beir.read_pairs(folder), encoder, chosen, work)
     return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, 3, count().__next__)
 
 undisturbed = trainer()

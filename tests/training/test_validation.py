@@ -42,7 +42,7 @@ def test_the_pool_is_the_same_whatever_is_drawn_elsewhere(make_encoder, collecti
         torch.manual_seed(seed)
         chosen = settings(valid_passages=20)
         validator = Validator(Corpus(collection, ". "), make_encoder(), chosen)
-        pools.append((validator.passage_ids, validator.query_ids))
+        pools.append((validator.ranked.pool, validator.query_ids))
     assert pools[0] == pools[1]
     assert len(pools[0][0]) == 20
 

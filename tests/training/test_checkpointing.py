@@ -1,0 +1,74 @@
+"""Gradient checkpointing: less memory, the same gradients."""
+
+import itertools
+
+import pytest
+import torch
+from transformers import MPNetConfig, MPNetModel
+
+from dpr.base.errors import InputError
+
+
+def first_step(trainer, seed=1):
+    (batch,) = itertools.islice(trainer.pairs.batches(seed=3), 1)
+    torch.manual_seed(seed)
+    step = trainer.step(1, [batch])
+    named = trainer.encoder.named_parameters()
+    return step, {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+@pytest.mark.parametrize("changes", [{}, {"chunk_size": 2}, {"freeze_embeddings": True}])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_gradients_are_the_same(make_trainer, dropout, changes):
+    chosen = {"dropout": dropout, "max_grad_norm": 1e9, **changes}
+    step, plain = first_step(make_trainer(**chosen))
+    other, checkpointed = first_step(make_trainer(gradient_checkpointing=True, **chosen))
+    assert other.loss == pytest.approx(step.loss, rel=1e-6)
+    assert plain.keys() == checkpointed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
+    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
+    if dropout:  # other dropout, another loss: the seed is what makes them equal
+        assert abs(first_step(make_trainer(**chosen), seed=2)[0].loss - step.loss) > 1e-4
+
+
+def counted(encoder):
+    """A list that grows with each pass through the first layer of an encoder."""
+    calls = []
+    attention = encoder.backbone.encoder.layer[0].attention
+    attention.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize("roles", ["both", "query"])
+def test_activations_are_computed_twice(make_encoder, make_trainer, make_query_side, roles):
+    """By each trained encoder: once forward, once for its gradient."""
+    for checkpointing, times in ((False, 1), (True, 2)):
+        chosen = {"gradient_checkpointing": checkpointing}
+        if roles == "query":
+            trainer = make_query_side(**chosen)
+        else:
+            trainer = make_trainer(encoder=make_encoder(tied=False), **chosen)
+        calls = {role: counted(getattr(trainer.encoder, role)) for role in ("query", "passage")}
+        first_step(trainer)
+        passes = {role: len(of_role) for role, of_role in calls.items()}
+        assert passes == {"query": times, "passage": times if roles == "both" else 0}
+
+
+def test_lora_learns_with_checkpointing(make_trainer):
+    chosen = {"lora_rank": 4, "max_grad_norm": 1e9}
+    _, plain = first_step(make_trainer(**chosen))
+    _, checkpointed = first_step(make_trainer(gradient_checkpointing=True, **chosen))
+    assert plain.keys() == checkpointed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
+    assert any(gradient.abs().max() > 1e-4 for gradient in checkpointed.values())
+
+
+def test_a_model_that_cannot_is_an_error(make_encoder, make_trainer):
+    encoder = make_encoder()
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    config = MPNetConfig(num_hidden_layers=1, vocab_size=len(encoder.tokenizer), **sizes)
+    encoder.passage.backbone = MPNetModel(config).eval()
+    with pytest.raises(InputError, match=r"params\.yaml: train\.gradient_checkpointing: .*MPNet"):
+        make_trainer(encoder=encoder, gradient_checkpointing=True)

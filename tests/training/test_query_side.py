@@ -1,0 +1,149 @@
+"""Training the query encoder alone, against the vectors of all passages."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from helpers import contents
+from torch.nn import functional
+from training_helpers import embedded, fixed_passages
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.records.types import Passage
+
+TEMPERATURE = 0.1
+
+
+@pytest.fixture
+def with_duplicates(collection):
+    """The collection with copies of some passages that are relevant to q0, q1 and q2."""
+    passages = list(beir.read_passages(collection))
+    copies = [Passage(f"e{i}", "", contents(passages[i])) for i in (0, 1, 2, 12)]
+    beir.write_passages(collection, [*passages[:30], *copies, *passages[30:]])
+    return collection
+
+
+def query_ids(folder):
+    """The ids of the training queries, by row."""
+    used = {pair.query_id for pair in beir.read_pairs(folder)}
+    return [query_id for query_id in beir.read_queries(folder) if query_id in used]
+
+
+def no_negatives(folder, query_id):
+    """The rows of passages that are relevant to a query, or have the text of one that is."""
+    relevant = beir.read_qrels(folder, "train")[query_id]
+    texts = dict(Corpus(folder, ". ").texts())
+    answers = {texts[passage_id] for passage_id, grade in relevant.items() if grade > 0}
+    return {row for row, text in enumerate(texts.values()) if text in answers}
+
+
+def brute_force_loss(encoder, folder, batch):
+    """The softmax over the passages of a batch, those above left out, in float64."""
+    queries, texts = beir.read_queries(folder), dict(Corpus(folder, ". ").texts())
+    vectors = embedded(encoder, list(texts.values()), "passage").astype(np.float64)
+    total = 0.0
+    for row, column in batch.targets.pairs.tolist():
+        query_id = query_ids(folder)[batch.targets.query_ids[row]]
+        query = embedded(encoder, [queries[query_id].text], "query")[0].astype(np.float64)
+        own, left_out = batch.targets.passage_ids[column], no_negatives(folder, query_id)
+        negatives = [p for p in batch.targets.passage_ids if p not in left_out]
+        scores = vectors[[own, *negatives]] @ query / TEMPERATURE
+        total += np.log(np.exp(scores).sum()) - scores[0]
+    return total / len(batch.targets.pairs)
+
+
+@pytest.mark.parametrize("at_most", [None, 64, 63, 20])
+def test_the_loss_is_a_softmax_over_all_passages(with_duplicates, make_query_side, at_most):
+    trainer = make_query_side(at_most, temperature=TEMPERATURE)
+    (batch,) = itertools.islice(trainer.pairs.batches(seed=1), 1)
+    if at_most in (None, 64):
+        assert batch.targets.passage_ids == list(range(64))
+    else:
+        assert len(batch.targets.passage_ids) < 64
+    expected = brute_force_loss(trainer.encoder, with_duplicates, batch)
+    assert trainer.step(1, [batch]).loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_its_gradient_is_that_of_plain_pytorch(
+    with_duplicates, make_query_side, make_encoder, chunk_size
+):
+    trainer = make_query_side(temperature=TEMPERATURE, max_grad_norm=1e9, chunk_size=chunk_size)
+    (batch,) = itertools.islice(trainer.pairs.batches(seed=1), 1)
+    reference = make_encoder()
+    texts = [text for _, text in Corpus(with_duplicates, ". ").texts()]
+    vectors = torch.from_numpy(embedded(reference, texts, "passage"))
+    names = query_ids(with_duplicates)
+    terms = []
+    for row, own in batch.targets.pairs.tolist():  # here a column is a row of the collection
+        query_id = names[batch.targets.query_ids[row]]
+        text = beir.read_queries(with_duplicates)[query_id].text
+        scores = reference(reference.tokenize([text], "query"), "query") @ vectors.T / TEMPERATURE
+        left_out = sorted(no_negatives(with_duplicates, query_id) - {own})
+        scores[0, left_out] = -torch.inf
+        terms.append(functional.cross_entropy(scores, torch.tensor([own])))
+    torch.stack(terms).mean().backward()
+    trainer.step(1, [batch])
+    expected = {n: p.grad for n, p in reference.query.named_parameters() if p.grad is not None}
+    found = {n: p.grad for n, p in trainer.encoder.query.named_parameters() if p.grad is not None}
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+    assert max(gradient.abs().max() for gradient in found.values()) > 1e-2
+    assert all(p.grad is None for p in trainer.encoder.passage.parameters())
+
+
+def columns(trainer, count, seed=0):
+    """The passages of the pairs, and all that the queries are compared with, by batch."""
+    batches = list(itertools.islice(trainer.pairs.batches(seed), count))
+    own = [{b.targets.passage_ids[c] for c in b.targets.pairs[:, 1].tolist()} for b in batches]
+    return own, [b.targets.passage_ids for b in batches], [b.passages for b in batches]
+
+
+def test_beyond_so_many_passages_each_step_draws_a_sample(make_query_side):
+    trainer = make_query_side(20)
+    own, compared, taken = columns(trainer, 40)
+    assert all(own <= set(every) for own, every in zip(own, compared, strict=True))
+    assert all(len(set(every)) == len(every) <= 20 + 6 for every in compared)
+    assert compared[0] != compared[3] and set().union(*compared) == set(range(60))
+    drawn = [set(every) - own for own, every in zip(own, compared, strict=True)]
+    assert 10 < np.mean([len(of_step) for of_step in drawn]) <= 20
+    counts = np.bincount([row for of_step in drawn for row in of_step], minlength=60)
+    assert counts[36:].min() > 0  # passages of no pair are drawn as well
+    vectors = np.array(trainer.pairs.passages.vectors.vectors)
+    for rows, tensor in zip(compared, taken, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), vectors[rows])
+
+
+def test_the_sample_is_that_of_the_seed(make_query_side):
+    first, again, other = (columns(make_query_side(20, seed=seed), 3)[1] for seed in (0, 0, 1))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("change", ["another id", "another order", "one more", "one less"])
+def test_vectors_of_other_passages_are_refused(make_encoder, make_trainer, collection, change):
+    fixed = fixed_passages(make_encoder(), collection)
+    passages = list(beir.read_passages(collection))
+    changed = {
+        "another id": [*passages[:-1], passages[-1]._replace(id="other")],
+        "another order": [passages[1], passages[0], *passages[2:]],
+        "one more": [*passages, Passage("other", "", "text")],
+        "one less": passages[:-1],
+    }
+    beir.write_passages(collection, changed[change])
+    with pytest.raises(InputError, match=r"corpus\.jsonl: not the passages that have vectors"):
+        make_trainer(roles="query", reading={"fixed": fixed})
+
+
+@pytest.mark.parametrize("row", [0, 40])
+def test_the_vectors_are_those_of_the_rows(make_encoder, collection, row):
+    encoder = make_encoder()
+    text = list(Corpus(collection, ". ").texts())[row][1]
+    expected = embedded(encoder, [text], "passage")[0]
+    for at_most in (None, 10):
+        taken = fixed_passages(encoder, collection, at_most)
+        rows = list(range(60)) if at_most is None else [row]
+        np.testing.assert_allclose(taken.take(rows)[rows.index(row)], expected, atol=1e-6)
