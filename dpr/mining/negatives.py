@@ -6,72 +6,28 @@ from Moreira et al. 2024 (NV-Retriever, https://arxiv.org/abs/2407.15831).
 """
 
 import hashlib
-import itertools
-import random
 from collections.abc import Iterable
 
-import numpy as np
-from tqdm import tqdm
-
-from dpr.mining.rankers import Ranker
 from dpr.records.text import folded
 from dpr.records.types import Pair, Qrels, Query
 from dpr.settings import MineSource
-
-QUERIES_AT_ONCE = 1_000
-
-
-def add_negatives(
-    pairs: list[Pair],
-    queries: dict[str, Query],
-    never: dict[str, set[str]],
-    rankers: list[tuple[Ranker, MineSource]],
-    per_pair: int,
-    seed: int,
-) -> list[Pair]:
-    """The pairs, each with up to `per_pair` mined negatives after those that it already has.
-
-    They are drawn by seed from the `candidates` of all rankers that are not in `never[query_id]`.
-    """
-    positives: dict[str, list[str]] = {}
-    for pair in pairs:
-        positives.setdefault(pair.query_id, []).append(pair.passage_id)
-    rng = random.Random(seed)
-    mined: dict[tuple[str, str], tuple[str, ...]] = {}
-    query_ids = iter(positives)
-    with tqdm(total=len(positives), unit=" queries", disable=None) as bar:
-        while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
-            wanted = {query_id: positives[query_id] for query_id in block}
-            runs = [
-                (ranker([queries[query_id] for query_id in block], wanted), source)
-                for ranker, source in rankers
-            ]
-            for query_id in block:
-                for own in wanted[query_id]:
-                    found = {
-                        candidate
-                        for run, source in runs
-                        for candidate in candidates(run.get(query_id, {}), own, source)
-                    } - never[query_id]
-                    drawn = rng.sample(sorted(found), min(per_pair, len(found)))
-                    mined[query_id, own] = tuple(drawn)
-            bar.update(len(block))
-    return [
-        _with_negatives(pair, mined.get((pair.query_id, pair.passage_id), ())) for pair in pairs
-    ]
 
 
 def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[str]:
     """Passages of one query's ranking between the source's ranks.
 
-    With a margin, only those that score at least so much below the pair's own passage; none if
-    that passage has no score.
+    With a margin, only those that score at least so much below the pair's own passage, or such a
+    share of its score; none if that passage has no score.
     """
     ranked = sorted(scores, key=lambda p: (-scores[p], p))
     chosen = ranked[source.first_rank - 1 : source.last_rank]
-    if source.margin is None:
+    if source.margin is None and source.relative_margin is None:
         return chosen
-    highest = scores.get(own, -np.inf) - source.margin
+    if own not in scores:
+        return []
+    positive = scores[own]
+    # As sentence-transformers' mine_hard_negatives: below a negative score too.
+    highest = positive - max(source.margin or 0.0, (source.relative_margin or 0.0) * abs(positive))
     return [passage_id for passage_id in chosen if scores[passage_id] <= highest]
 
 
@@ -103,10 +59,6 @@ def never_negative(
         | ({pair.query_id} if queries[pair.query_id].is_passage else set())
         for pair in pairs
     }
-
-
-def _with_negatives(pair: Pair, mined: tuple[str, ...]) -> Pair:
-    return pair._replace(negative_ids=tuple(dict.fromkeys(pair.negative_ids + mined)))
 
 
 def _digest(text: str) -> bytes:

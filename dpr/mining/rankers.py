@@ -1,6 +1,6 @@
-"""The rankers that hard negatives are taken from: BM25, and an encoder."""
+"""The rankers that hard negatives and a teacher's passages are taken from: BM25, and an encoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,35 +9,43 @@ import torch
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.prompts import tokenize_queries
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.records.corpus import Corpus
 from dpr.records.types import Query, Run
-from dpr.settings import MineBm25, MineSource
+from dpr.settings import Bm25Settings
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
 # if the ranker scores them, its positives.
 Ranker = Callable[[list[Query], dict[str, list[str]]], Run]
 
 
-def bm25_ranker(corpus: Corpus, folder: Path, settings: MineBm25, threads: int) -> Ranker:
+def bm25_ranker(
+    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int
+) -> Ranker:
     """BM25 over the corpus, with an index that is built in `folder` now."""
     lucene.build_index(corpus.texts(), folder)
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        return lucene.search(folder, queries, settings.k1, settings.b, settings.last_rank, threads)
+        return lucene.search(folder, queries, settings.k1, settings.b, depth, threads)
 
     return rank
 
 
-def encoder_ranker(embedder: Embedder, embeddings: Embeddings, settings: MineSource) -> Ranker:
+def encoder_ranker(
+    embedder: Embedder, embeddings: Embeddings, depth: int, prompts: Sequence[str] | None
+) -> Ranker:
     """Exact search over the embeddings that the encoder made."""
     similarity = embedder.similarity
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        vectors = embedder.embed_texts([query.text for query in queries], "query")
-        ranked = exact_search(embeddings, vectors, settings.last_rank)
-        found = as_run([query.id for query in queries], *ranked, embeddings.ids)
+        vectors = embedder.embed(tokenize_queries(embedder.tokenizer, queries, prompts), "query")
+        found = as_run(
+            [query.id for query in queries],
+            *exact_search(embeddings, vectors, depth),
+            embeddings.ids,
+        )
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
             rows = np.asarray(embeddings.vectors[[row_of[p] for p in ids]], dtype=np.float32)

@@ -46,6 +46,9 @@ def scaled(run: Run) -> Run:
     """Scores scaled to 0..1 within each topic; equal scores are all 0."""
     result: Run = {}
     for query_id, scores in run.items():
+        if not scores:  # a query without a match
+            result[query_id] = {}
+            continue
         lowest, highest = min(scores.values()), max(scores.values())
         width = (highest - lowest) or 1.0
         result[query_id] = {p: (score - lowest) / width for p, score in scores.items()}

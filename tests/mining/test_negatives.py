@@ -8,19 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import contents, write_params
+from helpers import PARAMS, contents, write_params
 
 from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.encoders import checkpoint
-from dpr.mining.negatives import add_negatives, candidates, never_negative
+from dpr.mining.mine import Miner
+from dpr.mining.negatives import candidates, never_negative
 from dpr.records import beir
 from dpr.records.types import Pair, Query
 from dpr.settings import MineSource
 
 
-def source(first_rank=1, last_rank=100, margin=None):
-    return MineSource(use=True, first_rank=first_rank, last_rank=last_rank, margin=margin)
+def source(first_rank=1, last_rank=100, margin=None, relative_margin=None):
+    ranks = {"first_rank": first_rank, "last_rank": last_rank}
+    return MineSource(use=True, margin=margin, relative_margin=relative_margin, **ranks)
+
+
+def add_negatives(pairs, queries, never, rankers, per_pair, seed):
+    options = PARAMS.teacher
+    return Miner(pairs, queries, never, rankers, None, options).run(per_pair, seed)
 
 
 RANKING = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 7.0, "e": 1.0}
@@ -36,6 +43,9 @@ RANKING = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 7.0, "e": 1.0}
         ("b", source(margin=0.0), "bcde"),
         ("x", source(), "abcde"),
         ("x", source(margin=0.0), ""),  # unscored: nothing is known to be below it
+        ("x", source(relative_margin=0.0), ""),
+        ("a", source(relative_margin=0.2), "cde"),  # 80 % of 9.0 is 7.2
+        ("a", source(margin=8.0, relative_margin=0.2), "e"),
     ],
 )
 def test_candidates_by_rank_and_margin(own, chosen, expected):
@@ -89,8 +99,9 @@ def mine(tmp_path, make_encoder, collection, monkeypatch):
             chosen = source().model_dump() | {"use": False} | sources.get(name, {})
             changes |= {f"mine.{name}.{key}": value for key, value in chosen.items()}
         write_params(Path("params.yaml"), changes)
-        importlib.import_module("stages.mine").main()
-        return beir.read_pairs("data/negatives")
+        for stage in ("vectors", "mine"):
+            importlib.import_module(f"stages.{stage}").main("first")
+        return beir.read_pairs("data/negatives/first")
 
     return run
 

@@ -1,0 +1,129 @@
+"""Mining: from rankings of the training queries to hard negatives and a teacher's scores."""
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dpr.base.errors import InputError
+from dpr.mining import teachers
+from dpr.mining.negatives import candidates
+from dpr.mining.rankers import Ranker
+from dpr.mining.teachers import Teacher
+from dpr.records.scores import write_scores
+from dpr.records.types import Pair, Query, Run
+from dpr.settings import MineSource, TeacherSettings
+
+QUERIES_AT_ONCE = 1_000
+
+
+class Miner:
+    """Mines the pairs, a block of queries at a time.
+
+    Args:
+        never: passages that are no negatives, by query.
+        rankers: each with the ranks that negatives are taken from; None: it only serves a teacher.
+        teacher: it scores passages for each query, or None.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        queries: dict[str, Query],
+        never: dict[str, set[str]],
+        rankers: list[tuple[Ranker, MineSource | None]],
+        teacher: Teacher | None,
+        options: TeacherSettings,
+    ):
+        self.pairs, self.queries, self.never = pairs, queries, never
+        self.rankers, self.teacher, self.options = rankers, teacher, options
+        self.positives: dict[str, list[str]] = {}
+        for pair in pairs:
+            self.positives.setdefault(pair.query_id, []).append(pair.passage_id)
+
+    def run(self, per_pair: int, seed: int, scores: Path | None = None) -> list[Pair]:
+        """The pairs, each with up to `per_pair` mined negatives after those that it already has.
+
+        They are drawn by seed from the `candidates` of all rankers that are not in
+        `never[query_id]`.
+
+        Args:
+            scores: a new file for the teacher's scores.
+        Raises:
+            InputError: if the teacher lacks a pair, or gives all passages the same score.
+        """
+        rng, mined = random.Random(seed), {}
+        values: set[float] = set()
+
+        def blocks() -> Iterator[tuple[str, dict[str, float]]]:
+            for positives, runs, taught in self._blocks():
+                for query_id, own_passages in positives.items():
+                    for own in own_passages:
+                        found = self._found(query_id, own, runs, taught.get(query_id))
+                        drawn = rng.sample(sorted(found), min(per_pair, len(found)))
+                        mined[query_id, own] = tuple(drawn)
+                values.update(itertools.islice(_values(taught), 1000))
+                yield from taught.items()
+
+        if scores is None:
+            for _ in blocks():
+                pass
+        else:
+            write_scores(scores, blocks())
+            if len(values) < 2:
+                raise InputError(
+                    f"params.yaml: teacher.scores: {self.options.scores} gives every passage the "
+                    f"same score, {values}, and teaches nothing; take another teacher"
+                )
+        return [
+            _with_negatives(pair, mined.get((pair.query_id, pair.passage_id), ()))
+            for pair in self.pairs
+        ]
+
+    def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Run], Run]]:
+        """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
+        query_ids = iter(self.positives)
+        with tqdm(total=len(self.positives), unit=" queries", disable=None) as bar:
+            while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
+                positives = {query_id: self.positives[query_id] for query_id in block}
+                asked = [self.queries[query_id] for query_id in block]
+                runs = [ranker(asked, positives) for ranker, _ in self.rankers]
+                own = {query.id for query in asked if query.is_passage}
+                runs = [_without_own(run, own) for run in runs]
+                taught: Run = {}
+                if self.teacher:
+                    taught = teachers.checked(
+                        self.teacher(asked, positives, runs), positives, str(self.options.scores)
+                    )
+                yield positives, runs, taught
+                bar.update(len(block))
+
+    def _found(
+        self, query_id: str, own: str, runs: list[Run], taught: dict[str, float] | None
+    ) -> set[str]:
+        """The passages that can be negatives of a pair."""
+        found = {
+            candidate
+            for run, (_, source) in zip(runs, self.rankers, strict=True)
+            if source
+            for candidate in candidates(run.get(query_id, {}), own, source)
+        } - self.never[query_id]
+        if taught is None or self.options.margin is None:
+            return found
+        highest = taught[own] - self.options.margin
+        return {p for p in found if taught.get(p, highest + 1) <= highest}
+
+
+def _without_own(run: Run, own: set[str]) -> Run:
+    """The run, in which queries that are passages do not find themselves."""
+    return run | {q: {p: s for p, s in run[q].items() if p != q} for q in own & run.keys()}
+
+
+def _values(run: Run) -> Iterator[float]:
+    return (score for scores in run.values() for score in scores.values())
+
+
+def _with_negatives(pair: Pair, mined: tuple[str, ...]) -> Pair:
+    return pair._replace(negative_ids=tuple(dict.fromkeys(pair.negative_ids + mined)))

@@ -1,0 +1,135 @@
+"""Teachers: each scores passages for training queries, the pairs' own among them."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from dpr.base.errors import InputError
+from dpr.records.corpus import Corpus
+from dpr.records.scores import read_scores
+from dpr.records.types import Query, Run
+from dpr.runs.fusion import weighted
+
+# (queries, {query id: ids of its positives}, runs of the rankers) -> {query id: {passage: score}}
+Teacher = Callable[[list[Query], dict[str, list[str]], list[Run]], Run]
+FUSION = "fusion"
+CROSS_ENCODER_BATCH = 32  # pairs; sentence-transformers' default
+
+
+def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpus) -> Teacher:
+    """The teacher that `teacher.scores` names, over the first `depth` passages of each ranker."""
+    kind, _, rest = name.partition(":")
+    if name == FUSION:
+        return fusion(depth)
+    if kind == "file":
+        return from_file(Path(rest), queries, corpus)
+    return cross_encoder(rest, corpus, depth)
+
+
+def fusion(depth: int) -> Teacher:
+    """The mean of the two rankers' scores, scaled to 0..1 for each query; see `weighted`."""
+
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+        first, second = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
+        fused = weighted(first, second, weight=0.5, depth=2 * depth)
+        return {
+            query.id: _best(fused.get(query.id, {}), depth)
+            | {p: fused.get(query.id, {}).get(p, 0.0) for p in positives[query.id]}
+            for query in queries
+        }
+
+    return score
+
+
+def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
+    """A cross-encoder of sentence-transformers, over the best passages of each ranker.
+
+    Raises:
+        InputError: for a model that cannot be loaded.
+    """
+    from sentence_transformers import CrossEncoder  # here, since it loads slowly
+
+    try:
+        model = CrossEncoder(name, trust_remote_code=False)
+    except Exception as error:  # it raises many kinds
+        raise InputError(
+            f"params.yaml: teacher.scores: cannot load the cross-encoder {name!r}: {error}"
+        ) from None
+    if model.num_labels != 1:
+        raise InputError(
+            f"params.yaml: teacher.scores: {name!r} gives {model.num_labels} numbers for a pair; "
+            "take a cross-encoder that gives one score"
+        )
+
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+        wanted = {
+            query.id: list(
+                dict.fromkeys(
+                    [*positives[query.id]]
+                    + [p for run in runs for p in _best(run.get(query.id, {}), depth)]
+                )
+            )
+            for query in queries
+        }
+        inside = {p for ids in wanted.values() for p in ids}
+        texts = {p: text for p, text in corpus.texts() if p in inside}
+        pairs = [(query.text, texts[p]) for query in queries for p in wanted[query.id]]
+        scores = iter(
+            model.predict(pairs, batch_size=CROSS_ENCODER_BATCH, show_progress_bar=False).tolist()
+        )
+        return {query.id: {p: next(scores) for p in wanted[query.id]} for query in queries}
+
+    return score
+
+
+def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
+    """The scores of a file, see `dpr.records.scores`.
+
+    Raises:
+        InputError: for an unknown query or passage, and one scored twice.
+    """
+    known = {passage_id for passage_id, _ in corpus.texts()}
+    given: Run = {}
+    for where, query_id, passage_ids, scores in read_scores(path):
+        if query_id not in queries:
+            raise InputError(f"{where}: the training data has no query {query_id!r}")
+        own = given.setdefault(query_id, {})
+        for passage_id, value in zip(passage_ids, scores, strict=True):
+            if passage_id not in known:
+                raise InputError(f"{where}: the training data has no passage {passage_id!r}")
+            if passage_id in own:
+                raise InputError(
+                    f"{where}: passage {passage_id!r} is scored twice for {query_id!r}"
+                )
+            own[passage_id] = value
+
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+        return {query.id: given.get(query.id, {}) for query in queries}
+
+    return score
+
+
+def checked(scores: Run, positives: dict[str, list[str]], name: str) -> Run:
+    """The scores, which must cover each query and the passages of its pairs.
+
+    Raises:
+        InputError: naming the query.
+    """
+    for query_id, passage_ids in positives.items():
+        lacking = [p for p in passage_ids if p not in scores.get(query_id, {})]
+        if lacking:
+            raise InputError(
+                f"params.yaml: teacher.scores: {name} has no score of passage {lacking[0]!r} "
+                f"for the training query {query_id!r}, which it answers; score every training pair"
+            )
+        if not all(map(math.isfinite, scores[query_id].values())):
+            raise InputError(
+                f"params.yaml: teacher.scores: {name} gives the query {query_id!r} a score that is "
+                "not finite; take another teacher"
+            )
+    return scores
+
+
+def _best(scores: dict[str, float], depth: int) -> dict[str, float]:
+    ranked = sorted(scores, key=lambda p: (-scores[p], p))
+    return {p: scores[p] for p in ranked[:depth]}
