@@ -1,65 +1,75 @@
-"""mine: training pairs with hard negatives, from BM25 and from the encoder before training.
+"""mine ROUND: training pairs with hard negatives, and a teacher's scores of passages for them.
 
-Reads data/training and data/encoders/zero_shot. Makes data/negatives and metrics/mine.json. If
-neither mine.bm25.use nor mine.encoder.use is true, the pairs stay as they are.
+Reads data/training, data/vectors/ROUND and the encoder that the round begins with:
+data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
+mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
 
-    python -m stages.mine
+    python -m stages.mine first
 """
 
 import tempfile
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.files import write_json
+from dpr.base.files import new_folder, write_json
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.passages import encode_passages
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.spec import read_spec
-from dpr.mining.negatives import add_negatives, never_negative
+from dpr.mining.mine import Miner
+from dpr.mining.negatives import never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
+from dpr.mining.teachers import FUSION, open_teacher
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.settings import MineSource, load_settings
+from dpr.records.scores import TEACHER
+from dpr.settings import MineSource, Round, Settings, load_settings
 from dpr.similarity import require_same_similarity
+from stages import rounds
 from stages.run import SCRATCH, run
 
 TRAINING = Path("data/training")
-ENCODER = Path("data/encoders/zero_shot")
 
 
-def main() -> None:
+def main(round: Round) -> None:
     settings = load_settings("params.yaml")
+    made, pairs_mined = rounds.negatives(round), settings.mines(round)
+    with new_folder(made) as folder:
+        if pairs_mined:
+            mine(settings, round, folder)
+        elif settings.runs(round):
+            beir.copy_pairs(TRAINING, folder)
+        else:
+            (folder / "unused").touch()
+    figures = beir.count_negatives(made) if settings.runs(round) else {"pairs": 0}
+    write_json(f"metrics/mine{rounds.SUFFIX[round]}.json", figures)
+
+
+def mine(settings: Settings, round: Round, folder: Path) -> None:
     threads = runtime.set_up(settings.threads, settings.seed)
-    options, corpus = settings.mine, Corpus(TRAINING, settings.data.separator)
+    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
-    rankers: list[tuple[Ranker, MineSource]] = []
+    name, depth = settings.teacher.scores, settings.teacher.depth
+    teacher = open_teacher(name, depth, queries, corpus) if name else None
+    needed = 0 if name is None or name.startswith("file:") else depth
+    rankers: list[tuple[Ranker, MineSource | None]] = []
     (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
-        if options.bm25.use:
-            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, threads)
-            rankers.append((ranker, options.bm25))
-        if options.encoder.use:
-            require_same_similarity(read_spec(ENCODER).similarity, settings.similarity, ENCODER)
-            embedder = Embedder(ENCODER, settings.encode, runtime.device(), threads, SCRATCH)
-            folder = Path(work) / "embeddings"
-            encode_passages(embedder, corpus, settings.encode, folder, SCRATCH / "encode")
-            embeddings = Embeddings.open(folder)
-            ranker = encoder_ranker(embedder, embeddings, options.encoder)
-            rankers.append((ranker, options.encoder))
-        if rankers:
-            judged = beir.read_qrels(TRAINING, "train")
-            never = never_negative(pairs, queries, judged, corpus.texts())
-            pairs = add_negatives(pairs, queries, never, rankers, options.per_pair, settings.seed)
-    beir.write_pairs(Path("data/negatives"), pairs)
-    counts = [len(pair.negative_ids) for pair in pairs]
-    write_json(
-        "metrics/mine.json",
-        {
-            "pairs": len(pairs),
-            "with_negatives": sum(map(bool, counts)),
-            "negatives_per_pair": sum(counts) / len(pairs),
-        },
-    )
+        if options.bm25.use or name == FUSION:
+            longest = max(options.bm25.last_rank, needed)
+            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, longest, threads)
+            rankers.append((ranker, options.bm25 if options.bm25.use else None))
+        if options.encoder.use or name == FUSION:
+            begin = rounds.BEGINS[round]
+            require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
+            embedder = Embedder(begin, settings.encode, runtime.device(), threads, SCRATCH)
+            embeddings = Embeddings.open(rounds.vectors(round))
+            longest = max(options.encoder.last_rank, needed)
+            ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts)
+            rankers.append((ranker, options.encoder if options.encoder.use else None))
+        never = never_negative(pairs, queries, beir.read_qrels(TRAINING, "train"), corpus.texts())
+        miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
+        scores = folder / TEACHER if teacher else None
+        beir.write_pairs(folder, miner.run(options.per_pair, settings.seed, scores))
 
 
 if __name__ == "__main__":

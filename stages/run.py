@@ -10,28 +10,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from dpr.base.errors import InputError
 from dpr.base.processor import processor
+from dpr.settings import Round
 from dpr.systems import ENCODERS
 from stages import versions
 
 # Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
 # sets DVC_ROOT to the main checkout, also in a queued experiment, whose own folder is temporary.
 SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
+CHOICES = {"system": ENCODERS, "round": get_args(Round)}
 COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change dvc.lock
 
 
 def run(main: Callable[..., None]) -> None:
     """Call a stage's `main` with the arguments of the command line; print and log what it cost.
 
-    Its parameters are its arguments: none, or `system`.
+    Its parameters are its arguments: none, `system` or `round`.
     """
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
     arguments = parser(f"stages.{stage}", module.__doc__)
     for name in inspect.signature(main).parameters:
-        add_system(arguments, name)
+        add_choice(arguments, name)
     given = list(vars(arguments.parse_args()).values())
     command = " ".join([stage, *given])
     started = time.monotonic()
@@ -51,8 +54,10 @@ def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_system(arguments: argparse.ArgumentParser, name: str = "system") -> None:
-    arguments.add_argument(name, choices=ENCODERS, metavar=name.upper(), help=" or ".join(ENCODERS))
+def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
+    """An argument `system` or `round`."""
+    choices = CHOICES[name]
+    arguments.add_argument(name, choices=choices, metavar=name.upper(), help=" or ".join(choices))
 
 
 @contextmanager

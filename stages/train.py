@@ -1,88 +1,132 @@
-"""train: the dual encoder, with in-batch negatives, from its initial weights.
+"""train ROUND: the dual encoder, from the weights that the round begins with.
 
-Reads data/encoders/zero_shot, data/training and data/negatives. Makes data/encoders/dense,
-metrics/train.json, plots/train.csv and plots/valid.csv. A killed training resumes from its last
-snapshot in .scratch.
+    first     data/encoders/zero_shot -> data/encoders/first
+    second    data/encoders/first -> data/encoders/dense, a copy without `second.use`
 
-    python -m stages.train
-    torchrun --standalone --nproc-per-node 2 -m stages.train      # `launcher` in params.yaml
+Reads also data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
+Makes also metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
+from its last snapshot in .scratch.
+
+    python -m stages.train first
+    torchrun --standalone --nproc-per-node 2 -m stages.train first      # `launcher` in params.yaml
 """
 
+import os
+import shutil
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from dpr.base import resume, runtime
-from dpr.base.files import fingerprint, write_csv, write_json
+from dpr.base.files import fingerprint, new_folder, write_csv, write_json
+from dpr.embeddings.artifact import Embeddings
 from dpr.encoders import checkpoint
 from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.settings import load_settings
+from dpr.records.scores import TEACHER
+from dpr.settings import Round, load_settings
 from dpr.similarity import require_same_similarity
-from dpr.training.history import History, Step
+from dpr.training import parameters
+from dpr.training.history import History, Step, Validation
 from dpr.training.pairs import PairSet
+from dpr.training.passages import FixedPassages
 from dpr.training.processes import ProcessGroup
 from dpr.training.trainer import Trainer
 from dpr.training.validation import Validator
+from stages import rounds
 from stages.run import SCRATCH, run
 
 TRAINING = Path("data/training")
-ENCODER = Path("data/encoders/zero_shot")
-NEGATIVES = Path("data/negatives")
 
 
-def main() -> None:
+def main(round: Round) -> None:
     settings = load_settings("params.yaml")
+    begin, mined = rounds.BEGINS[round], rounds.negatives(round)
+    if not settings.runs(round):
+        if os.environ.get("RANK", "0") == "0":  # of several processes only the first
+            with new_folder(rounds.MAKES[round]) as folder:
+                shutil.copytree(begin, folder, dirs_exist_ok=True)
+            write_figures(round, {"steps": 0}, [], [])
+        return
     runtime.set_up(settings.threads, settings.seed)
-    processes = ProcessGroup.join(runtime.device())
-    encoder = checkpoint.load(ENCODER).to(runtime.device())
-    require_same_similarity(encoder.spec.similarity, settings.similarity, ENCODER)
-
-    corpus, options = Corpus(TRAINING, settings.data.separator), settings.train
-    pairs = PairSet.read(corpus, beir.read_pairs(NEGATIVES), encoder, options)
-    validator = Validator(corpus, encoder, options)
+    options, processes = settings.train_of(round), ProcessGroup.join(runtime.device())
+    encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
+    require_same_similarity(encoder.spec.similarity, settings.similarity, begin)
     decides = {
-        "files": fingerprint([ENCODER, TRAINING, NEGATIVES]),
-        "settings": [settings.seed, corpus.separator, options.model_dump(), processes.size],
+        "files": fingerprint([begin, TRAINING, mined]),
+        "settings": [settings.seed, settings.data.separator, settings.data.prompts],
+        "training": [options.model_dump(), processes.size],
     }
+    fixed = None
+    if options.roles == "query":
+        vectors = Embeddings.open(rounds.vectors(round))
+        fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
+        decides["vectors"] = vectors.manifest["sha256"]
     snapshot = SCRATCH / "train" / f"{resume.key(decides, encoder.device)}.safetensors"
-    trainer = Trainer(
-        encoder,
-        pairs,
-        validator.validate,
-        options,
-        settings.seed,
-        processes,
-        snapshot,
-        settings.save_every,
-    )
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
     # Another experiment may be training the same. The first process takes the lock for all.
-    with FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext():
+    with (
+        FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext(),
+        tempfile.TemporaryDirectory(dir=snapshot.parent) as work,
+    ):
         processes.broadcast((0.0,), encoder.device)  # the others wait for it here
+        corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
+        pairs = PairSet.read(
+            corpus,
+            beir.stream_pairs(mined),
+            encoder,
+            options,
+            Path(work),
+            fixed,
+            teacher=mined / TEACHER if options.teacher_share else None,
+            prompts=prompts,
+        )
+        trainer = Trainer(
+            encoder,
+            pairs,
+            Validator(corpus, encoder, options, fixed, prompts).validate,
+            options,
+            settings.seed,
+            processes,
+            snapshot,
+            settings.save_every,
+        )
         history = trainer.run()
         if processes.is_first:
-            write_results(trainer, history)
+            write_results(round, trainer, history)
             trainer.snapshots.remove()
     processes.leave()
 
 
-def write_results(trainer: Trainer, history: History) -> None:
+def write_results(round: Round, trainer: Trainer, history: History) -> None:
     best, untrained = history.best, history.validations[0]
     # Untrained, it is the encoder that it began from, to the byte.
-    checkpoint.save(trainer.encoder, "data/encoders/dense", trainer.format if best.step else "fp32")
-    # A plot needs a row: without a step, the one of the untrained encoder.
-    steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
-    write_csv("plots/train.csv", Step._fields, steps)
-    write_csv("plots/valid.csv", ["step", "loss", HEADLINE], history.validations)
-    results = {
-        "best": {"step": best.step, "loss": best.loss, HEADLINE: best.score},
-        "untrained": {"loss": untrained.loss, HEADLINE: untrained.score},
+    format = trainer.format if best.step else "fp32"
+    checkpoint.save(trainer.encoder, rounds.MAKES[round], format)
+    figures = {
+        "best": {"step": best.step, "loss": best.loss, **best.measured},
+        "untrained": {"loss": untrained.loss, **untrained.measured},
         "steps": len(history.steps),
         "parameters": trainer.counts,
     }
-    write_json("metrics/train.json", results)
+    steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
+    write_figures(round, figures, steps, history.validations)
+
+
+def write_figures(
+    round: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
+) -> None:
+    """The metrics and curves of a round. A plot needs a row: without a step, one of zeros."""
+    suffix = rounds.SUFFIX[round]
+    write_json(f"metrics/train{suffix}.json", figures)
+    write_csv(f"plots/train{suffix}.csv", Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
+    measured = validations[0].measured if validations else {HEADLINE: 0.0}
+    rows = [[v.step, v.loss, *v.measured.values()] for v in validations] or [[0, 0.0, 0.0]]
+    write_csv(f"plots/valid{suffix}.csv", ["step", "loss", *measured], rows)
 
 
 if __name__ == "__main__":

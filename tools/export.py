@@ -10,7 +10,7 @@ Then, in Python: `FaissSearcher("FOLDER", query_encoder).search(query, k=10)`.
 from dpr.indexes.export import to_pyserini
 from dpr.indexes.index import Index
 from dpr.settings import load_settings
-from stages.run import add_system, parser, told_in_one_line
+from stages.run import add_choice, parser, told_in_one_line
 
 
 def main(system: str, folder: str) -> None:
@@ -22,7 +22,7 @@ def main(system: str, folder: str) -> None:
 
 if __name__ == "__main__":
     arguments = parser("tools.export", __doc__)
-    add_system(arguments)
+    add_choice(arguments, "system")
     arguments.add_argument("folder", metavar="FOLDER", help="a new one, or an earlier export")
     chosen = arguments.parse_args()
     with told_in_one_line("export"):

@@ -3,7 +3,16 @@
 from importlib.metadata import PackageNotFoundError, version
 
 # versions.yaml lists them, and dvc.yaml says which stage each one decides.
-PACKAGES = ("ctranslate2", "faiss-cpu", "ftfy", "pyserini", "tokenizers", "torch", "transformers")
+PACKAGES = (
+    "ctranslate2",
+    "faiss-cpu",
+    "ftfy",
+    "pyserini",
+    "sentence-transformers",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 ENCODING = ("ctranslate2", "tokenizers", "torch", "transformers")
 
 

@@ -13,30 +13,36 @@ def both(stage):
     return {f"{stage}@zero_shot", f"{stage}@dense"}
 
 
+def rounds(stage):
+    return {f"{stage}@first", f"{stage}@second"}
+
+
 ENCODED = both("encode") | both("index") | both("search")
 BM25 = {"bm25_index", "bm25_search"}
 MEASURED = {"eval", "fuse", "compare"}
-ALL = {"prepare", "init", "check", "lengths", "mine", "train", "audit"} | ENCODED | BM25 | MEASURED
+MINE, TRAIN = rounds("vectors") | rounds("mine"), rounds("train")
+ALL = {"prepare", "init", "check", "lengths", "audit"} | MINE | TRAIN | ENCODED | BM25 | MEASURED
 
 CODE = {
     "dpr/base/files.py": ALL,
     "dpr/records/beir.py": ALL - {"init", "check"},
-    "dpr/similarity.py": {"init", "check", "mine", "train", "audit"} | ENCODED,
-    "dpr/measures.py": {"train", "audit"} | MEASURED,
+    "dpr/similarity.py": {"init", "check", "audit"} | MINE | TRAIN | ENCODED,
+    "dpr/measures.py": {"audit"} | rounds("mine") | TRAIN | MEASURED,
     "dpr/sources/clean.py": {"prepare"},
     "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
-    "dpr/mining/negatives.py": {"mine"},
-    "dpr/training/loss.py": {"train"},
-    "dpr/embeddings/artifact.py": {"mine", "audit"} | ENCODED,
-    "dpr/indexes/kinds.py": {"check", "mine", "audit"} | both("index") | both("search"),
-    "dpr/bm25/lucene.py": {"prepare", "mine"} | BM25,
-    "dpr/runs/trec.py": {"audit", "bm25_search"} | both("search") | MEASURED,
+    "dpr/mining/negatives.py": rounds("mine"),
+    "dpr/training/loss.py": TRAIN,
+    "dpr/embeddings/artifact.py": {"audit"} | MINE | TRAIN | ENCODED,
+    "dpr/indexes/kinds.py": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
+    "dpr/bm25/lucene.py": {"prepare"} | rounds("mine") | BM25,
+    "dpr/runs/trec.py": {"audit", "bm25_search"} | rounds("mine") | both("search") | MEASURED,
     "dpr/evaluation/report.py": {"lengths", "compare"},
-    "dpr/settings.py": set(),
+    "dpr/settings/data.py": set(),
     "dpr/params_file.py": set(),
     "stages/run.py": set(),
     "dpr/systems.py": {"audit", "eval", "compare"},
-    "stages/train.py": {"train"},
+    "stages/train.py": TRAIN,
+    "stages/rounds.py": MINE | TRAIN,
     "tools/diff.py": set(),
     "benchmarks/kinds.py": set(),
 }
@@ -44,8 +50,9 @@ CODE = {
 PARAMS = [
     ("top_k: 100", "top_k: 10", {"audit", "bm25_search", "compare", "fuse"} | both("search")),
     ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
-    ("temperature: 0.05", "temperature: 0.1", {"train"}),
-    ("window: 8192", "window: 99", {"mine"} | both("encode")),
+    ("temperature: 0.05", "temperature: 0.1", TRAIN),
+    ("roles: both, lr: 5e-5", "roles: both, lr: 1e-5", {"mine@second", "train@second"}),
+    ("window: 8192", "window: 99", rounds("vectors") | both("encode")),
     (
         "drop_query_id:",
         "drop_query_id: false",
@@ -94,16 +101,16 @@ def test_every_package_has_its_case():
     assert named == packages | modules
 
 
+LOADED = {"check", "audit"} | MINE | both("encode") | both("search")
 VERSIONS = {
-    "torch": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
-    "transformers": {"init", "check", "mine", "train", "audit"} | both("encode") | both("search"),
-    "tokenizers": {"init", "check", "lengths", "mine", "train", "audit"}
-    | both("encode")
-    | both("search"),
-    "ctranslate2": {"check", "mine", "audit"} | both("encode") | both("search"),
-    "faiss-cpu": {"check", "mine", "audit"} | both("index") | both("search"),
-    "pyserini": {"prepare", "mine"} | BM25,
+    "torch": {"init"} | TRAIN | LOADED,
+    "transformers": {"init"} | TRAIN | LOADED,
+    "tokenizers": {"init", "lengths"} | TRAIN | LOADED,
+    "ctranslate2": LOADED,
+    "faiss-cpu": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
+    "pyserini": {"prepare"} | rounds("mine") | BM25,
     "ftfy": {"prepare"},
+    "sentence-transformers": rounds("mine"),
 }
 
 

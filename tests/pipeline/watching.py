@@ -19,6 +19,13 @@ CHANGES = {
     "model.passage_max_length": 32,
     "mine.bm25.use": True,
     "mine.encoder.use": True,
+    "teacher.scores": "fusion",
+    "teacher.depth": 5,
+    "train.teacher_share": 0.5,
+    "train.roles": "query",
+    "second.use": True,
+    "second.mine": {},
+    "second.train": {"roles": "query"},
     "train.max_steps": 2,
     "train.batch_size": 3,
     "train.valid_passages": 40,
@@ -86,8 +93,9 @@ def watch_stages(root, model):
             folder.mkdir()
             shutil.copy(params, folder / "params.yaml")
             for dep in deps(name, system):
-                if not is_code(dep):
-                    copy(made / dep, folder / dep)
+                if not is_code(dep):  # the fingerprint of a folder stands for the folder
+                    whole = dep.removesuffix("/passage_side.json")
+                    copy(made / whole, folder / whole)
             given = files(folder)
             module = importlib.import_module(f"stages.{name}")
             load = module.load_settings

@@ -10,7 +10,7 @@ from helpers import ROOT
 
 from dpr.systems import ENCODERS, SYSTEMS
 
-HELPERS = {"__init__", "run", "figures", "sides", "experiments"}
+HELPERS = {"__init__", "run", "rounds", "figures", "sides", "experiments"}
 COMMANDS = [
     f"{package}.{path.stem}"
     for package in ("stages", "tools")

@@ -28,7 +28,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     folder = tmp_path / "workspace"
     for name in ("collection", "training"):
         shutil.copytree(collection, folder / "data" / name)
-    beir.write_pairs(folder / "data/negatives", beir.read_pairs(collection))
+    beir.write_pairs(folder / "data/negatives/first", beir.read_pairs(collection))
     for name in ("params.yaml", "versions.yaml"):
         shutil.copy(ROOT / name, folder)  # params.yaml says cosine
     for system in ("zero_shot", "dense"):
@@ -49,7 +49,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "arguments", "artifact"),
     [
-        ("train", [], "data/encoders/zero_shot"),
+        ("train", ["first"], "data/encoders/zero_shot"),
         ("encode", ["dense"], "data/encoders/dense"),
         ("index", ["dense"], "data/embeddings/dense"),
         ("search", ["dense"], "data/encoders/dense"),
@@ -90,7 +90,7 @@ def test_a_collection_without_validation_topics_goes_through(workspace, make_enc
 def test_zero_steps_leave_a_plot_row(workspace, make_encoder):
     write_params(workspace / "params.yaml", {"train.max_steps": 0, "train.valid_passages": 40})
     checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
-    importlib.import_module("stages.train").main()
+    importlib.import_module("stages.train").main("first")
     rows = (workspace / "plots/train.csv").read_text().splitlines()
     assert len(rows) == 2
     assert rows[1].startswith("0,")
@@ -107,7 +107,7 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     curves = []
     for launcher in ([], torchrun):
-        command = [sys.executable, *launcher, "-m", "stages.train"]
+        command = [sys.executable, *launcher, "-m", "stages.train", "first"]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("step 6: validation") == 1

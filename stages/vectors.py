@@ -1,0 +1,42 @@
+"""vectors ROUND: the training passages as vectors, if the round compares queries with all of them.
+
+Reads data/training and the encoder that the round begins with: data/encoders/zero_shot or first.
+Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`, `teacher.scores: fusion` or
+`train.roles: query` asks for it.
+
+    python -m stages.vectors first
+"""
+
+from pathlib import Path
+
+from dpr.base import runtime
+from dpr.base.files import new_folder
+from dpr.embeddings.passages import encode_passages
+from dpr.encoders.embedder import Embedder
+from dpr.encoders.spec import read_spec
+from dpr.records.corpus import Corpus
+from dpr.settings import Round, load_settings
+from dpr.similarity import require_same_similarity
+from stages import rounds
+from stages.run import SCRATCH, run
+
+
+def main(round: Round) -> None:
+    settings = load_settings("params.yaml")
+    if not settings.needs_vectors(round):
+        with new_folder(rounds.vectors(round)) as folder:
+            (folder / "unused").touch()
+        return
+    threads, encoder = runtime.set_up(settings.threads), rounds.BEGINS[round]
+    require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
+    encode_passages(
+        Embedder(encoder, settings.encode, runtime.device(), threads, SCRATCH),
+        corpus=Corpus(Path("data/training"), settings.data.separator),
+        options=settings.encode,
+        folder=rounds.vectors(round),
+        scratch=SCRATCH / "encode",
+    )
+
+
+if __name__ == "__main__":
+    run(main)
