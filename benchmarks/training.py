@@ -35,7 +35,7 @@ from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer
 from stages.run import parser
 
-TRAINING, NEGATIVES = Path("data/training"), Path("data/negatives")
+TRAINING, NEGATIVES = Path("data/training"), Path("data/negatives/first")
 ENCODER = "data/encoders/zero_shot"
 WARM_UP = 3  # steps
 
@@ -184,15 +184,16 @@ def prepared(arguments: argparse.Namespace) -> Trainer:
     encoder = checkpoint.load(ENCODER).to(arguments.device)
     pairs = beir.read_pairs(NEGATIVES)
     corpus = Corpus(TRAINING, settings.data.separator)
-    found = PairSet.read(corpus, pairs, encoder, options)
+    work = Path(tempfile.mkdtemp())  # read in each step
+    found = PairSet.read(corpus, pairs, encoder, options, work)
     return Trainer(encoder, found, lambda *_: Validation(0, 0.0, 0.0), options, settings.seed)
 
 
 def rates(seconds: float, arguments: argparse.Namespace, pairs: PairSet) -> dict[str, float]:
     """Rates over the counted steps, with the mean tokens of all pairs."""
     tokens = [
-        len(pairs.queries[pair.query_id]) + len(pairs.passages[pair.passage_id])
-        for pair in pairs.pairs
+        len(pairs.queries[query]) + sum(map(len, pairs.passages.take([passage])))
+        for query, passage in pairs.pairs.tolist()
     ]
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     a_second = arguments.steps * arguments.batch_size / seconds
