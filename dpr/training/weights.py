@@ -20,9 +20,13 @@ def set_weights(module: nn.Module, saved: Tensors) -> None:
 
 @torch.no_grad()
 def mix_weights(module: nn.Module, others: Tensors, share: float) -> None:
-    """Each parameter becomes (1 - share) * itself + share * the other of its name."""
+    """Each trained parameter becomes (1 - share) * itself + share * the other of its name.
+
+    The others are the same in both; mixed, their -0.0 would become 0.0.
+    """
     for name, parameter in module.named_parameters():
-        parameter.lerp_(others[name], share)
+        if parameter.requires_grad:
+            parameter.lerp_(others[name], share)
 
 
 class RunningMean:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dpr.training.history import Validation
-from dpr.training.weights import RunningMean
+from dpr.training.weights import RunningMean, mix_weights
 
 
 def test_a_few_steps_by_hand():
@@ -101,3 +101,14 @@ def test_the_mean_of_bfloat16_weights_follows_small_steps():
         mean.add(module, step)
     expected = 1.25 - 0.25 * np.prod([min(0.999, (1 + n) / (10 + n)) for n in range(5000, 8000)])
     assert mean.weights["weight"].float().item() == pytest.approx(expected, abs=5e-3)
+
+
+def test_what_is_not_trained_keeps_its_bytes():
+    """0.7 * -0.0 + 0.3 * -0.0 is 0.0 by lerp: an equal number, but another byte."""
+    layer = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.fill_(-0.0)
+    layer.weight.requires_grad_(False)
+    initial = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    mix_weights(layer, initial, 0.3)
+    assert torch.signbit(layer.weight).all()
