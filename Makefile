@@ -28,7 +28,7 @@ test: $(VENV)/ready
 test-all: $(VENV)/ready
 	pytest
 
-# DEVICE=cpu tries it without a GPU. The benchmarks need what `dvc repro prepare init mine` makes.
+# DEVICE=cpu tries it without a GPU. The benchmarks need what `dvc repro prepare init mine@first` makes.
 DEVICE ?= cuda
 gpu:
 	$(PYTHON) -m pytest -m gpu --confcutdir tests/gpu --device $(DEVICE) tests/gpu

@@ -9,7 +9,7 @@ import sys
 import dvc.cli
 import pytest
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
-from graph_helpers import GRAPH
+from graph_helpers import STEPS
 from helpers import ROOT, sh
 
 from dpr.settings import load_settings
@@ -29,13 +29,14 @@ def commands(page):
     return [" ".join(command.split()) for command in found if command.strip()]
 
 
+TARGETS = {name if key is None else f"{name}@{key}" for name, key in STEPS} | {"dvc.yaml"}
 ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
 
 
 def exp_run(experiment, words):
     """The overrides give parameters that load, and targets are stages. (A slow test has a grid.)"""
     arguments = dvc.cli.parse_args(words)
-    assert set(arguments.targets) <= set(GRAPH) | {"dvc.yaml"}
+    assert set(arguments.targets) <= TARGETS
     overrides = [override.replace("/PATH/", "/data/") for override in arguments.set_param]
     path = experiment / "params.yaml"
     before = path.read_text()
@@ -78,7 +79,7 @@ def dvc_parsed(experiment, words):
     """DVC's own parser accepts it; targets of `dvc repro` are stages."""
     arguments = dvc.cli.parse_args(words)
     if words[0] == "repro":
-        assert set(arguments.targets) <= set(GRAPH) | {"dvc.yaml"}
+        assert set(arguments.targets) <= TARGETS
 
 
 def tracked(experiment, words):
