@@ -5,10 +5,10 @@
     python -m benchmarks.training --batch-size 1024 --chunk-size 128 --precision bf16   # on a GPU
 
 Reads what `dvc repro prepare init mine@first` makes. The trainers take turns, each in a process of
-its own; loading and the first steps are not counted. Ours has tokenized the texts before, and encodes a
-text once that two pairs of a batch share; theirs does neither. Theirs is measured twice: with the
-dropout of the checkpoint, which is its default, and with that of params.yaml, as ours. Tokens are
-those of all pairs, without padding.
+its own; loading and the first steps are not counted. Ours has tokenized the texts before, and
+encodes a text once that two pairs of a batch share; theirs does neither. Theirs is measured twice:
+with the dropout of the checkpoint, which is its default, and with that of params.yaml, as ours.
+Tokens are those of all pairs, without padding.
 """
 
 import argparse
