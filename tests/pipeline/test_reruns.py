@@ -116,7 +116,7 @@ VERSIONS = {
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_another_version_of_a_package_runs_what_it_decides(after, package):
-    assert after("versions.yaml", f'{package}: "', f'{package}: "9.') == VERSIONS[package]
+    assert after("versions.yaml", f'\n{package}: "', f'\n{package}: "9.') == VERSIONS[package]
 
 
 @pytest.mark.parametrize(("old", "new", "stages"), PARAMS)
