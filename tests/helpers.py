@@ -83,10 +83,10 @@ def sh(folder, command):
 
 
 def write_params(path, changes):
-    """params.yaml with some values changed: {"train.lr": 1e-5}."""
+    """params.yaml with some values changed: {"train.lr": 1e-5}. One round of training, unless asked."""
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(ROOT / "params.yaml")
-    for key, value in changes.items():
+    for key, value in ({"second.use": False} | changes).items():
         *groups, name = key.split(".")
         group = values
         for part in groups:

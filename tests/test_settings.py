@@ -152,7 +152,10 @@ NO_PART = r"a teacher needs scores, and a share of the loss or a margin"
         ),
         (SECOND | {"second.mine": {"bm25": {"k2": 1}}}, r"second\.mine\.bm25\.k2: "),
         (SECOND | {"second.mine": None}, r"second\.mine: .*dictionary"),
-        (SECOND | {"second.train": {"hard_negatives": 0}}, r"second.*hard_negatives is 0"),
+        (
+            SECOND | MINES | {"second.train": {"hard_negatives": 0}},
+            r"second.*hard_negatives is 0",
+        ),
         ({"teacher.scores": "fusion"}, NO_PART),
         ({"train.teacher_share": 0.5}, NO_PART),
         ({"teacher.margin": 0.1}, NO_PART),
@@ -180,6 +183,7 @@ def test_what_the_second_round_changes(tmp_path):
     assert mine.encoder.last_rank == settings.mine.encoder.last_rank
     assert mine.bm25 == settings.mine.bm25
     assert train == settings.train.model_copy(update={"lr": 0.1})
+    assert (settings.runs("first"), settings.runs("second")) == (True, True)
     assert (settings.mine_of("first"), settings.train_of("first")) == (
         settings.mine,
         settings.train,
@@ -195,11 +199,12 @@ def test_what_the_second_round_changes(tmp_path):
         ({"train.roles": "query"}, "", "first"),
         (TAUGHT, "first", "first"),
         ({"teacher.scores": "file:f", "teacher.margin": 0.1}, "first", ""),
-        (SECOND | {"second.mine": {}}, "", ""),
+        (SECOND | {"second.mine": {}, "second.train": {}}, "", ""),
         (SECOND | {"second.mine": {"encoder": {"use": True}}}, "second", "second"),
-        (SECOND | MINES | {"second.mine": {"encoder": {"use": False}}}, "first", "first"),
+        (SECOND | MINES | {"second.train": {}} | {"second.mine": {"encoder": {"use": False}}}, "first", "first"),
         (SECOND | {"second.mine": {}, "second.train": {"roles": "query"}}, "", "second"),
         (SECOND | TAUGHT | {"second.mine": {}}, "first second", "first second"),
+        (SECOND | {"train.max_steps": 0}, "", ""),
     ],
 )
 def test_which_rounds_mine_and_need_vectors(tmp_path, changes, mines, needs_vectors):

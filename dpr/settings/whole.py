@@ -125,7 +125,7 @@ class Settings(Group):
         return _with_changes(self.train, self.second.train, "second.train")
 
     def runs(self, round: Round) -> bool:
-        return round == "first" or self.second.use
+        return round == "first" or (self.second.use and self.train.max_steps != 0)
 
     def mines(self, round: Round) -> bool:
         """Whether a round ranks passages for the training queries."""

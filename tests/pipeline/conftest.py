@@ -21,6 +21,7 @@ def experiment(tmp_path_factory, tiny_model):
         "train.max_steps": 4,
         "train.eval_every": 2,
         "train.valid_passages": 200,
+        "second.train.max_steps": 2,
         "search.top_k": 100,
         "eval.measures": "[nDCG@10,AP,RR@10,recall@100,judged@10]",
         "fuse.weight_steps": 2,

@@ -64,4 +64,4 @@ def test_training_the_query_encoder_encodes_no_passage(experiment, back):
     assert started >= {"train@first", "train@second", "search@dense"}
     assert skipped >= {"vectors@first", "mine@first", "encode@dense", "index@dense"}
     assert read_json(experiment / "metrics/train.json") != first
-    assert would_run(experiment, "train: {lr: 5", "train: {lr: 7") == SECOND
+    assert would_run(experiment, "    lr: 5e-5", "    lr: 7e-5") == SECOND

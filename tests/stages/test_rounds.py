@@ -9,9 +9,10 @@ from dpr.encoders import checkpoint
 from dpr.records import beir
 
 
-def test_without_the_second_round_the_encoder_is_handed_on(stages):
+@pytest.mark.parametrize("none", [{}, SECOND | {"train.max_steps": 0}])
+def test_without_the_second_round_the_encoder_is_handed_on(stages, none):
     stages("first", *ROUND)
-    stages("second", *ROUND)
+    stages("second", *ROUND, **none)
     assert files("data/encoders/dense") == files("data/encoders/first")
     assert files("data/encoders/first") != files("data/encoders/zero_shot")
     assert read_json("metrics/train_second.json") == {"steps": 0}
@@ -28,7 +29,7 @@ def test_nothing_of_an_older_encoder_stays_when_it_is_handed_on(stages, make_enc
 def test_the_second_round_begins_with_the_encoder_of_the_first(stages):
     stages("first", *ROUND)
     first = weights("data/encoders/first")
-    stages("second", *ROUND, **SECOND | {"train.max_steps": 0})
+    stages("second", *ROUND, **SECOND | {"second.train": {"max_steps": 0}})
     for name, value in weights("data/encoders/dense").items():
         assert (value == first[name]).all(), name
     stages("second", *ROUND, **SECOND)
