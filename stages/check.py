@@ -1,7 +1,8 @@
 """check: what later stages would refuse after hours is refused before them.
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which the stages that
-cost time need. Tried are the number format of the encoding and the index.
+cost time need. Tried are the number format of the encoding, the index, and whether the training
+pairs fill a batch of each round.
 
     python -m stages.check
 """
@@ -26,7 +27,9 @@ def main() -> None:
     _, _, encoder = open_engine(
         ENCODER, settings.encode.precision, runtime.device(), threads, SCRATCH / "converted"
     )
-    passages = read_json("data/manifest.json")["collection"]["passages"]["count"]
+    manifest = read_json("data/manifest.json")
+    settings.require_batches(manifest["train"]["pairs"]["count"])
+    passages = manifest["collection"]["passages"]["count"]
     similarity = SIMILARITIES[read_spec(ENCODER).similarity]
     width = kinds.dimension(settings.index, encoder.dimension)
     kinds.plan(settings.index, similarity, passages, width).empty_index()

@@ -47,8 +47,8 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("lr: 1e-4", "lr:", r"train\.lr: .*number \(got None\)"),
         ("lr: 1e-4", "learning_rate: 1", r"train\.learning_rate: unknown key \(known.* lr,"),
         ("lr: 1e-4", "learning_rate: 1", r"train\.lr: missing"),
-        ("batch_size: 64", "batch_size: 1e1", r"train\.batch_size: .*integer \(got 10\.0\)"),
-        ("batch_size: 64", "batch_size: 1", r"train\.batch_size: .*greater than or equal to 2"),
+        ("batch_size: 64 ", "batch_size: 1e1 ", r"train\.batch_size: .*integer \(got 10\.0\)"),
+        ("batch_size: 64 ", "batch_size: 1 ", r"train\.batch_size: .*greater than or equal to 2"),
         ("patience: 4", "patience: never", r"train\.patience: .*integer"),
         ("pooling: mean", "pooling: sum", r"model\.pooling: .*'cls', 'mean'.*got 'sum'"),
         ("tied: true", "tied: yes", r"model\.tied: .*boolean \(got 'yes'\)"),
@@ -212,6 +212,23 @@ def test_which_rounds_mine_and_need_vectors(tmp_path, changes, mines, needs_vect
     for round in ("first", "second"):
         assert settings.mines(round) == (round in mines)
         assert settings.needs_vectors(round) == (round in needs_vectors)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs", "message"),
+    [
+        ({}, 63, r"params\.yaml: train\.batch_size is 64, but there are only 63 training pairs"),
+        (SECOND | {"train.batch_size": 8}, 8, r"second\.train\.batch_size is 64, .* only 8 "),
+    ],
+)
+def test_training_pairs_fill_a_batch_of_each_round(tmp_path, changes, pairs, message):
+    path = tmp_path / "params.yaml"
+    settings = load_settings(write_params(path, changes))
+    with pytest.raises(InputError, match=message):
+        settings.require_batches(pairs)
+    settings.require_batches(64)
+    untrained = load_settings(write_params(path, changes | {"train.max_steps": 0}))
+    untrained.require_batches(0)
 
 
 @pytest.mark.parametrize("changes", [{"second.train": {"lr": "no"}}, {"second.mine": {"x": 1}}])

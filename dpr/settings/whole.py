@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from dpr import measures, params_file
+from dpr.base.errors import InputError
 from dpr.settings.data import DataSettings
 from dpr.settings.group import Count, Group, Seed
 from dpr.settings.model import ModelSettings
@@ -21,6 +22,7 @@ from dpr.settings.searching import (
 from dpr.settings.training import MineSettings, SecondSettings, TeacherSettings, TrainSettings
 
 Round = Literal["first", "second"]
+ROUNDS: tuple[Round, ...] = ("first", "second")
 
 
 class Settings(Group):
@@ -45,14 +47,13 @@ class Settings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        rounds: list[Round] = ["first", "second"]
-        for round in filter(self.runs, rounds):
+        for round in filter(self.runs, ROUNDS):
             try:
                 self._require_consistent_round(round)
             except ValueError as error:
                 where = "in the second round: " if round == "second" else ""
                 raise ValueError(f"{where}{error}") from None
-        self._require_teaching([self.train_of(r).teacher_share for r in rounds if self.runs(r)])
+        self._require_teaching([self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)])
         depth = self.search.top_k + bool(self.data.drop_query_id)
         if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
             raise ValueError(
@@ -133,6 +134,16 @@ class Settings(Group):
             return False
         options = self.mine_of(round)
         return options.bm25.use or options.encoder.use or self.teacher.scores is not None
+
+    def require_batches(self, pairs: int) -> None:
+        """Raises InputError if so many training pairs fill no batch of a round that trains."""
+        for round in filter(self.runs, ROUNDS):
+            key, train = "second.train" if round == "second" else "train", self.train_of(round)
+            if train.max_steps != 0 and train.batch_size > pairs:
+                raise InputError(
+                    f"params.yaml: {key}.batch_size is {train.batch_size}, but there are only "
+                    f"{pairs} training pairs"
+                )
 
     def needs_vectors(self, round: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""

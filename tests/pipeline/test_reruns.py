@@ -50,10 +50,10 @@ CODE = {
 PARAMS = [
     ("top_k: 100", "top_k: 10", {"audit", "bm25_search", "compare", "fuse"} | both("search")),
     ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
-    ("temperature: 0.05", "temperature: 0.1", TRAIN),
-    ("    lr: 5e-5", "    lr: 1e-5", {"mine@second", "train@second"}),
-    ("    max_steps: 2", "    max_steps: 3", {"mine@second", "train@second"}),
-    ("  max_steps: 4", "  max_steps: 3", TRAIN | {"vectors@second", "mine@second"}),
+    ("temperature: 0.05", "temperature: 0.1", {"check"} | TRAIN),
+    ("    lr: 5e-5", "    lr: 1e-5", {"check", "mine@second", "train@second"}),
+    ("    max_steps: 2", "    max_steps: 3", {"check", "mine@second", "train@second"}),
+    ("  max_steps: 4", "  max_steps: 3", TRAIN | {"check", "vectors@second", "mine@second"}),
     ("window: 8192", "window: 99", rounds("vectors") | both("encode")),
     (
         "drop_query_id:",

@@ -9,7 +9,7 @@ from helpers import sh
 
 from dpr.base.files import fingerprint, read_json
 
-SECOND = {"vectors@second", "mine@second", "train@second"}
+SECOND = {"check", "mine@second", "train@second"}
 
 
 def run(experiment, overrides):
@@ -58,7 +58,7 @@ def test_training_the_query_encoder_encodes_no_passage(experiment, back):
     assert len({fingerprint([file]) for file in weights}) == 2  # it has been trained
 
     again = would_run(experiment, "  lr: 1e-4", "  lr: 1e-3")
-    assert again == {"train@first", "train@second"}
+    assert again == {"check", "train@first", "train@second"}
 
     started, skipped = run(experiment, "-S train.lr=1e-2")
     assert started >= {"train@first", "train@second", "search@dense"}
