@@ -83,7 +83,7 @@ def sh(folder, command):
 
 
 def write_params(path, changes):
-    """params.yaml with some values changed: {"train.lr": 1e-5}. One round of training, unless asked."""
+    """params.yaml with some values changed: {"train.lr": 1e-5}. It has one round, unless asked."""
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(ROOT / "params.yaml")
     for key, value in ({"second.use": False} | changes).items():

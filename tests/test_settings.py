@@ -201,7 +201,11 @@ def test_what_the_second_round_changes(tmp_path):
         ({"teacher.scores": "file:f", "teacher.margin": 0.1}, "first", ""),
         (SECOND | {"second.mine": {}, "second.train": {}}, "", ""),
         (SECOND | {"second.mine": {"encoder": {"use": True}}}, "second", "second"),
-        (SECOND | MINES | {"second.train": {}} | {"second.mine": {"encoder": {"use": False}}}, "first", "first"),
+        (
+            SECOND | MINES | {"second.train": {}} | {"second.mine": {"encoder": {"use": False}}},
+            "first",
+            "first",
+        ),
         (SECOND | {"second.mine": {}, "second.train": {"roles": "query"}}, "", "second"),
         (SECOND | TAUGHT | {"second.mine": {}}, "first second", "first second"),
         (SECOND | {"train.max_steps": 0}, "", ""),
