@@ -16,6 +16,7 @@ SETTINGS = {
     "train.eval_every": 100,
     "train.valid_passages": 200,
     "train.dropout": 0.1,
+    "second.use": "false",
     "encode.window": 1000,
 }
 TARGETS = "train encode@dense"
