@@ -1,0 +1,42 @@
+"""Print the nDCG@10 of each system, and what a perfect re-ranking of its first passages would have.
+
+Between the two lies what a re-ranker can gain; beyond, only a search that finds other passages.
+
+    python -m tools.ceiling            # test topics
+    python -m tools.ceiling valid
+"""
+
+from pathlib import Path
+
+from dpr import measures
+from dpr.base.errors import InputError
+from dpr.evaluation import ceiling
+from dpr.evaluation.report import table
+from dpr.records import beir
+from dpr.runs import trec
+from dpr.systems import SYSTEMS
+from stages.run import parser, told_in_one_line
+
+DEPTHS = (20, 100, 1000)
+
+
+def main(split: str) -> None:
+    qrels, runs = beir.read_qrels("data/collection", split), Path("data/runs") / split
+    rows = []
+    for system in SYSTEMS:
+        if (file := runs / f"{system}.txt").exists():
+            run = trec.read_run(file)
+            own = measures.headline(qrels, run)
+            ceilings = [ceiling.of_reranking(qrels, run, depth) for depth in DEPTHS]
+            rows.append([system, *(f"{value:.4f}" for value in (own, *ceilings))])
+    if not rows:
+        raise InputError(f"{runs}: no run; make them with `dvc repro`")
+    header = ["system", measures.HEADLINE, *(f"first {depth:,} re-ranked" for depth in DEPTHS)]
+    print(table(header, rows))
+
+
+if __name__ == "__main__":
+    arguments = parser("tools.ceiling", __doc__)
+    arguments.add_argument("split", nargs="?", default="test", choices=("test", "valid"))
+    with told_in_one_line("ceiling"):
+        main(arguments.parse_args().split)
