@@ -5,12 +5,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import pyarrow
+
 from dpr.base.files import new_folder
 from dpr.bm25.java import start_java
 from dpr.bm25.segment_info import without_time
-from dpr.records.types import Query, Run
+from dpr.records.run import Run
+from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
+SEARCHED_AT_ONCE = 500  # queries: a hit is an object in Java and one here
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
@@ -42,7 +47,7 @@ def search(
 ) -> Run:
     """BM25 scores of the `top_k` best passages of each query; {} for one without a match."""
     if not queries:
-        return {}
+        return Run.of({})
     start_java()
     from jnius import autoclass
     from pyserini.search.lucene import LuceneSearcher
@@ -50,10 +55,22 @@ def search(
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MAX_QUERY_TERMS)
     searcher = LuceneSearcher(str(folder.resolve()))
     searcher.set_bm25(k1, b)
-    hits = searcher.batch_search(
-        [query.text for query in queries],
+    topics: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    names = []
+    for start in range(0, len(queries), SEARCHED_AT_ONCE):
+        some = queries[start : start + SEARCHED_AT_ONCE]
+        texts, numbers = [query.text for query in some], [str(n) for n in range(len(some))]
+        found = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
+        hits = [found[number] for number in numbers]
+        topics.append(np.repeat(np.arange(start, start + len(some)), list(map(len, hits))))
+        names.append(pyarrow.array([hit.docid for one in hits for hit in one], pyarrow.string()))
+        scores.append(np.array([hit.score for one in hits for hit in one], np.float32))
+    ids = pyarrow.concat_arrays(names).dictionary_encode()
+    return Run.of_rows(
         [query.id for query in queries],
-        k=top_k,
-        threads=threads,
+        np.concatenate(topics),
+        ids.dictionary,
+        ids.indices.to_numpy(),
+        np.concatenate(scores),
     )
-    return {query.id: {hit.docid: hit.score for hit in hits[query.id]} for query in queries}

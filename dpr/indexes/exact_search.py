@@ -2,9 +2,10 @@
 
 import faiss
 import numpy as np
+import pyarrow
 
 from dpr.embeddings.artifact import Embeddings
-from dpr.records.types import Run
+from dpr.records.run import Run
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
 CHUNK = 65_536  # vectors compared at a time
@@ -39,8 +40,8 @@ def exact_search(
 
 def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: list[str]) -> Run:
     """(Q, K) scores and row numbers -> a run. FAISS pads with row -1, which is left out."""
-    return {
-        # ids[-1] would be the last passage.
-        query_id: {ids[row]: float(s) for row, s in zip(found, best, strict=True) if row >= 0}
-        for query_id, found, best in zip(query_ids, rows, scores, strict=True)
-    }
+    found = rows >= 0
+    topics = np.repeat(np.arange(len(query_ids)), found.sum(axis=1))
+    different, passages = np.unique(rows[found], return_inverse=True)
+    names = pyarrow.array([ids[row] for row in different.tolist()], pyarrow.string())
+    return Run.of_rows(query_ids, topics, names, passages, scores[found])

@@ -13,7 +13,7 @@ from dpr.mining.negatives import candidates
 from dpr.mining.rankers import Ranker
 from dpr.mining.teachers import Teacher
 from dpr.records.scores import write_scores
-from dpr.records.types import Pair, Query, Run
+from dpr.records.types import Pair, Query, Scores
 from dpr.settings import MineSource, TeacherSettings
 
 QUERIES_AT_ONCE = 1_000
@@ -82,7 +82,7 @@ class Miner:
             for pair in self.pairs
         ]
 
-    def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Run], Run]]:
+    def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
         """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
         query_ids = iter(self.positives)
         with tqdm(total=len(self.positives), unit=" queries", disable=None) as bar:
@@ -92,7 +92,7 @@ class Miner:
                 runs = [ranker(asked, positives) for ranker, _ in self.rankers]
                 own = {query.id for query in asked if query.is_passage}
                 runs = [_without_own(run, own) for run in runs]
-                taught: Run = {}
+                taught: Scores = {}
                 if self.teacher:
                     taught = teachers.checked(
                         self.teacher(asked, positives, runs), positives, str(self.options.scores)
@@ -101,7 +101,7 @@ class Miner:
                 bar.update(len(block))
 
     def _found(
-        self, query_id: str, own: str, runs: list[Run], taught: dict[str, float] | None
+        self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None
     ) -> set[str]:
         """The passages that can be negatives of a pair."""
         found = {
@@ -116,12 +116,12 @@ class Miner:
         return {p for p in found if taught.get(p, highest + 1) <= highest}
 
 
-def _without_own(run: Run, own: set[str]) -> Run:
+def _without_own(run: Scores, own: set[str]) -> Scores:
     """The run, in which queries that are passages do not find themselves."""
     return run | {q: {p: s for p, s in run[q].items() if p != q} for q in own & run.keys()}
 
 
-def _values(run: Run) -> Iterator[float]:
+def _values(run: Scores) -> Iterator[float]:
     return (score for scores in run.values() for score in scores.values())
 
 

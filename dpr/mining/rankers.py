@@ -12,12 +12,12 @@ from dpr.encoders.embedder import Embedder
 from dpr.encoders.prompts import tokenize_queries
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.records.corpus import Corpus
-from dpr.records.types import Query, Run
+from dpr.records.types import Query, Scores
 from dpr.settings import Bm25Settings
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
 # if the ranker scores them, its positives.
-Ranker = Callable[[list[Query], dict[str, list[str]]], Run]
+Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
@@ -26,8 +26,8 @@ def bm25_ranker(
     """BM25 over the corpus, with an index that is built in `folder` now."""
     lucene.build_index(corpus.texts(), folder)
 
-    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        return lucene.search(folder, queries, settings.k1, settings.b, depth, threads)
+    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
+        return dict(lucene.search(folder, queries, settings.k1, settings.b, depth, threads))
 
     return rank
 
@@ -39,13 +39,10 @@ def encoder_ranker(
     similarity = embedder.similarity
     row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
 
-    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
+    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         vectors = embedder.embed(tokenize_queries(embedder.tokenizer, queries, prompts), "query")
-        found = as_run(
-            [query.id for query in queries],
-            *exact_search(embeddings, vectors, depth),
-            embeddings.ids,
-        )
+        best = exact_search(embeddings, vectors, depth)
+        found = dict(as_run([query.id for query in queries], *best, embeddings.ids))
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
             rows = np.asarray(embeddings.vectors[[row_of[p] for p in ids]], dtype=np.float32)

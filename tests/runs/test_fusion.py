@@ -7,6 +7,7 @@ import trectools.fusion
 from trectools import TrecRun
 
 from dpr.records.ranking import ranking
+from dpr.records.run import Run
 from dpr.runs import fusion, trec
 
 
@@ -81,7 +82,9 @@ def test_fusion_is_that_of_trectools(tmp_path):
     draw = lambda: {f"d{i}": float(rng.normal()) for i in rng.permutation(60)[:40]}  # noqa: E731
     values = [{query_id: draw() for query_id in ("x1", "x2", "x3")} for _ in range(2)]
     opened = []
-    for number, run in enumerate([*values, *map(fusion.scaled, values)]):
+    plain = list(map(Run.of, values))
+    scaled = [Run(r.query_ids, r.bounds, r.ids, r.passages, fusion.scaled(r)) for r in plain]
+    for number, run in enumerate([*plain, *scaled]):
         trec.write_run(tmp_path / f"{number}.txt", run, tag="t")
         opened.append(TrecRun(str(tmp_path / f"{number}.txt")))
     rrf = trectools.fusion.reciprocal_rank_fusion(opened[:2], k=60, max_docs=30)
