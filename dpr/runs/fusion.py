@@ -1,6 +1,6 @@
 """Fusing two runs: by reciprocal rank, or by a weighted sum of scores. trectools checks both."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow
@@ -56,37 +56,58 @@ def scaled(run: Run) -> np.ndarray:
     )
 
 
-class _Union(NamedTuple):
-    """The topics and passages of two runs: of each row of either, its place among those of both."""
+@dataclass(frozen=True)
+class _Union:
+    """The U rows of two runs together, by topic and id: a passage that both found is one row.
+
+    Args:
+        topics, passages: (U,) int64.
+        places: of each row of the first and of the second run, its row here.
+    """
 
     query_ids: list[str]
     ids: "pyarrow.StringArray"
-    topics: list[np.ndarray]
-    passages: list[np.ndarray]
+    topics: np.ndarray
+    passages: np.ndarray
+    places: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, first: Run, second: Run) -> "_Union":
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}
         both = pyarrow.concat_arrays([first.ids, second.ids]).dictionary_encode()
-        ids, places = ascending(both.dictionary)
-        at = np.split(places[both.indices.to_numpy()], [len(first.ids)])
-        topics, passages = [], []
-        for run, places in zip((first, second), at, strict=True):
-            topics.append(np.array([topic_of[q] for q in run.query_ids], np.int64)[run.topics])
-            passages.append(places[run.passages])
-        return cls(query_ids, ids, topics, passages)
+        ids, new = ascending(both.dictionary)
+        of_first, of_second = np.split(new[both.indices.to_numpy()], [len(first.ids)])
+        keys = []
+        for run, passage_of in ((first, of_first), (second, of_second)):
+            topics = np.array([topic_of[query_id] for query_id in run.query_ids], np.int64)
+            keys.append(topics[run.topics] * len(ids) + passage_of[run.passages])
+        joined = np.concatenate(keys)
+        rows = np.argsort(joined, kind="stable")
+        joined = joined[rows]
+        begins = np.append(True, joined[1:] != joined[:-1])[: len(joined)]
+        places = np.empty(len(joined), np.int64)
+        places[rows] = np.cumsum(begins) - 1
+        topics, passages = np.divmod(joined[begins], max(1, len(ids)))
+        ours, theirs = np.split(places, [len(first.scores)])
+        return cls(query_ids, ids, topics, passages, (ours, theirs))
 
     def fused(self, ours: np.ndarray, theirs: np.ndarray, depth: int) -> Run:
         """The first `depth` passages of each topic by the sum of two values."""
-        width = max(1, len(self.ids))
-        keys = np.concatenate(
-            [t * width + p for t, p in zip(self.topics, self.passages, strict=True)]
-        )
-        ascending = np.argsort(keys, kind="stable")
-        keys, values = keys[ascending], np.concatenate([ours, theirs])[ascending]
-        twice = np.append(keys[1:] == keys[:-1], False)  # a key comes twice at most
-        sums = values + np.where(twice, np.append(values[1:], 0.0), 0.0)
-        new = np.append(True, ~twice[:-1]) if len(keys) else twice
-        topics, passages = np.divmod(keys[new], width)
-        return Run.of_rows(self.query_ids, topics, self.ids, passages, sums[new]).first(depth)
+        sums = np.zeros(len(self.topics))
+        sums[self.places[0]] += ours
+        sums[self.places[1]] += theirs
+        kept = self._can_be_among(sums.astype(np.float32), depth)
+        topics, passages = self.topics[kept], self.passages[kept]
+        return Run.of_rows(self.query_ids, topics, self.ids, passages, sums[kept]).first(depth)
+
+    def _can_be_among(self, sums: np.ndarray, depth: int) -> np.ndarray:
+        """(U,) bool: whether a row is among its topic's `depth` best, or tied with the last."""
+        counts = np.bincount(self.topics, minlength=len(self.query_ids))
+        longest = max(counts, default=0)
+        if longest <= depth:
+            return np.ones(len(sums), bool)
+        table = np.full((len(counts), longest), -np.inf, np.float32)
+        table[np.arange(longest) < counts[:, None]] = sums
+        last = np.partition(table, longest - depth, axis=1)[:, longest - depth]
+        return sums >= last[self.topics]
