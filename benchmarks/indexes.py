@@ -21,13 +21,14 @@ import numpy as np
 from dpr.base import runtime
 from dpr.base.files import read_json, sha256, write_json
 from dpr.base.threads import thread_count
-from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import exact_search
-from dpr.indexes.index import Index, save
+from dpr.indexes.index import FILE, Index, save
 from dpr.indexes.kinds import KINDS
+from dpr.records.ids import write_ids
 from dpr.settings import load_settings
 from stages.run import parser
 
@@ -95,7 +96,7 @@ def generate(folder: Path, count: int, dimension: int) -> None:
     for start in range(0, count, CHUNK):
         vectors[start : start + CHUNK] = draw(len(vectors[start : start + CHUNK]))
     vectors.flush()
-    write_ids(folder / IDS, map(str, range(count)))
+    write_ids(folder, map(str, range(count)), count)
     manifest = {"similarity": "cosine", "count": count, "dimension": dimension}
     manifest["sha256"] = sha256(folder / VECTORS)
     write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
@@ -115,14 +116,15 @@ def measure(kind: str, folder: Path) -> dict[str, Any]:
     built, peak = time.perf_counter() - started, memory("VmHWM")
     save(index, max_norm, embeddings, options, folder / kind)
     started = time.perf_counter()
-    opened = Index(index, embeddings.ids, read_json(folder / kind / "manifest.json"))
+    size = embeddings.vectors.nbytes if index is None else (folder / kind / FILE).stat().st_size
+    opened = Index(index, embeddings, read_json(folder / kind / MANIFEST), size)
     rows = opened.search(queries, TOP_K)[1]
     return {
         "kind": kind,
         "build_s": built,
         "search_s": time.perf_counter() - started,
         "recall": recall(rows, np.load(folder / "exact.npy"), 10),
-        "size": (folder / kind / "index.faiss").stat().st_size,
+        "size": size,
         "peak": peak - before,
         "search_peak": memory("VmHWM") - before,
     }

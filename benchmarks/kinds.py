@@ -42,19 +42,17 @@ def main() -> None:
     rows: list[list[str]] = []
     search = settings.search.model_copy(update={"top_k": max(DEPTHS)})
     choices = [(kind, "float32") for kind in chosen]
-    choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]
+    choices += [(kind, "float16") for kind in ("ivf", "hnsw") if kind in chosen]
     with tempfile.TemporaryDirectory() as name:
         for kind, storage in choices:
             options = settings.index.model_copy(update={"kind": kind, "storage": storage})
             folder = Path(name) / "index"
             save(*build(embeddings, options, settings.seed), embeddings, options, folder)
             found = audit(
-                Index.open(folder),
-                embeddings,
+                Index.open(folder, embeddings),
                 [queries[query_id] for query_id in qrels],
                 vectors,
                 qrels,
-                folder,
                 search,
             )
             half = f"{kind}, float16" if storage == "float16" else kind

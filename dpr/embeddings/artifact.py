@@ -1,6 +1,6 @@
-"""The embeddings artifact: `vectors.npy`, `ids.txt` (one id a row) and `manifest.json`."""
+"""The embeddings artifact: `vectors.npy`, the ids of its rows and `manifest.json`."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_file, read_json
+from dpr.base.files import read_json
+from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
-VECTORS, IDS, MANIFEST = "vectors.npy", "ids.txt", "manifest.json"
+VECTORS, MANIFEST = "vectors.npy", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Embeddings:
     """
 
     vectors: np.ndarray
-    ids: list[str]
+    ids: Sequence[str]
     manifest: dict[str, Any]
 
     @classmethod
@@ -38,7 +39,7 @@ class Embeddings:
             raise InputError(
                 f"{folder / VECTORS}: cannot be read ({error}); encode again"
             ) from None
-        ids = read_ids(folder / IDS)
+        ids = Ids.open(folder)
         shape = (manifest["count"], manifest["dimension"])
         if vectors.shape != shape or len(ids) != manifest["count"]:
             raise InputError(
@@ -69,21 +70,3 @@ class Embeddings:
             if last > first:
                 sampled[first:last] = self.read(at, at + READ_AT_ONCE)[rows[first:last] - at]
         return sampled
-
-
-def write_ids(path: Path, ids: Iterable[str]) -> int:
-    """One id a line; returns how many."""
-    count = 0
-    with new_file(path) as file:
-        for passage_id in ids:
-            file.write(passage_id + "\n")
-            count += 1
-    return count
-
-
-def read_ids(path: Path) -> list[str]:
-    """Raises InputError if there is no such file."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that makes it") from None

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
@@ -10,7 +9,6 @@ import numpy as np
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
@@ -42,40 +40,42 @@ class Audit(NamedTuple):
 
 def audit(
     index: Index,
-    embeddings: Embeddings,
     queries: list[Query],
     vectors: np.ndarray,
     qrels: Qrels,
-    folder: Path,
     settings: SearchSettings,
 ) -> Audit:
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32, of the queries.
-        folder: of the index, whose file size is measured.
     """
+    embeddings = index.embeddings
     by_id = {query.id: query for query in queries}
     depth = search_depth(settings.top_k, by_id)
-    dimension = index.manifest["dimension"]
-    truncated = dimension if dimension < index.manifest["vector_dimension"] else None
     started = time.perf_counter()
-    exact_scores, exact = exact_search(embeddings, vectors, max(depth, DEPTHS[0]), truncated)
+    exact_scores, exact = exact_search(
+        embeddings, vectors, max(depth, DEPTHS[0]), index.truncates_to, index.resources
+    )
     between = time.perf_counter()
-    scores, rows = index.search(vectors, depth, settings.nprobe, settings.ef_search)
+    chosen = settings.nprobe, settings.ef_search
+    scores, rows = index.search(vectors, depth, *chosen, settings.rescore)
     seconds = (time.perf_counter() - between, between - started)
 
     def headline(scores: np.ndarray, rows: np.ndarray) -> float:
-        run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], index.ids)
+        run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], embeddings.ids)
         return measures.headline(qrels, finish(run, settings.top_k, by_id))
 
     depths = [k for k in DEPTHS if k <= depth] or [depth]
     metrics = {
         "kind": index.manifest["kind"],
-        "bytes_per_vector": round((folder / "index.faiss").stat().st_size / len(index.ids), 2),
+        "bytes_per_vector": round(index.size / len(embeddings.vectors), 2),
         f"{measures.HEADLINE}_lost": headline(exact_scores, exact) - headline(scores, rows),
         **{f"recall@{k}": recall(rows, exact, k) for k in depths},
     }
+    if settings.rescore and index.faiss_index is not None:
+        plain = index.search(vectors, depth, *chosen)[1]
+        metrics["without_rescoring"] = {f"recall@{k}": recall(plain, exact, k) for k in depths}
     tradeoff = [
         (name, value, recall(found, exact, DEPTHS[0]))
         for name, value, found in _by_setting(index, vectors)
@@ -110,7 +110,7 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
 
 def _by_setting(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
     """(setting, value, first ten rows) for some values; ("none", 1, rows) without a setting."""
-    inner = wrappers.inner(index.faiss_index)
+    inner = wrappers.inner(index.faiss_index) if index.faiss_index is not None else None
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in NPROBES:
             if nprobe <= inner.nlist:

@@ -29,10 +29,11 @@ SAMPLED_PER_CENTROID = 64  # FAISS advises 39 to 256
 
 def build(
     embeddings: Embeddings, options: IndexSettings, seed: int
-) -> tuple[faiss.Index, float | None]:
+) -> tuple[faiss.Index | None, float | None]:
     """An index over the vectors, for the similarity that the embeddings record.
 
-    Returns: the index and, if inner products were converted to distances, the maximum norm.
+    Returns: the index, None for kind flat, which searches the embeddings; and, if inner products
+        were converted to distances, the maximum norm.
     Raises:
         InputError: for an empty corpus, damaged vectors or ids, and what `plan` refuses.
     """
@@ -45,6 +46,8 @@ def build(
     for note in chosen.notes:
         print(note, file=sys.stderr)
     max_norm = _checked_norm(embeddings, options.dimension)
+    if chosen.factory == kinds.FLAT:
+        return None, None
 
     def converted(vectors: np.ndarray) -> np.ndarray:
         vectors = similarity.truncate(vectors, options.dimension)
@@ -94,7 +97,7 @@ def _checked_norm(embeddings: Embeddings, dimension: int | None) -> float:
         InputError: for a vector that is not finite, or of norm 0 if all should have norm 1.
     """
     max_norm, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
-    for start in range(0, len(embeddings.ids), CHUNK):
+    for start in range(0, len(embeddings.vectors), CHUNK):
         vectors = embeddings.read(start, start + CHUNK)[:, :dimension]
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
         wrong = ~np.isfinite(norms) | (normalize & (norms == 0))

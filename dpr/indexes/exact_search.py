@@ -1,44 +1,140 @@
-"""Exact search over embeddings, without an index: what every index is audited against."""
+"""Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 import pyarrow
+import torch
 
+from dpr.base.errors import InputError
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.run import Run
-from dpr.similarity import SIMILARITIES, scores_of_faiss
+from dpr.similarity import SIMILARITIES, Similarity, scores_of_faiss
 
-CHUNK = 65_536  # vectors compared at a time
+LEAST = 1_024  # vectors compared at a time
+
+
+class Resources(NamedTuple):
+    """What a search has: GiB for vectors at a time, the processes that share it, their device."""
+
+    memory: float = 1.0
+    processes: ProcessGroup = SINGLE
+    device: torch.device = torch.device("cpu")
+
+
+LOCAL = Resources()
 
 
 def exact_search(
-    embeddings: Embeddings, queries: np.ndarray, top_k: int, dimension: int | None = None
+    embeddings: Embeddings,
+    queries: np.ndarray,
+    top_k: int,
+    dimension: int | None = None,
+    resources: Resources = LOCAL,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and row numbers of the best passages: (Q, K) float32 and int64, best first.
+    """Scores and row numbers of the best passages: (Q, K) float32 and int64.
+
+    The best first, equal scores by row. (Which of several equal ones has the last place is left to
+    FAISS.) Each process compares some chunks, and all return what one would, to the byte.
 
     Args:
         queries: (Q, D) float32.
         dimension: compare only the first components of all vectors; None: all.
     """
+    memory, processes, device = resources
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     queries = similarity.truncate(queries, dimension)
-    count = len(embeddings.ids)
+    count = len(embeddings.vectors)
     top_k = min(top_k, count)
-    best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
+    starts = range(0, count, rows_at_once(embeddings, memory))[processes.rank :: processes.size]
+    scores = np.full((len(queries), 0), 0, dtype=np.float32)
     rows = np.zeros((len(queries), 0), dtype=np.int64)
-    for start in range(0, count, CHUNK):
-        chunk = similarity.truncate(embeddings.read(start, start + CHUNK), dimension)
-        flat = faiss.IndexFlat(chunk.shape[1], similarity.metric)
-        flat.add(chunk)
-        distances, found = flat.search(queries, min(top_k, len(chunk)))
-        best = np.hstack([best, scores_of_faiss(distances, similarity.metric)])
-        rows = np.hstack([rows, found + start])
-        order = np.argsort(-best, axis=1, kind="stable")[:, :top_k]
-        best, rows = np.take_along_axis(best, order, 1), np.take_along_axis(rows, order, 1)
-    return best, rows
+    for start, chunk in _chunks(embeddings, starts, rows_at_once(embeddings, memory)):
+        found = _search(similarity, similarity.truncate(chunk, dimension), queries, top_k, device)
+        scores, rows = np.hstack([scores, found[0]]), np.hstack([rows, found[1] + start])
+        scores, rows = _best(scores, rows, top_k)
+    return _best(*_of_all(scores, rows, top_k, resources), top_k)
 
 
-def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: list[str]) -> Run:
+def rows_at_once(embeddings: Embeddings, memory: float) -> int:
+    """How many vectors fit: one chunk is compared, the next one read.
+
+    Raises:
+        InputError: for less memory than a small chunk needs.
+    """
+    width, stored = embeddings.vectors.shape[1], embeddings.vectors.dtype.itemsize
+    bytes_each = width * (2 * 4 + stored)  # both in float32, and one as it is stored
+    rows = int(memory * 2**30) // bytes_each
+    if rows < LEAST:
+        raise InputError(
+            f"params.yaml: search.memory: {memory} GiB hold {rows} vectors of {width} dimensions "
+            f"at a time; give {LEAST * bytes_each / 2**30:.4f} or more"
+        )
+    return rows
+
+
+def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, vectors) of each chunk; the next one is read in a thread."""
+    with ThreadPoolExecutor(1) as thread:
+        ahead = [thread.submit(embeddings.read, start, start + size) for start in starts[:1]]
+        for number, start in enumerate(starts):
+            chunk = ahead.pop().result()
+            ahead = [thread.submit(embeddings.read, s, s + size) for s in starts[number + 1 :][:1]]
+            yield start, chunk
+
+
+def _search(
+    similarity: Similarity,
+    chunk: np.ndarray,
+    queries: np.ndarray,
+    top_k: int,
+    device: torch.device,
+) -> tuple[np.ndarray, np.ndarray]:
+    top_k = min(top_k, len(chunk))
+    if device.type == "cpu":
+        distances, rows = faiss.knn(queries, chunk, top_k, metric=similarity.metric)
+        return scores_of_faiss(distances, similarity.metric), rows
+    passages = torch.from_numpy(chunk).to(device)
+    found = [
+        similarity.scores(some.to(device), passages).topk(top_k)
+        for some in torch.from_numpy(queries).split(max(1, 2**28 // len(chunk)))
+    ]
+    scores, columns = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    return scores, columns
+
+
+def _best(scores: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `top_k` of each query, in order."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, 1)
+    tied = (ranked[:, 1:] == ranked[:, :-1]).any(axis=1)
+    order[tied] = np.lexsort((rows[tied], -scores[tied]), axis=1)
+    order = order[:, :top_k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _of_all(
+    scores: np.ndarray,
+    rows: np.ndarray,
+    top_k: int,
+    resources: Resources,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What all processes have found, side by side; a process with few chunks has fewer."""
+    processes, device = resources.processes, resources.device
+    if processes.size == 1:
+        return scores, rows
+    lacking = ((0, 0), (0, top_k - scores.shape[1]))
+    padded = np.pad(scores, lacking, constant_values=-np.inf), np.pad(rows, lacking)
+    gathered = [processes.gather_equal(torch.from_numpy(part).to(device)) for part in padded]
+    all_scores, all_rows = (np.hstack([p.cpu().numpy() for p in parts]) for parts in gathered)
+    return all_scores, all_rows
+
+
+def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequence[str]) -> Run:
     """(Q, K) scores and row numbers -> a run. FAISS pads with row -1, which is left out."""
     found = rows >= 0
     topics = np.repeat(np.arange(len(query_ids)), found.sum(axis=1))

@@ -82,13 +82,23 @@ class Miner:
             for pair in self.pairs
         ]
 
+    def assist(self) -> None:
+        """What other processes do while the first one runs: their share of each ranking."""
+        for asked, positives in self._asked():
+            for ranker, _ in self.rankers:
+                ranker(asked, positives)
+
+    def _asked(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
+        """Some queries at a time, and the positives by query."""
+        query_ids = iter(self.positives)
+        while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
+            positives = {query_id: self.positives[query_id] for query_id in block}
+            yield [self.queries[query_id] for query_id in block], positives
+
     def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
         """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
-        query_ids = iter(self.positives)
         with tqdm(total=len(self.positives), unit=" queries", disable=None) as bar:
-            while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
-                positives = {query_id: self.positives[query_id] for query_id in block}
-                asked = [self.queries[query_id] for query_id in block]
+            for asked, positives in self._asked():
                 runs = [ranker(asked, positives) for ranker, _ in self.rankers]
                 own = {query.id for query in asked if query.is_passage}
                 runs = [_without_own(run, own) for run in runs]
@@ -98,7 +108,7 @@ class Miner:
                         self.teacher(asked, positives, runs), positives, str(self.options.scores)
                     )
                 yield positives, runs, taught
-                bar.update(len(block))
+                bar.update(len(asked))
 
     def _found(
         self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None

@@ -59,6 +59,8 @@ class SearchSettings(Group):
     top_k: Count
     nprobe: Count | None
     ef_search: Count | None
+    memory: Annotated[float, Field(gt=0)]
+    rescore: Count | None
 
 
 class FuseSettings(Group):

@@ -9,11 +9,11 @@ import torch
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
+from dpr.base.processes import ProcessGroup
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.training import snapshot_file
 from dpr.training.history import History, Step, Validation
 from dpr.training.loss import Loss
-from dpr.training.processes import ProcessGroup
 from dpr.training.weights import (
     RunningMean,
     Tensors,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.settings import TrainSettings
@@ -19,7 +20,6 @@ from dpr.training.gradients import forward_backward
 from dpr.training.history import History, Step, Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
-from dpr.training.processes import SINGLE, ProcessGroup
 from dpr.training.snapshot import Snapshots
 from dpr.training.weights import RunningMean, mix_weights, set_weights, weights
 

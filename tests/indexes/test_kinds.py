@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from index_helpers import assert_exact, build_and_open, ids, make_embeddings, options, search
 
+from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import build as build_module
 from dpr.indexes import exact_search as exact_module
 from dpr.indexes import kinds
 from dpr.indexes.audit import recall
-from dpr.indexes.exact_search import exact_search
+from dpr.indexes.exact_search import Resources, as_run, exact_search
 from dpr.similarity import SIMILARITIES
 
 # By kind: the least recall@10 that these small, clustered vectors allow.
@@ -67,11 +68,33 @@ def test_each_kind_finds_most_and_scores_alike(tmp_path, similarity, kind):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_exact_search_equals_numpy(monkeypatch, similarity):
-    monkeypatch.setattr(exact_module, "CHUNK", 64)
+    monkeypatch.setattr(exact_module, "LEAST", 64)
     embeddings = make_embeddings(similarity)
     queries = make_embeddings(similarity, count=7, seed=1).vectors
-    found = exact_module.as_run(ids(7), *exact_search(embeddings, queries, 20), embeddings.ids)
-    assert_exact(found, embeddings, queries, similarity)
+    resources = Resources(memory=70 * 16 * 12 / 2**30)  # 70 of 500 vectors at a time
+    best = exact_search(embeddings, queries, 20, resources=resources)
+    assert_exact(as_run(ids(7), *best, embeddings.ids), embeddings, queries, similarity)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, similarity):
+    monkeypatch.setattr(exact_module, "LEAST", 1)
+    embeddings = make_embeddings(similarity, count=40)
+    doubled = Embeddings(np.repeat(embeddings.vectors, 9, axis=0), ids(360), embeddings.manifest)
+    queries = make_embeddings(similarity, count=7, seed=1).vectors
+    once = exact_search(embeddings, queries, 6)[1]
+    for rows in (7, 64, 360):
+        resources = Resources(memory=rows * 16 * 12 / 2**30)
+        found = exact_search(doubled, queries, 50, resources=resources)[1]
+        expected = (once[:, :, None] * 9 + np.arange(9)).reshape(7, -1)
+        np.testing.assert_array_equal(found[:, :45], expected[:, :45])  # 5 of the last 9 follow
+        assert (np.diff(found[:, 45:], axis=1) > 0).all()
+
+
+def test_less_memory_than_a_small_chunk_is_an_error():
+    embeddings = make_embeddings("cosine")
+    with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 559 vectors of 16 .*0\.0002"):
+        exact_search(embeddings, embeddings.vectors[:1], 3, resources=Resources(memory=0.0001))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +106,7 @@ def test_exact_search_equals_numpy(monkeypatch, similarity):
             marks=[pytest.mark.slow] * (similarity == "dot" and kind not in ("ivf", "hnsw")),
         )
         for similarity in ("cosine", "dot")
-        for kind in ("flat", *APPROXIMATE, FACTORY)
+        for kind in (*APPROXIMATE, FACTORY)
     ],
 )
 def test_the_same_vectors_and_seed_are_the_same_bytes(tmp_path, kind, similarity):
@@ -102,7 +125,7 @@ def test_the_seed_draws_what_is_trained_on(tmp_path):
     assert a != b
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 def test_float16_storage_halves_the_vectors(tmp_path, kind):
     embeddings = make_embeddings("cosine", count=1000, dimension=64)
     queries = make_embeddings("cosine", count=20, dimension=64, seed=1).vectors

@@ -1,4 +1,4 @@
-"""The processes that train together: a launcher starts them, torch.distributed connects them.
+"""The processes that work together: a launcher starts them, torch.distributed connects them.
 
 torchrun or accelerate sets the environment variables that are read here.
 """
@@ -11,8 +11,10 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-# The others wait this long for the first process while it validates or waits for a lock. If a
-# process dies, the launcher ends all of them at once.
+from dpr.base.errors import InputError
+
+# The others wait this long for the first process while it validates, waits for a lock or puts
+# together what they made. If a process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
 
 
@@ -42,7 +44,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, count: int, rank: int | None = None) -> slice:
-        """The share of `count` items that a process (by default this one) encodes."""
+        """The share of `count` items that a process (by default this one) works on."""
         rank = self.rank if rank is None else rank
         return slice(count * rank // self.size, count * (rank + 1) // self.size)
 
@@ -54,9 +56,14 @@ class ProcessGroup:
         lengths = [shard.stop - shard.start for shard in shards]
         padded = mine.new_zeros(max(lengths), *mine.shape[1:])  # all_gather needs equal shapes
         padded[: len(mine)] = mine
-        received = [torch.empty_like(padded) for _ in range(self.size)]
-        distributed.all_gather(received, padded)
+        received = self.gather_equal(padded)
         return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
+
+    def gather_equal(self, mine: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors of all processes, in their order; all have the same shape."""
+        received = [torch.empty_like(mine) for _ in range(self.size)]
+        distributed.all_gather(received, mine.contiguous())
+        return received
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over all processes."""
@@ -81,6 +88,21 @@ class ProcessGroup:
         shared = torch.tensor(numbers, dtype=torch.float64, device=device)
         distributed.broadcast(shared, src=0)
         return tuple(shared.tolist())
+
+    def wait(self, device: torch.device) -> None:
+        """Go on when all processes have come here."""
+        self.broadcast((0.0,), device)
+        if self.size > 1:
+            distributed.barrier()
+
+    def require_equal(self, count: int, what: str, device: torch.device) -> None:
+        """Raises InputError if this process counts other than the first."""
+        (first,) = self.broadcast((float(count),), device)
+        if count != first:
+            raise InputError(
+                f"{what}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "
+                "all machines the same files"
+            )
 
 
 SINGLE = ProcessGroup()
