@@ -65,19 +65,18 @@ def _read_columns(path: str | Path) -> Run | None:
 
     ids = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types = [ids, ids, ids, pyarrow.int64(), pyarrow.float32(), ids]
+    reading = csv.ReadOptions(column_names=COLUMNS)
+    parsing = csv.ParseOptions(
+        delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False
+    )
+    converting = csv.ConvertOptions(
+        column_types=dict(zip(COLUMNS, types, strict=True)),
+        include_columns=["query", "passage", "rank", "score"],
+        null_values=[],
+    )
     try:
-        table = csv.read_csv(
-            path,
-            csv.ReadOptions(column_names=COLUMNS),
-            csv.ParseOptions(
-                delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False
-            ),
-            csv.ConvertOptions(
-                column_types=dict(zip(COLUMNS, types, strict=True)),
-                include_columns=["query", "passage", "rank", "score"],
-                null_values=[],
-            ),
-        ).unify_dictionaries()
+        with Path(path).open("rb") as file:
+            table = csv.read_csv(file, reading, parsing, converting).unify_dictionaries()
     except pyarrow.ArrowInvalid:
         return None
     query, passage = (table[name].combine_chunks() for name in ("query", "passage"))
