@@ -81,7 +81,8 @@ def mine(
     with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
         if options.bm25.use or name == FUSION:
             longest = max(options.bm25.last_rank, needed)
-            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, longest, threads)
+            index, heap = Path(work) / "bm25", settings.bm25.heap
+            ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
             rankers.append((ranker, options.bm25 if options.bm25.use else None))
         if options.encoder.use or name == FUSION:
             begin = rounds.BEGINS[round]

@@ -23,16 +23,17 @@ Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
-    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int
+    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
 ) -> Ranker:
     """BM25 over the corpus, with an index that is built in `folder` now, in the first process."""
     if started_first():
-        lucene.build_index(corpus.texts(), folder)
+        lucene.build_index(corpus.texts(), folder, heap=heap)
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         if not started_first():
             return {}
-        return dict(lucene.search(folder, queries, settings.k1, settings.b, depth, threads))
+        found = lucene.search(folder, queries, settings.k1, settings.b, depth, threads, heap)
+        return dict(found)
 
     return rank
 

@@ -16,6 +16,11 @@ class Bm25Settings(Group):
     b: Annotated[float, Field(ge=0, le=1)]
 
 
+class Bm25IndexSettings(Bm25Settings):
+    threads: Count
+    heap: Annotated[float, Field(ge=0.25)]
+
+
 class EncodeSettings(Group):
     window: Count
     batch_tokens: Count | None

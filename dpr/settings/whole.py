@@ -12,7 +12,7 @@ from dpr.settings.group import Count, Group, Seed
 from dpr.settings.model import ModelSettings
 from dpr.settings.searching import (
     AuditSettings,
-    Bm25Settings,
+    Bm25IndexSettings,
     EncodeSettings,
     EvalSettings,
     FuseSettings,
@@ -41,7 +41,7 @@ class Settings(Group):
     index: IndexSettings
     audit: AuditSettings
     search: SearchSettings
-    bm25: Bm25Settings
+    bm25: Bm25IndexSettings
     fuse: FuseSettings
     eval: EvalSettings
 
