@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import precision_cost
 from dpr.embeddings.queries import embed_topics
@@ -38,7 +39,7 @@ def main() -> None:
         source = Path("data/encoders") / system
         embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
         embeddings = Embeddings.open(f"data/embeddings/{system}")
-        resources = Resources(settings.search.memory, device=device)
+        resources = Resources(settings.search.memory, ProcessGroup(device=device))
         index = Index.open(Path("data/indexes") / system, embeddings, resources)
         vectors = embed_topics(embedder, "data/collection", list(qrels))
         found = audit(index, judged, vectors, qrels, settings.search)

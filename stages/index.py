@@ -1,27 +1,39 @@
-"""index SYSTEM: a FAISS index over the passage vectors of that system.
+"""index SYSTEM: a FAISS index over the passage vectors of that system; none for kind flat.
 
 Reads data/embeddings/SYSTEM. Makes data/indexes/SYSTEM.
 
     python -m stages.index dense
+    torchrun --standalone --nproc-per-node 2 -m stages.index dense      # `launcher` in params.yaml
 """
 
+import shutil
+
+import torch
+
 from dpr.base import runtime
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
 from dpr.indexes.index import save
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
-from stages.run import run
+from stages.run import SCRATCH, run
 
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
+    processes = ProcessGroup.join(torch.device("cpu"))
     folder = f"data/embeddings/{system}"
     embeddings = Embeddings.open(folder)
     require_same_similarity(embeddings.manifest["similarity"], settings.similarity, folder)
-    index, max_norm = build(embeddings, settings.index, settings.seed)
-    save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
+    work = SCRATCH / "index" / system  # for the parts of several processes
+    work.mkdir(parents=True, exist_ok=True)
+    index, max_norm = build(embeddings, settings.index, settings.seed, processes, work)
+    if processes.is_first:
+        save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
+        shutil.rmtree(work)
+    processes.leave()
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def mine(
             embedder = Embedder(begin, settings.encode, device, threads, SCRATCH)
             embeddings = Embeddings.open(rounds.vectors(round))
             longest = max(options.encoder.last_rank, needed)
-            resources = Resources(settings.search.memory, processes, device)
+            resources = Resources(settings.search.memory, processes)
             ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)
             rankers.append((ranker, options.encoder if options.encoder.use else None))
         never = never_negative(pairs, queries, beir.read_qrels(TRAINING, "train"), corpus.texts())

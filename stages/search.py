@@ -38,7 +38,7 @@ def main(system: str) -> None:
     folder = f"data/indexes/{system}"
     options, queries = settings.search, beir.read_queries("data/collection")
     embeddings = Embeddings.open(f"data/embeddings/{system}")
-    index = Index.open(folder, embeddings, Resources(options.memory, processes, device))
+    index = Index.open(folder, embeddings, Resources(options.memory, processes))
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 
     depth = search_depth(options.top_k, queries)

@@ -73,7 +73,7 @@ def main(round: Round) -> None:
         FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext(),
         tempfile.TemporaryDirectory(dir=snapshot.parent) as work,
     ):
-        processes.broadcast((0.0,), encoder.device)  # the others wait for it here
+        processes.wait()  # the others wait for it here
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
         pairs = PairSet.read(
             corpus,

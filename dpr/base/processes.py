@@ -5,9 +5,10 @@ torchrun or accelerate sets the environment variables that are read here.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+import numpy as np
 import torch
 from torch import distributed
 
@@ -20,19 +21,23 @@ TIMEOUT = timedelta(days=7)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """`size` processes, of which this is number `rank`; by default a single one."""
+    """`size` processes, of which this is number `rank`; by default a single one.
+
+    `device` is the one of this process.
+    """
 
     rank: int = 0
     size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
     def join(cls, device: torch.device) -> "ProcessGroup":
         """The group of the launcher; a single process without one."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
+            return cls(device=device)
         backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=TIMEOUT)
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls(distributed.get_rank(), distributed.get_world_size(), device)
 
     def leave(self) -> None:
         if self.size > 1:
@@ -56,14 +61,15 @@ class ProcessGroup:
         lengths = [shard.stop - shard.start for shard in shards]
         padded = mine.new_zeros(max(lengths), *mine.shape[1:])  # all_gather needs equal shapes
         padded[: len(mine)] = mine
-        received = self.gather_equal(padded)
+        received = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(received, padded)
         return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
 
-    def gather_equal(self, mine: torch.Tensor) -> list[torch.Tensor]:
-        """The tensors of all processes, in their order; all have the same shape."""
-        received = [torch.empty_like(mine) for _ in range(self.size)]
-        distributed.all_gather(received, mine.contiguous())
-        return received
+    def gather_array(self, mine: np.ndarray, count: int) -> np.ndarray:
+        """The same for a NumPy array."""
+        if self.size == 1:
+            return mine
+        return self.gather(torch.from_numpy(mine).to(self.device), count).cpu().numpy()
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over all processes."""
@@ -81,23 +87,30 @@ class ProcessGroup:
                     parameter.grad = torch.zeros_like(parameter)
                 distributed.all_reduce(parameter.grad)
 
-    def broadcast(self, numbers: tuple[float, ...], device: torch.device) -> tuple[float, ...]:
+    def broadcast(self, numbers: tuple[float, ...]) -> tuple[float, ...]:
         """The numbers of the first process, in every process."""
         if self.size == 1:
             return numbers
-        shared = torch.tensor(numbers, dtype=torch.float64, device=device)
+        shared = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         distributed.broadcast(shared, src=0)
         return tuple(shared.tolist())
 
-    def wait(self, device: torch.device) -> None:
+    def wait(self) -> None:
         """Go on when all processes have come here."""
-        self.broadcast((0.0,), device)
         if self.size > 1:
             distributed.barrier()
 
-    def require_equal(self, count: int, what: str, device: torch.device) -> None:
+    def maximum(self, number: float) -> float:
+        """The largest number of all processes."""
+        if self.size == 1:
+            return number
+        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        return float(shared.item())
+
+    def require_equal(self, count: int, what: str) -> None:
         """Raises InputError if this process counts other than the first."""
-        (first,) = self.broadcast((float(count),), device)
+        (first,) = self.broadcast((float(count),))
         if count != first:
             raise InputError(
                 f"{what}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "

@@ -40,7 +40,7 @@ def encode_passages(
             vectors, or processes that see other corpora.
     """
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
-    processes.require_equal(count, f"{corpus.file}: passages", embedder.device)
+    processes.require_equal(count, f"{corpus.file}: passages")
     inputs = {
         "encoder": embedder.passage_side,
         "corpus": sha256(corpus.file),
@@ -54,7 +54,7 @@ def encode_passages(
     # Another experiment may be encoding the same. The first process takes the lock for all.
     with FileLock(f"{work}.lock") if processes.is_first else nullcontext():
         copied = processes.is_first and _copied(made, folder, work)
-        (copied_by_first,) = processes.broadcast((float(copied),), embedder.device)
+        (copied_by_first,) = processes.broadcast((float(copied),))
         if not copied_by_first:
             encode_windows(embedder, corpus, options, count, work, processes)
         if processes.is_first:
@@ -65,7 +65,7 @@ def encode_passages(
             shutil.move(work, folder)
             known = [str(folder.resolve()), *_places(made)]
             write_json(made, {"folders": known[:PLACES], "sha256": sha256(folder / VECTORS)})
-        processes.wait(embedder.device)
+        processes.wait()
 
 
 def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, work: Path) -> None:

@@ -37,10 +37,10 @@ def encode_windows(
     """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `work`."""
     if processes.is_first:
         _begin(work, (count, embedder.dimension), options.dtype)
-    processes.wait(embedder.device)
+    processes.wait()
     windows = range(-(-count // options.window))
     left = [number for number in windows if not _ids(work, number).exists()]
-    processes.wait(embedder.device)  # until all have looked
+    processes.wait()  # until all have looked
     mine = left[processes.rank :: processes.size]
     layout = np.load(work / VECTORS, mmap_mode="r")
     total = sum(len(range(count)[_rows(number, options.window)]) for number in mine)
@@ -58,7 +58,7 @@ def encode_windows(
             os.fsync(file.fileno())
             with new_file(_ids(work, number)) as ids_file:
                 ids_file.writelines(f"{passage_id}\n" for passage_id in ids)
-    processes.wait(embedder.device)
+    processes.wait()
     if processes.is_first:
         texts = (_ids(work, number).read_text(encoding="utf-8") for number in windows)
         write_ids(work, (line for text in texts for line in text.splitlines()), count)

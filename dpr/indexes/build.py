@@ -5,6 +5,7 @@ Memory: first the training sample, then the index and one chunk.
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -13,8 +14,9 @@ from tqdm import tqdm
 
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.indexes import kinds, wrappers
+from dpr.indexes import kinds, shards, wrappers
 from dpr.indexes.dot_as_l2 import DotAsL2
 from dpr.indexes.kinds import Plan, plan
 from dpr.indexes.reserve import reserve
@@ -28,24 +30,36 @@ SAMPLED_PER_CENTROID = 64  # FAISS advises 39 to 256
 
 
 def build(
-    embeddings: Embeddings, options: IndexSettings, seed: int
+    embeddings: Embeddings,
+    options: IndexSettings,
+    seed: int,
+    processes: ProcessGroup = SINGLE,
+    work: Path | None = None,
 ) -> tuple[faiss.Index | None, float | None]:
     """An index over the vectors, for the similarity that the embeddings record.
 
-    Returns: the index, None for kind flat, which searches the embeddings; and, if inner products
-        were converted to distances, the maximum norm.
+    Kinds with cells are filled by all processes, each a part of the rows, and merged by the first;
+    others by the first alone. The result is the same.
+
+    Args:
+        work: a folder that all processes see, if they are several.
+    Returns: the index, None for kind flat, which searches the embeddings, and in other processes
+        than the first; and, if inner products were converted to distances, the maximum norm.
     Raises:
         InputError: for an empty corpus, damaged vectors or ids, and what `plan` refuses.
     """
     count, whole = embeddings.vectors.shape
     if not count:
         raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
-    _check_files(embeddings)
+    if processes.is_first:
+        _check_files(embeddings)
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     chosen = plan(options, similarity, count, kinds.dimension(options, whole))
-    for note in chosen.notes:
-        print(note, file=sys.stderr)
-    max_norm = _checked_norm(embeddings, options.dimension)
+    mine = range(count)[processes.shard(count)]
+    max_norm = processes.maximum(_checked_norm(embeddings, options.dimension, mine))
+    if processes.is_first:
+        for note in chosen.notes:
+            print(note, file=sys.stderr)
     if chosen.factory == kinds.FLAT:
         return None, None
 
@@ -53,27 +67,35 @@ def build(
         vectors = similarity.truncate(vectors, options.dimension)
         return DotAsL2(max_norm, chosen.width).passages(vectors) if chosen.as_l2 else vectors
 
-    def chunks() -> Iterator[np.ndarray]:
-        for start in tqdm(range(0, count, CHUNK), unit=" chunks", disable=None):
-            yield converted(embeddings.read(start, start + CHUNK))
+    def fill(index: faiss.Index, rows: range) -> None:
+        def chunks() -> Iterator[np.ndarray]:
+            quiet = None if processes.is_first else True
+            for start in tqdm(rows[::CHUNK], unit=" chunks", disable=quiet):
+                yield converted(embeddings.read(start, min(start + CHUNK, rows.stop)))
 
-    index = chosen.empty_index()
-    _configure(wrappers.inner(index), options, seed)
+        if wrappers.inner(index).d == chosen.width:  # no transform comes before it
+            reserve(wrappers.inner(index), len(rows), chunks)
+        for chunk in chunks():
+            index.add(chunk)
+
     threads = faiss.omp_get_max_threads()
     if "HNSW" in chosen.factory or "NSG" in chosen.factory:
         faiss.omp_set_num_threads(1)  # with more, the links depend on which thread comes first
     try:
-        if not index.is_trained:
+        index = chosen.empty_index()
+        _configure(wrappers.inner(index), options, seed)
+        if processes.is_first and not index.is_trained:
             index.train(converted(embeddings.sample(_sample(count, chosen, options, seed))))
-        if wrappers.inner(index).d == chosen.width:  # no transform comes before it
-            reserve(wrappers.inner(index), count, chunks)
-        for chunk in chunks():
-            index.add(chunk)
+        if processes.size > 1 and isinstance(wrappers.inner(index), faiss.IndexIVF):
+            assert work is not None
+            index = shards.filled(index, mine, fill, processes, work)
+        elif processes.is_first:
+            fill(index, range(count))
     except RuntimeError as error:
         raise kinds.cannot_build(options.kind, error) from None
     finally:
         faiss.omp_set_num_threads(threads)
-    return index, max_norm if chosen.as_l2 else None
+    return index if processes.is_first else None, max_norm if chosen.as_l2 else None
 
 
 def _check_files(embeddings: Embeddings) -> None:
@@ -90,15 +112,15 @@ def _check_files(embeddings: Embeddings) -> None:
         raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
 
 
-def _checked_norm(embeddings: Embeddings, dimension: int | None) -> float:
-    """The maximum norm of the vectors.
+def _checked_norm(embeddings: Embeddings, dimension: int | None, rows: range) -> float:
+    """The maximum norm of some vectors.
 
     Raises:
         InputError: for a vector that is not finite, or of norm 0 if all should have norm 1.
     """
     max_norm, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
-    for start in range(0, len(embeddings.vectors), CHUNK):
-        vectors = embeddings.read(start, start + CHUNK)[:, :dimension]
+    for start in rows[::CHUNK]:
+        vectors = embeddings.read(start, min(start + CHUNK, rows.stop))[:, :dimension]
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
         wrong = ~np.isfinite(norms) | (normalize & (norms == 0))
         if wrong.any():

@@ -19,11 +19,10 @@ LEAST = 1_024  # vectors compared at a time
 
 
 class Resources(NamedTuple):
-    """What a search has: GiB for vectors at a time, the processes that share it, their device."""
+    """What a search has: GiB for vectors at a time, and the processes that share it."""
 
     memory: float = 1.0
     processes: ProcessGroup = SINGLE
-    device: torch.device = torch.device("cpu")
 
 
 LOCAL = Resources()
@@ -45,7 +44,7 @@ def exact_search(
         queries: (Q, D) float32.
         dimension: compare only the first components of all vectors; None: all.
     """
-    memory, processes, device = resources
+    memory, processes = resources
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     queries = similarity.truncate(queries, dimension)
     count = len(embeddings.vectors)
@@ -54,10 +53,12 @@ def exact_search(
     scores = np.full((len(queries), 0), 0, dtype=np.float32)
     rows = np.zeros((len(queries), 0), dtype=np.int64)
     for start, chunk in _chunks(embeddings, starts, rows_at_once(embeddings, memory)):
-        found = _search(similarity, similarity.truncate(chunk, dimension), queries, top_k, device)
+        found = _search(
+            similarity, similarity.truncate(chunk, dimension), queries, top_k, processes.device
+        )
         scores, rows = np.hstack([scores, found[0]]), np.hstack([rows, found[1] + start])
         scores, rows = _best(scores, rows, top_k)
-    return _best(*_of_all(scores, rows, top_k, resources), top_k)
+    return _best(*_of_all(scores, rows, top_k, processes), top_k)
 
 
 def rows_at_once(embeddings: Embeddings, memory: float) -> int:
@@ -121,17 +122,17 @@ def _of_all(
     scores: np.ndarray,
     rows: np.ndarray,
     top_k: int,
-    resources: Resources,
+    processes: ProcessGroup,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What all processes have found, side by side; a process with few chunks has fewer."""
-    processes, device = resources.processes, resources.device
     if processes.size == 1:
         return scores, rows
-    lacking = ((0, 0), (0, top_k - scores.shape[1]))
+    count, lacking = len(scores), ((0, 0), (0, top_k - scores.shape[1]))
     padded = np.pad(scores, lacking, constant_values=-np.inf), np.pad(rows, lacking)
-    gathered = [processes.gather_equal(torch.from_numpy(part).to(device)) for part in padded]
-    all_scores, all_rows = (np.hstack([p.cpu().numpy() for p in parts]) for parts in gathered)
-    return all_scores, all_rows
+    gathered = [processes.gather_array(part, count * processes.size) for part in padded]
+    ranks, columns = (processes.size, count, top_k), (count, processes.size * top_k)
+    scores, rows = (p.reshape(ranks).transpose(1, 0, 2).reshape(columns) for p in gathered)
+    return scores, rows
 
 
 def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequence[str]) -> Run:

@@ -6,7 +6,6 @@ from typing import Any
 
 import faiss
 import numpy as np
-import torch
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json, sha256, write_json
@@ -88,14 +87,13 @@ class Index:
         top_k = min(top_k, self.manifest["count"])
         if self.faiss_index is None:
             return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
-        processes, device = self.resources.processes, self.resources.device
+        processes = self.resources.processes
         mine = vectors[processes.shard(len(vectors))]
         candidates = min(max(top_k, rescore or 0), self.manifest["count"])
         scores, rows = self._search(mine, candidates, nprobe, ef)
         if rescore:
             scores, rows = rescored(self.embeddings, mine, rows, top_k, self.truncates_to)
-        found = (torch.from_numpy(part).to(device) for part in (scores, rows))
-        scores, rows = (processes.gather(part, len(vectors)).cpu().numpy() for part in found)
+        scores, rows = (processes.gather_array(part, len(vectors)) for part in (scores, rows))
         return scores, rows
 
     def _search(

@@ -52,8 +52,7 @@ def encoder_ranker(
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         tokens = tokenize_queries(embedder.tokenizer, queries, prompts)
         mine = embedder.embed(tokens[processes.shard(len(tokens))], "query")
-        shared = processes.gather(torch.from_numpy(mine).to(resources.device), len(tokens))
-        vectors = shared.cpu().numpy()
+        vectors = processes.gather_array(mine, len(tokens))
         best = exact_search(embeddings, vectors, depth, resources=resources)
         if not processes.is_first:
             return {}

@@ -194,7 +194,7 @@ class Trainer:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
-        _, loss, score = self.processes.broadcast(result[:3], self.encoder.device)
+        _, loss, score = self.processes.broadcast(result[:3])
         checks.require_finite_validation(number, loss)
         history.validations.append(result._replace(loss=loss, score=score))
         measure = self.settings.valid_measure
