@@ -1,6 +1,7 @@
 """Print the nDCG@10 of each system, and what a perfect re-ranking of its first passages would have.
 
 Between the two lies what a re-ranker can gain; beyond, only a search that finds other passages.
+Reads the runs of a split, and judgments of data/collection.
 
     python -m tools.ceiling            # test topics
     python -m tools.ceiling valid
