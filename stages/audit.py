@@ -22,6 +22,7 @@ from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.corpus import Corpus
+from dpr.records.pool import sample_topics
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
 from stages.run import SCRATCH, run
@@ -30,7 +31,7 @@ from stages.run import SCRATCH, run
 def main() -> None:
     settings = load_settings("params.yaml")
     threads, device = runtime.set_up(settings.threads), runtime.device()
-    qrels = beir.read_qrels("data/collection", "test")
+    qrels = sample_topics(beir.read_qrels("data/collection", "test"), settings.audit.topics)
     queries = beir.read_queries("data/collection")
     judged = [queries[query_id] for query_id in qrels]
     corpus = Corpus(Path("data/collection"), settings.data.separator)

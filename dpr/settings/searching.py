@@ -58,6 +58,7 @@ class IndexSettings(Group):
 
 class AuditSettings(Group):
     min_recall: Annotated[float, Field(ge=0, le=1)]
+    topics: Count
 
 
 class SearchSettings(Group):

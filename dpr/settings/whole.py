@@ -60,6 +60,11 @@ class Settings(Group):
                 f"search.ef_search {self.search.ef_search} is below the {depth} passages that a "
                 "search needs (search.top_k): raise it, or leave it null"
             )
+        if self.search.rescore is not None and self.search.rescore < self.search.top_k:
+            raise ValueError(
+                f"search.rescore {self.search.rescore} is below search.top_k {self.search.top_k}, "
+                "so that two kinds of scores would be in one run: raise it, or leave it null"
+            )
         for measure in self.eval.measures:
             if (measures.cutoff(measure) or 0) > self.search.top_k:
                 raise ValueError(
