@@ -35,7 +35,7 @@ class Embeddings:
         manifest = read_json(folder / MANIFEST)
         try:
             vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{folder / VECTORS}: cannot be read ({error}); encode again"
             ) from None

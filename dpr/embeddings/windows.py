@@ -89,7 +89,7 @@ def _begin(work: Path, shape: tuple[int, int], dtype: str) -> None:
 def _fits(vectors: Path, shape: tuple[int, int]) -> bool:
     try:
         return bool(np.load(vectors, mmap_mode="r").shape == shape)
-    except (OSError, ValueError):  # missing or truncated
+    except (OSError, ValueError, EOFError):  # missing or truncated
         return False
 
 

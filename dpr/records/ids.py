@@ -33,7 +33,7 @@ class Ids(Sequence[str]):
             size = (folder / LINES).stat().st_size
             # An empty file cannot be mapped.
             lines = np.memmap(folder / LINES, np.uint8, "r") if size else np.empty(0, np.uint8)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{folder}: its ids cannot be read ({error}); make it again") from None
         if (ends[-1] if len(ends) else 0) != size:
             raise InputError(f"{folder / LINES}: truncated, or not of its {ENDS}; make it again")
