@@ -9,6 +9,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
+from dpr.embeddings.storage import dimension_of, from_stored, stored_type
 from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
@@ -19,9 +20,9 @@ VECTORS, MANIFEST = "vectors.npy", "manifest.json"
 class Embeddings:
     """Passage vectors, one row a passage, in the order of the corpus.
 
-    `vectors` is a memory map, (N, D) float32 or float16. `manifest` has similarity, dimension,
-    count, dtype, the encoder's spec and fingerprint, the number format and the versions of the
-    packages that made them, and the sha256 of the vectors.
+    `vectors` is a memory map of N rows (`dpr.embeddings.storage`). `manifest` has similarity,
+    dimension, count, dtype, the encoder's spec and fingerprint, the number format and the versions
+    of the packages that made them, and the sha256 of vectors and ids.
     """
 
     vectors: np.ndarray
@@ -40,13 +41,17 @@ class Embeddings:
                 f"{folder / VECTORS}: cannot be read ({error}); encode again"
             ) from None
         ids = Ids.open(folder)
-        shape = (manifest["count"], manifest["dimension"])
-        if vectors.shape != shape or len(ids) != manifest["count"]:
+        count = manifest["count"]
+        if len(vectors) != count or len(ids) != count:
             raise InputError(
-                f"{folder}: the manifest says {shape}, the vectors are {vectors.shape} and "
-                f"there are {len(ids)} ids; encode again"
+                f"{folder}: the manifest says {count} passages, but there are {len(vectors)} "
+                f"vectors and {len(ids)} ids; encode again"
             )
         return cls(vectors, ids, manifest)
+
+    @property
+    def dimension(self) -> int:
+        return dimension_of(self.vectors)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.
@@ -55,16 +60,19 @@ class Embeddings:
         """
         stop = min(stop, len(self.vectors))
         if not isinstance(self.vectors, np.memmap):
-            return np.array(self.vectors[start:stop], dtype=np.float32)
-        width, dtype = self.vectors.shape[1], self.vectors.dtype
+            return from_stored(self.vectors[start:stop])
+        row = stored_type(self.manifest["dtype"], self.dimension)
         with Path(str(self.vectors.filename)).open("rb") as file:
-            file.seek(self.vectors.offset + start * width * dtype.itemsize)
-            flat = np.fromfile(file, dtype, (stop - start) * width)
-        return flat.reshape(-1, width).astype(np.float32, copy=False)
+            file.seek(self.vectors.offset + start * row.itemsize)
+            return from_stored(np.fromfile(file, row, stop - start))
+
+    def take(self, rows: np.ndarray | list[int]) -> np.ndarray:
+        """A few rows, as (n, D) float32."""
+        return from_stored(np.asarray(self.vectors[rows]))
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
         """The given rows, which must ascend, as (n, D) float32."""
-        sampled = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        sampled = np.empty((len(rows), self.dimension), dtype=np.float32)
         for at in range(0, len(self.vectors), READ_AT_ONCE):
             first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))
             if last > first:

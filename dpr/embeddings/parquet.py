@@ -24,7 +24,7 @@ def write_parquet(embeddings: Embeddings, corpus: Corpus, path: Path) -> None:
     Raises:
         InputError: for a corpus that is not the one of the vectors.
     """
-    dimension = embeddings.vectors.shape[1]
+    dimension = embeddings.dimension
     vector = pyarrow.list_(pyarrow.float32(), dimension)
     columns = {"id": pyarrow.string(), "vector": vector, "text": pyarrow.string()}
     schema = pyarrow.schema(columns)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from dpr.base.processes import ProcessGroup
+from dpr.embeddings.storage import stored_type, to_stored
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
@@ -35,25 +36,27 @@ def encode_windows(
     processes: ProcessGroup,
 ) -> None:
     """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `work`."""
+    row = stored_type(options.dtype, embedder.dimension)
     if processes.is_first:
-        _begin(work, (count, embedder.dimension), options.dtype)
+        _begin(work, row, count)
     processes.wait()
     windows = range(-(-count // options.window))
     left = [number for number in windows if not _ids(work, number).exists()]
     processes.wait()  # until all have looked
     mine = left[processes.rank :: processes.size]
-    layout = np.load(work / VECTORS, mmap_mode="r")
+    offset = np.load(work / VECTORS, mmap_mode="r").offset
     total = sum(len(range(count)[_rows(number, options.window)]) for number in mine)
     with (
         (work / VECTORS).open("r+b") as file,
         tqdm(total=total, unit=" passages", disable=None if processes.is_first else True) as bar,
     ):
         for number, ids, tokens in _tokenized(embedder, corpus, options.window, mine):
-            found = embedder.embed(tokens, "passage", bar.update).astype(options.dtype)
-            _require_finite(found, ids, corpus)
+            found = embedder.embed(tokens, "passage", bar.update)
+            stored = to_stored(found, options.dtype)
+            _require_finite(found, stored, ids, corpus)
             # Not through the memory map, whose pages count as memory in use.
-            file.seek(layout.offset + number * options.window * layout.strides[0])
-            file.write(found.tobytes())
+            file.seek(offset + number * options.window * row.itemsize)
+            file.write(stored.tobytes())
             file.flush()
             os.fsync(file.fileno())
             with new_file(_ids(work, number)) as ids_file:
@@ -65,32 +68,33 @@ def encode_windows(
         shutil.rmtree(work / DONE)
 
 
-def _begin(work: Path, shape: tuple[int, int], dtype: str) -> None:
+def _begin(work: Path, row: np.dtype, count: int) -> None:
     """A file of vectors to be filled, unless a killed run left one.
 
     Raises:
         InputError: if the disk has no room for it.
     """
-    if (work / DONE).exists() and _fits(work / VECTORS, shape):
+    if (work / DONE).exists() and _fits(work / VECTORS, row, count):
         return
     shutil.rmtree(work, ignore_errors=True)
-    needed = shape[0] * shape[1] * np.dtype(dtype).itemsize
-    free = shutil.disk_usage(work.parent).free
+    needed, free = count * row.itemsize, shutil.disk_usage(work.parent).free
     if needed > free:
         raise InputError(
             f"{work.parent}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are "
-            "free; make room, or store them as encode.dtype float16"
+            "free; make room, or store them as encode.dtype float16 or int8"
         )
     work.mkdir()
-    np.lib.format.open_memmap(work / VECTORS, mode="w+", dtype=dtype, shape=shape).flush()
+    shape = (count, *row.shape)
+    np.lib.format.open_memmap(work / VECTORS, mode="w+", dtype=row.base, shape=shape).flush()
     (work / DONE).mkdir()
 
 
-def _fits(vectors: Path, shape: tuple[int, int]) -> bool:
+def _fits(vectors: Path, row: np.dtype, count: int) -> bool:
     try:
-        return bool(np.load(vectors, mmap_mode="r").shape == shape)
+        found = np.load(vectors, mmap_mode="r")
     except (OSError, ValueError, EOFError):  # missing or truncated
         return False
+    return len(found) == count and found.strides[0] == row.itemsize
 
 
 def _ids(work: Path, number: int) -> Path:
@@ -101,8 +105,12 @@ def _rows(number: int, size: int) -> slice:
     return slice(number * size, (number + 1) * size)
 
 
-def _require_finite(vectors: np.ndarray, ids: list[str], corpus: Corpus) -> None:
+def _require_finite(
+    vectors: np.ndarray, stored: np.ndarray, ids: list[str], corpus: Corpus
+) -> None:
     finite = np.isfinite(vectors).all(axis=1)
+    if stored.dtype.names is None:
+        finite &= np.isfinite(stored).all(axis=1)
     if not finite.all():
         raise InputError(
             f"{corpus.file}: passage {ids[int(finite.argmin())]!r} has a vector with NaN or "

@@ -25,7 +25,7 @@ ADVICE = {  # kind -> what to raise for a better recall
     "ivfpq": "index.pq_bytes and search.nprobe",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
     "pq": "index.pq_bytes",
-    "sq8": "the precision: index.kind flat with index.storage float16",
+    "sq8": "the precision: index.kind flat with encode.dtype float16",
     "lsh": "index.lsh_bits",
 }
 

@@ -48,7 +48,7 @@ def build(
     Raises:
         InputError: for an empty corpus, damaged vectors or ids, and what `plan` refuses.
     """
-    count, whole = embeddings.vectors.shape
+    count, whole = len(embeddings.vectors), embeddings.dimension
     if not count:
         raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
     if processes.is_first:

@@ -67,8 +67,8 @@ def rows_at_once(embeddings: Embeddings, memory: float) -> int:
     Raises:
         InputError: for less memory than a small chunk needs.
     """
-    width, stored = embeddings.vectors.shape[1], embeddings.vectors.dtype.itemsize
-    bytes_each = width * (2 * 4 + stored)  # both in float32, and one as it is stored
+    width, stored = embeddings.dimension, embeddings.vectors.strides[0]
+    bytes_each = 2 * 4 * width + stored  # both in float32, and one as it is stored
     rows = int(memory * 2**30) // bytes_each
     if rows < LEAST:
         raise InputError(

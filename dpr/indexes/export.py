@@ -56,9 +56,10 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
 
 def _flat(embeddings: Embeddings) -> faiss.Index:
     """FAISS's index of exact search, in memory."""
-    count, dimension = embeddings.vectors.shape
-    index = faiss.IndexFlat(dimension, SIMILARITIES[embeddings.manifest["similarity"]].metric)
-    for start in range(0, count, READ_AT_ONCE):
+    index = faiss.IndexFlat(
+        embeddings.dimension, SIMILARITIES[embeddings.manifest["similarity"]].metric
+    )
+    for start in range(0, len(embeddings.vectors), READ_AT_ONCE):
         index.add(embeddings.read(start, start + READ_AT_ONCE))
     return index
 

@@ -158,7 +158,7 @@ def save(
             faiss.write_index(index, str(partial / FILE))
         manifest = {
             "count": len(embeddings.vectors),
-            "dimension": options.dimension or embeddings.vectors.shape[1],
+            "dimension": options.dimension or embeddings.dimension,
             "embeddings": embeddings.manifest["sha256"],
             "encoder": embeddings.manifest["encoder"]["sha256"],
             "kind": options.kind,
@@ -167,7 +167,7 @@ def save(
             "normalized": SIMILARITIES[embeddings.manifest["similarity"]].normalize,
             "sha256": None if index is None else sha256(partial / FILE),
             "similarity": embeddings.manifest["similarity"],
-            "vector_dimension": embeddings.vectors.shape[1],
+            "vector_dimension": embeddings.dimension,
             "versions": installed("faiss-cpu"),
         }
         write_json(partial / MANIFEST, manifest)

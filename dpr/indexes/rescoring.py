@@ -43,7 +43,7 @@ def _scores(
     """(P,) scores of pairs."""
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     different, place = np.unique(rows, return_inverse=True)
-    passages = similarity.truncate(np.asarray(embeddings.vectors[different]), dimension)[place]
+    passages = similarity.truncate(embeddings.take(different), dimension)[place]
     if similarity.metric == INNER_PRODUCT:
         return np.einsum("pd,pd->p", queries[asked], passages)
     apart = np.abs(queries[asked] - passages)

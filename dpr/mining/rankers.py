@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dpr.base.launcher import started_first
@@ -59,7 +58,7 @@ def encoder_ranker(
         found = dict(as_run([query.id for query in queries], *best, embeddings.ids))
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
-            rows = np.asarray(embeddings.vectors[row_of.of(digests(ids))], dtype=np.float32)
+            rows = embeddings.take(row_of.of(digests(ids)))
             own = similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(rows))
             found[query.id] = dict(zip(ids, own[0].tolist(), strict=True)) | found[query.id]
         return found

@@ -25,7 +25,7 @@ class EncodeSettings(Group):
     window: Count
     batch_tokens: Count | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
-    dtype: Literal["float32", "float16"]
+    dtype: Literal["float32", "float16", "int8"]
 
 
 def _index_kind(kind: str) -> str:

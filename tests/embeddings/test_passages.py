@@ -67,6 +67,16 @@ def test_float16_storage(encode):
     np.testing.assert_allclose(half, encode().vectors, atol=1e-3)
 
 
+def test_int8_storage(encode):
+    stored, exact = encode("int8", dtype="int8"), encode().vectors
+    assert stored.vectors.strides[0] == stored.dimension + 4 == 36
+    np.testing.assert_array_equal(np.abs(stored.vectors["numbers"]).max(axis=1), 127)
+    step = np.abs(exact).max(axis=1, keepdims=True) / 127
+    assert (np.abs(stored.read(0, 60) - exact) <= 0.5001 * step).all()
+    np.testing.assert_array_equal(stored.take([3, 59]), stored.read(0, 60)[[3, 59]])
+    np.testing.assert_array_equal(stored.sample(np.array([3, 59])), stored.take([3, 59]))
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     undisturbed = encode("undisturbed")
     forget(tmp_path)

@@ -6,6 +6,7 @@ from index_helpers import assert_exact, build_and_open, ids, make_embeddings, op
 
 from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.storage import to_stored
 from dpr.indexes import build as build_module
 from dpr.indexes import exact_search as exact_module
 from dpr.indexes import kinds
@@ -26,6 +27,18 @@ def test_flat_search_equals_numpy(tmp_path, monkeypatch, similarity, dtype):
     queries = make_embeddings(similarity, count=7, seed=1).vectors
     found = search(build_and_open(embeddings, tmp_path / "i"), ids(7), queries, 20)
     assert_exact(found, embeddings, queries, similarity)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_int8_vectors_are_searched_as_they_lie(tmp_path, similarity):
+    plain = make_embeddings(similarity)
+    stored = to_stored(plain.vectors, "int8")
+    embeddings = Embeddings(stored, plain.ids, plain.manifest)
+    decoded = stored["numbers"].astype(np.float32) * stored["scale"][:, None]
+    queries = make_embeddings(similarity, count=7, seed=1).vectors
+    found = search(build_and_open(embeddings, tmp_path / "i"), ids(7), queries, 20)
+    assert_exact(found, Embeddings(decoded, plain.ids, {}), queries, similarity)
+    assert recall(*(exact_search(e, queries, 10)[1] for e in (embeddings, plain)), 10) > 0.9
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "l2"])
