@@ -28,7 +28,7 @@ from dpr.indexes.build import build
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.index import FILE, Index, save
 from dpr.indexes.kinds import KINDS
-from dpr.records.ids import write_ids
+from dpr.records.ids import LINES, write_ids
 from dpr.settings import load_settings
 from stages.run import parser
 
@@ -99,6 +99,7 @@ def generate(folder: Path, count: int, dimension: int) -> None:
     write_ids(folder, map(str, range(count)), count)
     manifest = {"similarity": "cosine", "count": count, "dimension": dimension}
     manifest["sha256"] = sha256(folder / VECTORS)
+    manifest["ids_sha256"] = sha256(folder / LINES)
     write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
     queries = draw(QUERIES)
     np.save(folder / "queries.npy", queries)

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 import pyarrow
 import torch
+from tqdm import tqdm
 
 from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
@@ -80,12 +81,15 @@ def rows_at_once(embeddings: Embeddings, memory: float) -> int:
 
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, vectors) of each chunk; the next one is read in a thread."""
-    with ThreadPoolExecutor(1) as thread:
+    shown = bool(starts[1:]) and starts[0] == 0  # of several processes the first shows its share
+    bar = tqdm(total=len(starts), unit=" chunks", disable=None if shown else True)
+    with ThreadPoolExecutor(1) as thread, bar:
         ahead = [thread.submit(embeddings.read, start, start + size) for start in starts[:1]]
         for number, start in enumerate(starts):
             chunk = ahead.pop().result()
             ahead = [thread.submit(embeddings.read, s, s + size) for s in starts[number + 1 :][:1]]
             yield start, chunk
+            bar.update()
 
 
 def _search(
