@@ -1,6 +1,7 @@
 """Time and memory to build and search each kind of index, over generated vectors in clusters.
 
     python -m benchmarks.indexes --count 1000000 --dimension 128
+    python -m benchmarks.indexes --count 8841823 --dimension 384 --dtype float16 --kinds flat
 
 Each kind is built in a process of its own. `build peak` is the memory that it takes on top of what
 the process had before, `peak / size` its ratio to the size of the index file, `search peak` the
@@ -22,6 +23,7 @@ from dpr.base import runtime
 from dpr.base.files import read_json, sha256, write_json
 from dpr.base.threads import thread_count
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
+from dpr.embeddings.storage import stored_type, to_stored
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
@@ -41,6 +43,7 @@ def main() -> None:
     command_line.add_argument("--count", type=int, default=1_000_000)
     command_line.add_argument("--dimension", type=int, default=128)
     command_line.add_argument("--kinds", nargs="*", default=list(KINDS))
+    command_line.add_argument("--dtype", default="float32", help="float32, float16 or int8")
     command_line.add_argument("--one", help=argparse.SUPPRESS)  # the kind of a subprocess
     command_line.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = command_line.parse_args()
@@ -48,7 +51,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.one, Path(arguments.folder))))
         return
     with tempfile.TemporaryDirectory() as name:
-        generate(Path(name), arguments.count, arguments.dimension)
+        generate(Path(name), arguments.count, arguments.dimension, arguments.dtype)
         rows = []
         for kind in arguments.kinds:
             command = [sys.executable, "-m", "benchmarks.indexes", "--one", kind, "--folder", name]
@@ -80,7 +83,7 @@ def main() -> None:
     )
 
 
-def generate(folder: Path, count: int, dimension: int) -> None:
+def generate(folder: Path, count: int, dimension: int, dtype: str) -> None:
     """Unit vectors around `CLUSTERS` centers, by seed, written chunk by chunk."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(CLUSTERS, dimension))
@@ -90,14 +93,17 @@ def generate(folder: Path, count: int, dimension: int) -> None:
         vectors = centers[rng.integers(CLUSTERS, size=size)] + noise
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
+    row = stored_type(dtype, dimension)
     vectors = np.lib.format.open_memmap(
-        folder / VECTORS, mode="w+", dtype=np.float32, shape=(count, dimension)
+        folder / VECTORS, mode="w+", dtype=row.base, shape=(count, *row.shape)
     )
     for start in range(0, count, CHUNK):
-        vectors[start : start + CHUNK] = draw(len(vectors[start : start + CHUNK]))
+        some = draw(len(vectors[start : start + CHUNK]))
+        vectors[start : start + CHUNK] = to_stored(some, dtype)
     vectors.flush()
     write_ids(folder, map(str, range(count)), count)
-    manifest = {"similarity": "cosine", "count": count, "dimension": dimension}
+    manifest: dict[str, Any] = {"similarity": "cosine", "count": count, "dimension": dimension}
+    manifest["dtype"] = dtype
     manifest["sha256"] = sha256(folder / VECTORS)
     manifest["ids_sha256"] = sha256(folder / LINES)
     write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})

@@ -102,11 +102,8 @@ def build(
 def _check_files(embeddings: Embeddings) -> None:
     """Raises InputError for other vectors or ids than the manifest says, and for a duplicate id."""
     manifest, ids = embeddings.manifest, embeddings.ids
-    files = {
-        "sha256": embeddings.vectors,
-        "ids_sha256": ids.lines if isinstance(ids, Ids) else None,
-    }
-    for key, mapped in files.items():
+    lines = ids.lines if isinstance(ids, Ids) else None
+    for key, mapped in (("sha256", embeddings.vectors), ("ids_sha256", lines)):
         path = mapped.filename if isinstance(mapped, np.memmap) else None
         if path is not None and sha256(str(path)) != manifest[key]:
             raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
