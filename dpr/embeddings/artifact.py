@@ -9,7 +9,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.embeddings.storage import dimension_of, from_stored, stored_type
+from dpr.embeddings.storage import dimension_of, from_stored
 from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
@@ -61,7 +61,8 @@ class Embeddings:
         stop = min(stop, len(self.vectors))
         if not isinstance(self.vectors, np.memmap):
             return from_stored(self.vectors[start:stop])
-        row = stored_type(self.manifest["dtype"], self.dimension)
+        stored = self.vectors.dtype
+        row = stored if stored.names else np.dtype((stored, (self.dimension,)))
         with Path(str(self.vectors.filename)).open("rb") as file:
             file.seek(self.vectors.offset + start * row.itemsize)
             return from_stored(np.fromfile(file, row, stop - start))
