@@ -40,13 +40,13 @@ class Sentences:
             yield Passage(f"g{number:09}", self.title(), text)
 
 
-def write_collection(folder: Path, count: int) -> None:
-    """`count` passages, 50 topics and up to 66,336 judgments, in BEIR layout."""
+def write_collection(folder: Path, count: int, topics: int = TOPICS) -> None:
+    """`count` passages, topics and up to 66,336 judgments, in BEIR layout."""
     drawn = Sentences()
     beir.write_passages(folder, drawn.passages(count))
-    names = [f"t{number}" for number in range(TOPICS)]
+    names = [f"t{number}" for number in range(topics)]
     beir.write_queries(folder, (Query(name, drawn.title()) for name in names))
-    each = min(JUDGMENTS // TOPICS, count // 2)
+    each = min(JUDGMENTS // topics, count // 2)
     judged = (
         Judgment(name, f"g{number:09}", drawn.random.randint(0, 2))
         for name in names

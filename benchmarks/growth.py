@@ -2,6 +2,7 @@
 
     python -m benchmarks.growth                             # 10,000, 100,000 and 1,000,000 passages
     python -m benchmarks.growth --passages 171332 --train   # the size of the reference experiment
+    python -m benchmarks.growth --passages 12189 --topics 6980      # as many as in MS MARCO
 
 `dvc repro` takes a generated collection of each size through the whole graph, in a copy of this
 repository and with a tiny encoder: what is measured is all but the encoder. The exponent is that of
@@ -35,6 +36,7 @@ def main() -> None:
     arguments = parser("benchmarks.growth", __doc__)
     sizes = [10_000, 100_000, 1_000_000]
     arguments.add_argument("--passages", type=int, nargs="+", default=sizes)
+    arguments.add_argument("--topics", type=int, default=generated.TOPICS)
     arguments.add_argument("--train", action="store_true")
     arguments.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
     arguments.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of params")
@@ -44,16 +46,16 @@ def main() -> None:
     costs = []
     for size in chosen.passages:
         with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
-            costs.append(measured(Path(name), size, changes))
+            costs.append(measured(Path(name), size, chosen.topics, changes))
         print(f"{size:,} passages: {costs[-1]}", file=sys.stderr)
     print(as_table(chosen.passages, costs))
 
 
-def measured(folder: Path, size: int, changes: dict[str, object]) -> Costs:
+def measured(folder: Path, size: int, topics: int, changes: dict[str, object]) -> Costs:
     """What the stages cost, in a copy of this repository."""
     repository = folder / "repository"
     copy_repository(repository)
-    generated.write_collection(folder / "collection", size)
+    generated.write_collection(folder / "collection", size, topics)
     generated.write_triples(folder / "triples.tsv")
     generated.write_encoder(folder / "encoder")
     used = {

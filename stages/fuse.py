@@ -7,6 +7,8 @@ topics, or fuse.default_weight if there are none; the test topics never choose i
     python -m stages.fuse
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
@@ -40,8 +42,9 @@ def main() -> None:
 
 
 def fusion_of(split: str) -> Fusion:
-    dense, bm25 = (read_run(f"data/runs/{split}/{system}.txt") for system in ("dense", "bm25"))
-    return Fusion.of(dense, bm25)
+    files = [f"data/runs/{split}/{system}.txt" for system in ("dense", "bm25")]
+    with ThreadPoolExecutor(2) as threads:
+        return Fusion.of(*threads.map(read_run, files))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 It is trec_eval's: by score as a 32-bit float, best first; equal scores by id, descending.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -15,20 +15,23 @@ def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(passage_id, score) for score, passage_id in order]
 
 
-def order(topics: np.ndarray, scores: np.ndarray, passages: np.ndarray) -> np.ndarray:
+def order(
+    topics: np.ndarray, scores: np.ndarray, ascending: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """The rows of many topics in order, topic after topic: (R,) int64 positions.
 
     Args:
         topics: (R,) int, of each row.
         scores: (R,) float32.
-        passages: (R,) int, positions of the ids in ascending order.
+        ascending: for some rows, numbers that ascend with their ids. (Most rows are not tied.)
     """
     keys = topics.astype(np.uint64) << np.uint64(32) | _descending(scores)
     found = np.argsort(keys, kind="stable")
     keys = keys[found]
     equal = keys[1:] == keys[:-1]
     tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-    found[tied] = found[tied[np.lexsort((-passages[found[tied]].astype(np.int64), keys[tied]))]]
+    if len(tied):
+        found[tied] = found[tied[np.lexsort((-ascending(found[tied]), keys[tied]))]]
     return found
 
 

@@ -22,7 +22,7 @@ class Run(Mapping[str, dict[str, float]]):
     Args:
         query_ids: the T topics; one without a passage may be among them.
         bounds: (T + 1,) int64; the rows of topic t are bounds[t] to bounds[t + 1].
-        ids: (V,) Arrow strings, the different passage ids, ascending.
+        ids: (V,) Arrow strings, the different passage ids.
         passages: (R,) int32, of each row the position of its passage in `ids`.
         scores: (R,) float32.
     """
@@ -46,18 +46,25 @@ class Run(Mapping[str, dict[str, float]]):
         ids: "pyarrow.StringArray",
         passages: np.ndarray,
         scores: np.ndarray,
+        ascending: bool = False,
     ) -> "Run":
-        """From rows in any order, and ids in any order.
+        """From rows in any order.
 
         Args:
             topics: (R,) int, of each row the position of its topic in `query_ids`.
             ids: (V,) Arrow strings, different from each other.
             passages: (R,) int, positions in `ids`.
+            ascending: whether the ids are.
         """
-        ids, places = ascending(ids)
-        passages = places[passages]
         scores = scores.astype(np.float32, copy=False)
-        rows = order(topics, scores, passages)
+
+        def places(rows: np.ndarray) -> np.ndarray:
+            if ascending:
+                return passages[rows].astype(np.int64)
+            of_rows = ids.take(passages[rows]).dictionary_encode()
+            return ascending_order(of_rows.dictionary)[of_rows.indices.to_numpy()]
+
+        rows = order(topics, scores, places)
         counts = np.bincount(topics, minlength=len(query_ids))
         bounds = np.concatenate([[0], np.cumsum(counts)])
         return cls(query_ids, bounds, ids, passages[rows].astype(np.int32), scores[rows])
@@ -94,6 +101,11 @@ class Run(Mapping[str, dict[str, float]]):
     def first(self, depth: int) -> "Run":
         """The first `depth` passages of each topic."""
         return self.keep(self.ranks <= depth)
+
+    def has_duplicates(self) -> bool:
+        """Whether a topic has a passage twice."""
+        rows = np.sort(self.topics.astype(np.int64) * len(self.ids) + self.passages)
+        return bool((rows[1:] == rows[:-1]).any())
 
     def positions(self, passage_ids: list[str]) -> np.ndarray:
         """(N,) int64, where these are in `ids`; -1 for one that no topic found."""
@@ -135,13 +147,10 @@ def different(texts: list[str]) -> tuple["pyarrow.StringArray", np.ndarray]:
     return encoded.dictionary, encoded.indices.to_numpy()
 
 
-def ascending(ids: "pyarrow.StringArray") -> tuple["pyarrow.StringArray", np.ndarray]:
-    """Different ids in ascending order, and the new position of each old one, int32."""
+def ascending_order(ids: "pyarrow.StringArray") -> np.ndarray:
+    """(V,) int64, the place of each of some different ids in ascending order."""
     from pyarrow import compute
 
-    places = np.arange(len(ids), dtype=np.int32)
-    if compute.all(compute.less(ids[:-1], ids[1:])).as_py() is not False:
-        return ids, places
-    order = compute.sort_indices(ids)
-    places[order.to_numpy()] = places.copy()
-    return ids.take(order), places
+    places = np.empty(len(ids), np.int64)
+    places[compute.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return places

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow
 
 from dpr import measures
-from dpr.records.run import Run, ascending
+from dpr.records.run import Run, ascending_order
 from dpr.records.types import Found, Qrels
 
 
@@ -15,6 +15,7 @@ class Fusion:
     """Two runs with their U rows together, by topic and id: a passage that both found is one row.
 
     Args:
+        ids: in ascending order.
         topics, passages: (U,) int64.
         places: of each row of the first and of the second run, its row here.
     """
@@ -33,7 +34,8 @@ class Fusion:
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}
         both = pyarrow.concat_arrays([first.ids, second.ids]).dictionary_encode()
-        ids, new = ascending(both.dictionary)
+        new = ascending_order(both.dictionary)  # sums are often tied
+        ids = both.dictionary.take(np.argsort(new))
         of_first, of_second = np.split(new[both.indices.to_numpy()], [len(first.ids)])
         keys = []
         for run, passage_of in ((first, of_first), (second, of_second)):
@@ -77,7 +79,8 @@ class Fusion:
         sums[self.places[1]] += theirs
         kept = self._can_be_among(sums.astype(np.float32), depth)
         topics, passages = self.topics[kept], self.passages[kept]
-        return Run.of_rows(self.query_ids, topics, self.ids, passages, sums[kept]).first(depth)
+        run = Run.of_rows(self.query_ids, topics, self.ids, passages, sums[kept], ascending=True)
+        return run.first(depth)
 
     def _can_be_among(self, sums: np.ndarray, depth: int) -> np.ndarray:
         """(U,) bool: whether a row is among its topic's `depth` best, or tied with the last."""

@@ -5,6 +5,7 @@ The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.r
 
 import math
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from dpr.records.types import Found, Qrels, Scores
 
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
 WRITTEN_AT_ONCE = 2**18  # rows
+READ_AT_ONCE = 2**22  # bytes
+ONE_AT_A_TIME = Lock()  # reading takes far more memory than a run has in the end
 
 
 def write_run(path: str | Path, run: Found, tag: str) -> None:
@@ -54,7 +57,8 @@ def read_run(path: str | Path) -> Run:
         InputError: naming file and line, for an empty file, a wrong number of columns, a score
             that is not a finite number, or a document that a topic has twice.
     """
-    run = _read_columns(path)
+    with ONE_AT_A_TIME:
+        run = _read_columns(path)
     return Run.of(_read_lines(path)) if run is None else run
 
 
@@ -63,32 +67,41 @@ def _read_columns(path: str | Path) -> Run | None:
     import pyarrow
     from pyarrow import csv
 
-    ids = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    types = [ids, ids, ids, pyarrow.int64(), pyarrow.float32(), ids]
-    reading = csv.ReadOptions(column_names=COLUMNS)
+    text, types = pyarrow.string(), {"rank": pyarrow.int64(), "score": pyarrow.float32()}
+    reading = csv.ReadOptions(column_names=COLUMNS, block_size=READ_AT_ONCE)
     parsing = csv.ParseOptions(
         delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False
     )
     converting = csv.ConvertOptions(
-        column_types=dict(zip(COLUMNS, types, strict=True)),
-        include_columns=["query", "passage", "rank", "score"],
+        column_types=dict.fromkeys(COLUMNS, text) | types,
+        include_columns=["query", "passage", *types],
         null_values=[],
     )
+    topic_of: dict[str, int] = {}
+    topics, names, scores = [], [], []
     try:
         with Path(path).open("rb") as file:
-            table = csv.read_csv(file, reading, parsing, converting).unify_dictionaries()
+            for block in csv.open_csv(file, reading, parsing, converting):
+                queries = block["query"].dictionary_encode()
+                known = [
+                    topic_of.setdefault(q, len(topic_of)) for q in queries.dictionary.to_pylist()
+                ]
+                topics.append(np.array(known, np.int32)[queries.indices.to_numpy()])
+                names.append(block["passage"])
+                scores.append(block["score"].to_numpy())
     except pyarrow.ArrowInvalid:
         return None
-    query, passage = (table[name].combine_chunks() for name in ("query", "passage"))
-    if isinstance(query, pyarrow.ChunkedArray):  # of no rows
-        return None
-    scores = table["score"].to_numpy()
-    topics, passages = query.indices.to_numpy(), passage.indices.to_numpy()
-    rows = np.sort(topics.astype(np.int64) * len(passage.dictionary) + passages)
-    if not np.isfinite(scores).all() or (rows[1:] == rows[:-1]).any():
-        return None
-    query_ids = query.dictionary.to_pylist()
-    return Run.of_rows(query_ids, topics, passage.dictionary, passages, scores)
+    passages = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()
+    run = Run.of_rows(
+        list(topic_of),
+        np.concatenate(topics),
+        passages.dictionary,
+        passages.indices.to_numpy(),
+        np.concatenate(scores),
+    )
+    del passages, names
+    pyarrow.default_memory_pool().release_unused()
+    return run if np.isfinite(run.scores).all() and not run.has_duplicates() else None
 
 
 def _read_lines(path: str | Path) -> Scores:
