@@ -15,7 +15,7 @@ from dpr.records.run import Run
 from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
-SEARCHED_AT_ONCE = 500  # queries: a hit is an object in Java and one here
+SEARCHED_AT_ONCE = 250  # queries: a hit is an object in Java and one here
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
