@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 import pyarrow
 import torch
@@ -14,9 +13,10 @@ from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.run import Run
-from dpr.similarity import SIMILARITIES, Similarity, scores_of_faiss
+from dpr.similarity import SIMILARITIES, Similarity
 
 LEAST = 1_024  # vectors compared at a time
+SCORES_AT_ONCE = 2**26  # of queries and passages: 256 MiB
 
 
 class Resources(NamedTuple):
@@ -39,7 +39,7 @@ def exact_search(
     """Scores and row numbers of the best passages: (Q, K) float32 and int64.
 
     The best first, equal scores by row. (Which of several equal ones has the last place is left to
-    FAISS.) Each process compares some chunks, and all return what one would, to the byte.
+    torch.) Each process compares some chunks, and all return what one would, to the byte.
 
     Args:
         queries: (Q, D) float32.
@@ -99,17 +99,14 @@ def _search(
     top_k: int,
     device: torch.device,
 ) -> tuple[np.ndarray, np.ndarray]:
-    top_k = min(top_k, len(chunk))
-    if device.type == "cpu":
-        distances, rows = faiss.knn(queries, chunk, top_k, metric=similarity.metric)
-        return scores_of_faiss(distances, similarity.metric), rows
+    """The best rows of a chunk. (torch multiplies five times as fast as FAISS with its BLAS.)"""
     passages = torch.from_numpy(chunk).to(device)
     found = [
-        similarity.scores(some.to(device), passages).topk(top_k)
-        for some in torch.from_numpy(queries).split(max(1, 2**28 // len(chunk)))
+        similarity.scores(some.to(device), passages).topk(min(top_k, len(chunk)))
+        for some in torch.from_numpy(queries).split(max(1, SCORES_AT_ONCE // len(chunk)))
     ]
-    scores, columns = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
-    return scores, columns
+    scores, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    return scores, rows
 
 
 def _best(scores: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -98,10 +98,12 @@ def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, s
     once = exact_search(embeddings, queries, 6)[1]
     for rows in (7, 64, 360):
         resources = Resources(memory=rows * 16 * 12 / 2**30)
-        found = exact_search(doubled, queries, 50, resources=resources)[1]
+        scores, found = exact_search(doubled, queries, 50, resources=resources)
         expected = (once[:, :, None] * 9 + np.arange(9)).reshape(7, -1)
-        np.testing.assert_array_equal(found[:, :45], expected[:, :45])  # 5 of the last 9 follow
-        assert (np.diff(found[:, 45:], axis=1) > 0).all()
+        # (The last 5 are of 9 equal ones; equal vectors may differ in the last bit of a score.)
+        np.testing.assert_array_equal(np.sort(found[:, :45]), np.sort(expected[:, :45]))
+        down, equal = np.diff(scores, axis=1) < 0, np.diff(scores, axis=1) == 0
+        assert (down | (equal & (np.diff(found, axis=1) > 0))).all() and equal.any()
 
 
 def test_less_memory_than_a_small_chunk_is_an_error():
