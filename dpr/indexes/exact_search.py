@@ -1,5 +1,6 @@
 """Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -16,11 +17,10 @@ from dpr.records.run import Run
 from dpr.similarity import SIMILARITIES, Similarity
 
 LEAST = 1_024  # vectors compared at a time
-SCORES_AT_ONCE = 2**26  # of queries and passages: 256 MiB
 
 
 class Resources(NamedTuple):
-    """What a search has: GiB for vectors at a time, and the processes that share it."""
+    """What a search has: GiB of memory for vectors and scores, and the processes that share it."""
 
     memory: float = 1.0
     processes: ProcessGroup = SINGLE
@@ -55,7 +55,7 @@ def exact_search(
     rows = np.zeros((len(queries), 0), dtype=np.int64)
     for start, chunk in _chunks(embeddings, starts, rows_at_once(embeddings, memory)):
         found = _search(
-            similarity, similarity.truncate(chunk, dimension), queries, top_k, processes.device
+            similarity, similarity.truncate(chunk, dimension), queries, top_k, resources
         )
         scores, rows = np.hstack([scores, found[0]]), np.hstack([rows, found[1] + start])
         scores, rows = _best(scores, rows, top_k)
@@ -63,18 +63,20 @@ def exact_search(
 
 
 def rows_at_once(embeddings: Embeddings, memory: float) -> int:
-    """How many vectors fit: one chunk is compared, the next one read.
+    """How many vectors fit into three quarters of the memory; the scores have the last one.
 
     Raises:
         InputError: for less memory than a small chunk needs.
     """
     width, stored = embeddings.dimension, embeddings.vectors.strides[0]
-    bytes_each = 2 * 4 * width + stored  # both in float32, and one as it is stored
-    rows = int(memory * 2**30) // bytes_each
+    # In float32 the chunk that is compared, the one before and the next, and one as it is stored.
+    bytes_each = (3 * 4 * width + stored) / 0.75
+    rows = int(memory * 2**30 / bytes_each)
     if rows < LEAST:
+        least = math.ceil(LEAST * bytes_each / 2**30 * 10_000) / 10_000
         raise InputError(
             f"params.yaml: search.memory: {memory} GiB hold {rows} vectors of {width} dimensions "
-            f"at a time; give {LEAST * bytes_each / 2**30:.4f} or more"
+            f"at a time; give {least} or more"
         )
     return rows
 
@@ -97,13 +99,15 @@ def _search(
     chunk: np.ndarray,
     queries: np.ndarray,
     top_k: int,
-    device: torch.device,
+    resources: Resources,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best rows of a chunk. (torch multiplies five times as fast as FAISS with its BLAS.)"""
+    device = resources.processes.device
     passages = torch.from_numpy(chunk).to(device)
+    at_once = int(resources.memory * 2**30 / 4) // (4 * len(chunk))  # queries
     found = [
         similarity.scores(some.to(device), passages).topk(min(top_k, len(chunk)))
-        for some in torch.from_numpy(queries).split(max(1, SCORES_AT_ONCE // len(chunk)))
+        for some in torch.from_numpy(queries).split(max(1, at_once))
     ]
     scores, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
     return scores, rows

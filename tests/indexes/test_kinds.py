@@ -17,6 +17,8 @@ from dpr.similarity import SIMILARITIES
 # By kind: the least recall@10 that these small, clustered vectors allow.
 APPROXIMATE = {"ivf": 0.8, "hnsw": 0.95, "ivfpq": 0.3, "pq": 0.3, "sq8": 0.9, "lsh": 0.15}
 FACTORY = "RR16,IVF16,SQ8"
+# What exact search counts for a vector of 16 dimensions in float32.
+BYTES_EACH = 4 * (16 * 4) / 0.75
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
@@ -84,7 +86,7 @@ def test_exact_search_equals_numpy(monkeypatch, similarity):
     monkeypatch.setattr(exact_module, "LEAST", 64)
     embeddings = make_embeddings(similarity)
     queries = make_embeddings(similarity, count=7, seed=1).vectors
-    resources = Resources(memory=70 * 16 * 12 / 2**30)  # 70 of 500 vectors at a time
+    resources = Resources(memory=70.5 * BYTES_EACH / 2**30)  # 70 of 500 vectors at a time
     best = exact_search(embeddings, queries, 20, resources=resources)
     assert_exact(as_run(ids(7), *best, embeddings.ids), embeddings, queries, similarity)
 
@@ -97,7 +99,7 @@ def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, s
     queries = make_embeddings(similarity, count=7, seed=1).vectors
     once = exact_search(embeddings, queries, 6)[1]
     for rows in (7, 64, 360):
-        resources = Resources(memory=rows * 16 * 12 / 2**30)
+        resources = Resources(memory=(rows + 0.5) * BYTES_EACH / 2**30)
         scores, found = exact_search(doubled, queries, 50, resources=resources)
         expected = (once[:, :, None] * 9 + np.arange(9)).reshape(7, -1)
         # (The last 5 are of 9 equal ones; equal vectors may differ in the last bit of a score.)
@@ -108,7 +110,7 @@ def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, s
 
 def test_less_memory_than_a_small_chunk_is_an_error():
     embeddings = make_embeddings("cosine")
-    with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 559 vectors of 16 .*0\.0002"):
+    with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 314 vectors of 16 .*0\.0004"):
         exact_search(embeddings, embeddings.vectors[:1], 3, resources=Resources(memory=0.0001))
 
 
