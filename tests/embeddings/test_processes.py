@@ -27,7 +27,7 @@ from dpr.settings import EncodeSettings
 CPU = torch.device("cpu")
 OPTIONS = EncodeSettings(window=7, batch_tokens=128, precision="fp32", dtype="float16")
 QUERIES = [Query(f"q{n}", word) for n, word in enumerate(["heart", "lung", "brain", "bone", "eye"])]
-MEMORY = 10 * 32 * 10 / 2**30  # of 10 vectors
+MEMORY = 10 * 32 * 10 / 2**30  # of 4 vectors at a time
 WORKER = """
 import os, sys
 import test_processes
