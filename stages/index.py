@@ -6,7 +6,7 @@ Reads data/embeddings/SYSTEM. Makes data/indexes/SYSTEM.
     torchrun --standalone --nproc-per-node 2 -m stages.index dense      # `launcher` in params.yaml
 """
 
-import shutil
+from pathlib import Path
 
 import torch
 
@@ -17,7 +17,7 @@ from dpr.indexes.build import build
 from dpr.indexes.index import save
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
-from stages.run import SCRATCH, run
+from stages.run import run
 
 
 def main(system: str) -> None:
@@ -27,12 +27,10 @@ def main(system: str) -> None:
     folder = f"data/embeddings/{system}"
     embeddings = Embeddings.open(folder)
     require_same_similarity(embeddings.manifest["similarity"], settings.similarity, folder)
-    work = SCRATCH / "index" / system  # for the parts of several processes
-    work.mkdir(parents=True, exist_ok=True)
-    index, max_norm = build(embeddings, settings.index, settings.seed, processes, work)
+    parts = Path(f"data/indexes/{system}.parts.partial")
+    index, max_norm = build(embeddings, settings.index, settings.seed, processes, parts)
     if processes.is_first:
         save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
-        shutil.rmtree(work)
     processes.leave()
 
 

@@ -74,7 +74,7 @@ def mine(
     corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
-    teacher = open_teacher(name, depth, queries, corpus) if name else None
+    teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
     rankers: list[tuple[Ranker, MineSource | None]] = []
     (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,11 @@ def mine(
             resources = Resources(settings.search.memory, processes)
             ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)
             rankers.append((ranker, options.encoder if options.encoder.use else None))
+        if folder is None:
+            Miner(pairs, queries, {}, rankers, None, settings.teacher).assist()
+            return
         never = never_negative(pairs, queries, beir.read_qrels(TRAINING, "train"), corpus.texts())
         miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
-        if folder is None:
-            miner.assist()
-            return
         scores = folder / TEACHER if teacher else None
         beir.write_pairs(folder, miner.run(options.per_pair, settings.seed, scores))
 

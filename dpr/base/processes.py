@@ -109,7 +109,7 @@ class ProcessGroup:
         return float(shared.item())
 
     def require_equal(self, count: int, what: str) -> None:
-        """Raises InputError if this process counts other than the first."""
+        """Raises InputError if this process has another count than the first."""
         (first,) = self.broadcast((float(count),))
         if count != first:
             raise InputError(

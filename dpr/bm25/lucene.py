@@ -78,7 +78,7 @@ def search(
         topics.append(np.repeat(np.arange(start, start + len(some)), list(map(len, hits))))
         names.append(pyarrow.array([hit.docid for one in hits for hit in one], pyarrow.string()))
         scores.append(np.array([hit.score for one in hits for hit in one], np.float32))
-    ids = pyarrow.concat_arrays(names).dictionary_encode()
+    ids = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()
     return Run.of_rows(
         [query.id for query in queries],
         np.concatenate(topics),

@@ -12,7 +12,7 @@ from dpr.base.files import read_json, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.versions import ENCODING, installed
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
-from dpr.embeddings.windows import encode_windows
+from dpr.embeddings.windows import DONE, encode_windows
 from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
 from dpr.records.ids import LINES
@@ -32,12 +32,12 @@ def encode_passages(
     """Encode a corpus into the embeddings artifact `folder`, each process some windows.
 
     A killed run leaves its complete windows in a subfolder of `scratch`, named by a key. The next
-    run with the same inputs resumes there, with any number of processes, and ends with the same
-    bytes.
+    run with the same inputs resumes there and ends with the same bytes: on a CPU with any number of
+    processes that have as many threads each (`threads`), on a GPU with any.
 
     Raises:
         InputError: for an empty corpus, a vector that is not finite, a disk without room for the
-            vectors, or processes that see other corpora.
+            vectors, or processes that see other corpora or would make other vectors.
     """
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
     processes.require_equal(count, f"{corpus.file}: passages")
@@ -49,6 +49,7 @@ def encode_passages(
         "format": [embedder.format, embedder.engine],
     }
     key = resume.key(inputs, embedder.device)
+    _require_equal_keys(key, processes)
     work, made = scratch / key, scratch / f"{key}.json"
     scratch.mkdir(parents=True, exist_ok=True)
     # Another experiment may be encoding the same. The first process takes the lock for all.
@@ -60,12 +61,23 @@ def encode_passages(
         if processes.is_first:
             if not copied:
                 _write_manifest(embedder, options, count, work)
+                shutil.rmtree(work / DONE)  # until now a killed run could go on
             shutil.rmtree(folder, ignore_errors=True)
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(work, folder)
             known = [str(folder.resolve()), *_places(made)]
-            write_json(made, {"folders": known[:PLACES], "sha256": sha256(folder / VECTORS)})
+            write_json(made, {"folders": known[:PLACES], "sha256": _sha256_of(folder)})
         processes.wait()
+
+
+def _require_equal_keys(key: str, processes: ProcessGroup) -> None:
+    number = float(int(key[:12], 16))
+    if processes.broadcast((number,)) != (number,):
+        raise InputError(
+            f"process {processes.rank + 1} would make other vectors than the first: another "
+            "processor, params.yaml, version or number of threads; take equal machines, and set "
+            "`threads` if their numbers of cores differ"
+        )
 
 
 def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, work: Path) -> None:
@@ -83,6 +95,14 @@ def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, wor
     write_json(work / MANIFEST, manifest)
 
 
+def _sha256_of(folder: Path) -> str | None:
+    """Of the vectors there, as the manifest says; None without one."""
+    try:
+        return str(read_json(folder / MANIFEST)["sha256"])
+    except (InputError, KeyError):
+        return None
+
+
 def _places(made: Path) -> list[str]:
     return list(read_json(made)["folders"]) if made.exists() else []
 
@@ -94,7 +114,7 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
     encoded again.
     """
     for other in map(Path, _places(made)):
-        if other == folder.resolve():
+        if other == folder.resolve() or _sha256_of(other) != read_json(made)["sha256"]:
             continue
         shutil.rmtree(work, ignore_errors=True)  # what a killed run left
         try:  # the other folder is not locked: what counts is what has been copied

@@ -35,7 +35,7 @@ def encode_windows(
     work: Path,
     processes: ProcessGroup,
 ) -> None:
-    """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `work`."""
+    """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `work`. `work / DONE` says what is done."""
     row = stored_type(options.dtype, embedder.dimension)
     if processes.is_first:
         _begin(work, row, count)
@@ -61,11 +61,12 @@ def encode_windows(
             os.fsync(file.fileno())
             with new_file(_ids(work, number)) as ids_file:
                 ids_file.writelines(f"{passage_id}\n" for passage_id in ids)
+                ids_file.flush()
+                os.fsync(ids_file.fileno())
     processes.wait()
     if processes.is_first:
         texts = (_ids(work, number).read_text(encoding="utf-8") for number in windows)
         write_ids(work, (line for text in texts for line in text.splitlines()), count)
-        shutil.rmtree(work / DONE)
 
 
 def _begin(work: Path, row: np.dtype, count: int) -> None:
@@ -79,14 +80,25 @@ def _begin(work: Path, row: np.dtype, count: int) -> None:
     shutil.rmtree(work, ignore_errors=True)
     needed, free = count * row.itemsize, shutil.disk_usage(work.parent).free
     if needed > free:
-        raise InputError(
-            f"{work.parent}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are "
-            "free; make room, or store them as encode.dtype float16 or int8"
-        )
+        raise _no_room(work.parent, needed, free)
     work.mkdir()
     shape = (count, *row.shape)
     np.lib.format.open_memmap(work / VECTORS, mode="w+", dtype=row.base, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # else another process may take what is free now
+        try:
+            with (work / VECTORS).open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError:
+            shutil.rmtree(work)
+            raise _no_room(work.parent, needed, free) from None
     (work / DONE).mkdir()
+
+
+def _no_room(folder: Path, needed: int, free: int) -> InputError:
+    return InputError(
+        f"{folder}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; make "
+        "room, or store them as encode.dtype float16 or int8"
+    )
 
 
 def _fits(vectors: Path, row: np.dtype, count: int) -> bool:

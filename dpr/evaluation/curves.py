@@ -3,7 +3,7 @@
 import numpy as np
 
 from dpr import measures
-from dpr.measures.graded import Graded
+from dpr.measures.graded import Graded, in_blocks
 from dpr.records.run import Run
 from dpr.records.types import Found, Qrels
 
@@ -25,15 +25,20 @@ def precision_by_recall(qrels: Qrels, run: Found) -> dict[float, float]:
     relevant passages, rounded half up, as in trec_eval's reference output (`iprec_at_recall`); the
     trec_eval code in ir_measures rounds otherwise.
     """
-    graded = Graded(qrels, Run.of(run))
+    precision = np.vstack([_precision(graded) for graded in in_blocks(qrels, Run.of(run))])
+    return dict(zip(LEVELS, precision.T.copy().mean(axis=1).tolist(), strict=True))
+
+
+def _precision(graded: Graded) -> np.ndarray:
+    """(T, 11), interpolated, of each topic at each point."""
     ranks = np.arange(1, graded.found.shape[1] + 1)
     # Each rank's, and with another column the 0 of a point that no rank reaches.
     later = np.flip(np.maximum.accumulate(np.flip(graded.found / ranks, 1), axis=1), 1)
     later = np.pad(later, ((0, 0), (0, 1)))
-    interpolated = {}
+    columns = []
     for level in LEVELS:
         needed = np.floor(level * graded.all_relevant + 0.5)
         before = (graded.found < needed[:, None]).sum(axis=1)
         precision = np.take_along_axis(later, before[:, None], axis=1)[:, 0]
-        interpolated[level] = float(np.where(graded.all_relevant > 0, precision, 0.0).mean())
-    return interpolated
+        columns.append(np.where(graded.all_relevant > 0, precision, 0.0))
+    return np.stack(columns, axis=1)

@@ -22,11 +22,11 @@ NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
 ADVICE = {  # kind -> what to raise for a better recall
     "ivf": "search.nprobe",
-    "ivfpq": "index.pq_bytes and search.nprobe",
+    "ivfpq": "index.pq_bytes and search.nprobe, or set search.rescore",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
-    "pq": "index.pq_bytes",
-    "sq8": "the precision: index.kind flat with encode.dtype float16",
-    "lsh": "index.lsh_bits",
+    "pq": "index.pq_bytes, or set search.rescore",
+    "sq8": "the precision: set search.rescore, or index.kind flat with encode.dtype float16",
+    "lsh": "index.lsh_bits, or set search.rescore",
 }
 
 
@@ -53,14 +53,19 @@ def audit(
     embeddings = index.embeddings
     by_id = {query.id: query for query in queries}
     depth = search_depth(settings.top_k, by_id)
+    searched = max(depth, DEPTHS[0])
     started = time.perf_counter()
     exact_scores, exact = exact_search(
-        embeddings, vectors, max(depth, DEPTHS[0]), index.truncates_to, index.resources
+        embeddings, vectors, searched, index.truncates_to, index.resources
     )
     between = time.perf_counter()
     chosen = settings.nprobe, settings.ef_search
-    scores, rows = index.search(vectors, depth, *chosen, settings.rescore)
-    seconds = (time.perf_counter() - between, between - started)
+    scores, rows = exact_scores, exact
+    if index.faiss_index is not None:
+        scores, rows = index.search(vectors, searched, *chosen, settings.rescore)
+        seconds = (time.perf_counter() - between, between - started)
+    else:
+        seconds = (between - started, between - started)
 
     def headline(scores: np.ndarray, rows: np.ndarray) -> float:
         run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], embeddings.ids)
@@ -78,8 +83,8 @@ def audit(
         metrics["without_rescoring"] = {f"recall@{k}": recall(plain, exact, k) for k in depths}
     tradeoff = [
         (name, value, recall(found, exact, DEPTHS[0]))
-        for name, value, found in _by_setting(index, vectors)
-    ]
+        for name, value, found in _by_setting(index, vectors, settings.rescore)
+    ] or [("none", 1, recall(rows, exact, DEPTHS[0]))]
     speeds = (len(vectors) / seconds[0], len(vectors) / seconds[1])
     return Audit(metrics, tradeoff, speeds)
 
@@ -108,15 +113,18 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
         )
 
 
-def _by_setting(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(setting, value, first ten rows) for some values; ("none", 1, rows) without a setting."""
+def _by_setting(
+    index: Index, vectors: np.ndarray, rescore: int | None
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """(setting, value, first ten rows) for some values; nothing for a kind without a setting."""
     inner = wrappers.inner(index.faiss_index) if index.faiss_index is not None else None
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in NPROBES:
             if nprobe <= inner.nlist:
-                yield "nprobe", nprobe, index.search(vectors, DEPTHS[0], nprobe=nprobe)[1]
+                found = index.search(vectors, DEPTHS[0], nprobe=nprobe, rescore=rescore)
+                yield "nprobe", nprobe, found[1]
     elif hasattr(inner, "hnsw"):
         for ef in EF_SEARCHES:
-            yield "ef_search", ef, index.search(vectors, DEPTHS[0], ef=ef)[1]
-    else:
-        yield "none", 1, index.search(vectors, DEPTHS[0])[1]
+            if ef >= (rescore or 0):
+                found = index.search(vectors, DEPTHS[0], ef=ef, rescore=rescore)
+                yield "ef_search", ef, found[1]

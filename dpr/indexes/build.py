@@ -40,7 +40,8 @@ def build(
     """An index over the vectors, for the similarity that the embeddings record.
 
     Kinds with cells are filled by all processes, each a part of the rows, and merged by the first;
-    others by the first alone. The result is the same.
+    others by the first alone. The result is the same, but for kinds of fast scan (PQ96x4fs), whose
+    bytes differ and not what they find.
 
     Args:
         work: a folder that all processes see, if they are several.
@@ -56,7 +57,9 @@ def build(
         _check_files(embeddings)
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     chosen = plan(options, similarity, count, kinds.dimension(options, whole))
-    mine = range(count)[processes.shard(count)]
+    # Chunk by chunk, so that each is converted as a single process would.
+    chunks_of_mine = processes.shard(-(-count // CHUNK))
+    mine = range(count)[chunks_of_mine.start * CHUNK : chunks_of_mine.stop * CHUNK]
     max_norm = processes.maximum(_checked_norm(embeddings, options.dimension, mine))
     if processes.is_first:
         for note in chosen.notes:
@@ -87,8 +90,8 @@ def build(
         _configure(wrappers.inner(index), options, seed)
         if processes.is_first and not index.is_trained:
             index.train(converted(embeddings.sample(_sample(count, chosen, options, seed))))
-        if processes.size > 1 and isinstance(wrappers.inner(index), faiss.IndexIVF):
-            assert work is not None
+        if processes.size > 1 and wrappers.can_be_merged(index):
+            assert work is not None, "several processes need a folder for their parts"
             index = shards.filled(index, mine, fill, processes, work)
         elif processes.is_first:
             fill(index, range(count))

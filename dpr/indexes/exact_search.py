@@ -1,4 +1,7 @@
-"""Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others."""
+"""Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others.
+
+`search.memory` bounds it, but for the result: 12 bytes for each query and passage found.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,13 +17,14 @@ from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.run import Run
-from dpr.similarity import SIMILARITIES, Similarity
+from dpr.similarity import INNER_PRODUCT, SIMILARITIES, Similarity
 
 LEAST = 1_024  # vectors compared at a time
+GATHERED = 1_024  # queries whose results processes exchange at a time
 
 
 class Resources(NamedTuple):
-    """What a search has: GiB of memory for vectors and scores, and the processes that share it."""
+    """What a search has: GiB of memory in each process, and the processes that share it."""
 
     memory: float = 1.0
     processes: ProcessGroup = SINGLE
@@ -50,33 +54,39 @@ def exact_search(
     queries = similarity.truncate(queries, dimension)
     count = len(embeddings.vectors)
     top_k = min(top_k, count)
-    starts = range(0, count, rows_at_once(embeddings, memory))[processes.rank :: processes.size]
-    scores = np.full((len(queries), 0), 0, dtype=np.float32)
-    rows = np.zeros((len(queries), 0), dtype=np.int64)
-    for start, chunk in _chunks(embeddings, starts, rows_at_once(embeddings, memory)):
-        found = _search(
-            similarity, similarity.truncate(chunk, dimension), queries, top_k, resources
-        )
-        scores, rows = np.hstack([scores, found[0]]), np.hstack([rows, found[1] + start])
-        scores, rows = _best(scores, rows, top_k)
-    return _best(*_of_all(scores, rows, top_k, processes), top_k)
+    size = rows_at_once(embeddings.dimension, embeddings.vectors.strides[0], memory)
+    starts = range(0, count, size)[processes.rank :: processes.size]
+    scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), top_k), -1, dtype=np.int64)
+    for start, chunk in _chunks(embeddings, starts, size):
+        passages = torch.from_numpy(similarity.truncate(chunk, dimension)).to(processes.device)
+        for some in _blocks(len(queries), _queries_at_once(similarity, len(chunk), memory)):
+            new_scores, new_rows = _search(similarity, queries[some], passages, top_k)
+            both = np.hstack([scores[some], new_scores]), np.hstack([rows[some], new_rows + start])
+            scores[some], rows[some] = _best(*both, top_k)
+    if processes.size > 1:
+        for some in _blocks(len(queries), GATHERED):
+            of_all = [_of_all(part[some], processes) for part in (scores, rows)]
+            scores[some], rows[some] = _best(of_all[0], of_all[1], top_k)
+    return scores, rows
 
 
-def rows_at_once(embeddings: Embeddings, memory: float) -> int:
+def rows_at_once(dimension: int, stored: int, memory: float) -> int:
     """How many vectors fit into three quarters of the memory; the scores have the last one.
 
+    Args:
+        stored: bytes of a vector in its file.
     Raises:
         InputError: for less memory than a small chunk needs.
     """
-    width, stored = embeddings.dimension, embeddings.vectors.strides[0]
-    # In float32 the chunk that is compared, the one before and the next, and one as it is stored.
-    bytes_each = (3 * 4 * width + stored) / 0.75
+    # In float32 the chunk that is compared, the same truncated, the one before and the next.
+    bytes_each = (4 * 4 * dimension + stored) / 0.75
     rows = int(memory * 2**30 / bytes_each)
     if rows < LEAST:
         least = math.ceil(LEAST * bytes_each / 2**30 * 10_000) / 10_000
         raise InputError(
-            f"params.yaml: search.memory: {memory} GiB hold {rows} vectors of {width} dimensions "
-            f"at a time; give {least} or more"
+            f"params.yaml: search.memory: {memory} GiB hold {rows} vectors of {dimension} "
+            f"dimensions at a time; give {least} or more"
         )
     return rows
 
@@ -94,23 +104,23 @@ def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[
             bar.update()
 
 
+def _queries_at_once(similarity: Similarity, passages: int, memory: float) -> int:
+    """How many queries' scores fit into a quarter of the memory."""
+    copies = 1 if similarity.metric == INNER_PRODUCT else 4  # distances are computed in steps
+    return max(1, int(memory * 2**30 / 4) // (4 * copies * passages))
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
 def _search(
-    similarity: Similarity,
-    chunk: np.ndarray,
-    queries: np.ndarray,
-    top_k: int,
-    resources: Resources,
+    similarity: Similarity, queries: np.ndarray, passages: torch.Tensor, top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best rows of a chunk. (torch multiplies five times as fast as FAISS with its BLAS.)"""
-    device = resources.processes.device
-    passages = torch.from_numpy(chunk).to(device)
-    at_once = int(resources.memory * 2**30 / 4) // (4 * len(chunk))  # queries
-    found = [
-        similarity.scores(some.to(device), passages).topk(min(top_k, len(chunk)))
-        for some in torch.from_numpy(queries).split(max(1, at_once))
-    ]
-    scores, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
-    return scores, rows
+    scores = similarity.scores(torch.from_numpy(queries).to(passages.device), passages)
+    found = scores.topk(min(top_k, len(passages)))
+    return found.values.cpu().numpy(), found.indices.cpu().numpy()
 
 
 def _best(scores: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,21 +133,11 @@ def _best(scores: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray,
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _of_all(
-    scores: np.ndarray,
-    rows: np.ndarray,
-    top_k: int,
-    processes: ProcessGroup,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What all processes have found, side by side; a process with few chunks has fewer."""
-    if processes.size == 1:
-        return scores, rows
-    count, lacking = len(scores), ((0, 0), (0, top_k - scores.shape[1]))
-    padded = np.pad(scores, lacking, constant_values=-np.inf), np.pad(rows, lacking)
-    gathered = [processes.gather_array(part, count * processes.size) for part in padded]
-    ranks, columns = (processes.size, count, top_k), (count, processes.size * top_k)
-    scores, rows = (p.reshape(ranks).transpose(1, 0, 2).reshape(columns) for p in gathered)
-    return scores, rows
+def _of_all(mine: np.ndarray, processes: ProcessGroup) -> np.ndarray:
+    """(Q, K) of each process -> (Q, processes * K), side by side."""
+    gathered = processes.gather_array(mine, len(mine) * processes.size)
+    by_process = gathered.reshape(processes.size, *mine.shape)
+    return by_process.transpose(1, 0, 2).reshape(len(mine), -1)
 
 
 def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequence[str]) -> Run:

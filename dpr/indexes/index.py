@@ -92,7 +92,9 @@ class Index:
         candidates = min(max(top_k, rescore or 0), self.manifest["count"])
         scores, rows = self._search(mine, candidates, nprobe, ef)
         if rescore:
-            scores, rows = rescored(self.embeddings, mine, rows, top_k, self.truncates_to)
+            scores, rows = rescored(
+                self.embeddings, mine, rows, top_k, self.truncates_to, self.resources.memory
+            )
         scores, rows = (processes.gather_array(part, len(vectors)) for part in (scores, rows))
         return scores, rows
 
@@ -139,7 +141,7 @@ class Index:
             if chosen < min(top_k, self.manifest["count"]):
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {chosen} cannot hold the {top_k} "
-                    "passages that search.top_k asks for; raise it, or lower search.top_k"
+                    "passages that search.top_k and search.rescore ask for; raise it, or lower them"
                 )
             return wrappers.wrapped(self.faiss_index, faiss.SearchParametersHNSW(efSearch=chosen))
         return None

@@ -5,8 +5,6 @@ import numpy as np
 from dpr.embeddings.artifact import Embeddings
 from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
-AT_ONCE = 2**17  # pairs of a query and a passage
-
 
 def rescored(
     embeddings: Embeddings,
@@ -14,6 +12,7 @@ def rescored(
     rows: np.ndarray,
     top_k: int,
     dimension: int | None = None,
+    memory: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best `top_k` of the found passages by their exact scores: (Q, K) scores and rows.
 
@@ -21,12 +20,14 @@ def rescored(
         queries: (Q, D) float32, truncated as the index has them.
         rows: (Q, C) int64, C >= top_k; -1 where nothing was found, and in the result.
         dimension: of the index, if it truncates vectors.
+        memory: GiB for pairs of a query and a passage, each at the most four vectors.
     """
+    at_once = max(1, int(memory * 2**30) // (4 * 4 * embeddings.dimension))
     scores = np.full(rows.shape, -np.inf, np.float32)
     asked, places = np.nonzero(rows >= 0)
     by_row = np.argsort(rows[asked, places], kind="stable")  # the file is read in one direction
-    for start in range(0, len(by_row), AT_ONCE):
-        some = by_row[start : start + AT_ONCE]
+    for start in range(0, len(by_row), at_once):
+        some = by_row[start : start + at_once]
         query, place = asked[some], places[some]
         scores[query, place] = _scores(embeddings, queries, query, rows[query, place], dimension)
     order = np.lexsort((rows, -scores), axis=1)[:, :top_k]

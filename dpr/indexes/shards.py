@@ -1,5 +1,6 @@
 """An index with cells, filled by several processes: each fills a copy; the first merges them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +22,11 @@ def filled(
         index: trained in the first process.
         mine: the rows of this process. Those of all follow each other.
         fill: adds rows to an index.
-        work: a folder that all processes see.
+        work: a folder that all processes see; it is removed in the end.
     """
     trained, part = work / "trained.faiss", work / f"{processes.rank}.faiss"
     if processes.is_first:
+        work.mkdir(parents=True, exist_ok=True)
         faiss.write_index(index, str(trained))
     processes.wait()
     if not processes.is_first:
@@ -38,4 +40,5 @@ def filled(
             part = work / f"{rank}.faiss"
             index.merge_from(faiss.read_index(str(part)), index.ntotal)
             part.unlink()
+        shutil.rmtree(work)
     return index

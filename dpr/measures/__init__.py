@@ -4,10 +4,11 @@ The common ones are computed over all topics at once; all others by ir_measures.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from dpr.measures.graded import MEASURES, Graded, needs
+from dpr.measures.graded import MEASURES, in_blocks, needs
 from dpr.records.run import Run
 from dpr.records.types import Found, Qrels
 
@@ -71,10 +72,12 @@ def by_topic(qrels: Qrels, run: Found, measures: list[str]) -> ByTopic:
     if ours:
         cutoffs = [cutoff(name) for name in ours]
         deepest = None if None in cutoffs else max(c for c in cutoffs if c is not None)
-        grades = Graded(qrels, run, deepest)
-        for name, measure in ours.items():
-            found = MEASURES[measure.NAME](grades, cutoff(name))
-            values[name] = dict(zip(qrels, found.tolist(), strict=True))
+        topics = iter(qrels)
+        for grades in in_blocks(qrels, run, deepest):
+            some = list(islice(topics, len(grades.grades)))
+            for name, measure in ours.items():
+                found = MEASURES[measure.NAME](grades, cutoff(name))
+                values[name].update(zip(some, found.tolist(), strict=True))
     others = {measure: name for name, measure in parsed.items() if name not in ours}
     for measure, query_id, value in _by_ir_measures(qrels, run, list(others)):
         values[others[measure]][query_id] = value
@@ -96,7 +99,7 @@ def _by_ir_measures(
     asked = [query_id for query_id in qrels if query_id in run] if measures else []
     for start in range(0, len(asked), TOPICS_AT_ONCE):
         some = asked[start : start + TOPICS_AT_ONCE]
-        # It gives some measures to libraries that break ties the other way: N ... 1 has none.
+        # It gives some measures to libraries that break ties the other way: ranks have none.
         scores = {q: {p: -float(rank) for rank, p in enumerate(run[q])} for q in some}
         judged = {q: qrels[q] for q in some}
         for found in ir_measures.iter_calc(measures, judged, scores):

@@ -4,7 +4,7 @@ Each gives what trec_eval gives (judged@k: what ir_measures gives), to the last 
 order of ranks, in 64-bit floats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from dpr.records.run import Run
 from dpr.records.types import Qrels
 
 UNJUDGED = np.iinfo(np.int32).min
+TOPICS_AT_ONCE = 2_000  # in memory, each with as many ranks as the longest run of them
 
 
 class Graded:
@@ -50,6 +51,14 @@ class Graded:
     def all_relevant(self) -> np.ndarray:
         """(T,) int, relevant passages of each topic, found or not."""
         return (self.best > 0).sum(axis=1)
+
+
+def in_blocks(qrels: Qrels, run: Run, depth: int | None = None) -> Iterator[Graded]:
+    """Of some topics at a time, in the order of the judgments."""
+    query_ids = list(qrels)
+    for start in range(0, max(1, len(query_ids)), TOPICS_AT_ONCE):
+        some = query_ids[start : start + TOPICS_AT_ONCE]
+        yield Graded({query_id: qrels[query_id] for query_id in some}, run, depth)
 
 
 def _judged(

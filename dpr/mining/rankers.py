@@ -46,14 +46,14 @@ def encoder_ranker(
 ) -> Ranker:
     """Exact search over the embeddings that the encoder made, shared by all processes."""
     similarity, processes = embedder.similarity, resources.processes
-    row_of = IdRows(digests(embeddings.ids))
+    row_of = IdRows(digests(embeddings.ids)) if processes.is_first else None
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         tokens = tokenize_queries(embedder.tokenizer, queries, prompts)
         mine = embedder.embed(tokens[processes.shard(len(tokens))], "query")
         vectors = processes.gather_array(mine, len(tokens))
         best = exact_search(embeddings, vectors, depth, resources=resources)
-        if not processes.is_first:
+        if row_of is None:
             return {}
         found = dict(as_run([query.id for query in queries], *best, embeddings.ids))
         for query, vector in zip(queries, vectors, strict=True):

@@ -63,14 +63,18 @@ class Ids(Sequence[str]):
 
 
 def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
-    """Both files, from `count` ids."""
+    """Both files, from `count` ids; InputError for another number of them."""
     ids, end = iter(ids), 0
     ends = np.lib.format.open_memmap(folder / ENDS, mode="w+", dtype=np.int64, shape=(count,))
     with (folder / LINES).open("wb") as file:
         for first in range(0, count, AT_ONCE):
             lines = [f"{identifier}\n".encode() for identifier in islice(ids, AT_ONCE)]
+            if len(lines) < min(AT_ONCE, count - first):
+                raise InputError(f"{folder}: {first + len(lines)} ids for {count} passages")
             file.writelines(lines)
             found = end + np.cumsum([len(line) for line in lines])
             ends[first : first + AT_ONCE] = found
             end = int(found[-1])
+    if next(ids, None) is not None:
+        raise InputError(f"{folder}: more than {count} ids for as many passages")
     ends.flush()

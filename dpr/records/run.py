@@ -132,6 +132,9 @@ class Run(Mapping[str, dict[str, float]]):
         rows = slice(self.bounds[topic], self.bounds[topic + 1])
         return dict(zip(self.names(rows).to_pylist(), self.scores[rows].tolist(), strict=True))
 
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._topic_of
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.query_ids)
 

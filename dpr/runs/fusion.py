@@ -84,14 +84,13 @@ class Fusion:
 
     def _can_be_among(self, sums: np.ndarray, depth: int) -> np.ndarray:
         """(U,) bool: whether a row is among its topic's `depth` best, or tied with the last."""
-        counts = np.bincount(self.topics, minlength=len(self.query_ids))
-        longest = max(counts, default=0)
-        if longest <= depth:
-            return np.ones(len(sums), bool)
-        table = np.full((len(counts), longest), -np.inf, np.float32)
-        table[np.arange(longest) < counts[:, None]] = sums
-        last = np.partition(table, longest - depth, axis=1)[:, longest - depth]
-        return sums >= last[self.topics]
+        kept = np.ones(len(sums), bool)
+        ends = np.cumsum(np.bincount(self.topics, minlength=len(self.query_ids)))
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            if end - start > depth:
+                some = sums[start:end]
+                kept[start:end] = some >= np.partition(some, -depth)[-depth]
+        return kept
 
 
 def scaled(run: Run) -> np.ndarray:

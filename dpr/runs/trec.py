@@ -3,7 +3,6 @@
 The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.ranking`).
 """
 
-import math
 from pathlib import Path
 from threading import Lock
 
@@ -11,12 +10,15 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
+from dpr.records.lines import read_lines
 from dpr.records.run import Run
 from dpr.records.types import Found, Qrels, Scores
 
+TEXTS = ("query", "Q0", "passage", "tag")
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
 WRITTEN_AT_ONCE = 2**18  # rows
 READ_AT_ONCE = 2**22  # bytes
+LARGEST = float(np.finfo(np.float32).max)
 ONE_AT_A_TIME = Lock()  # reading takes far more memory than a run has in the end
 
 
@@ -26,25 +28,20 @@ def write_run(path: str | Path, run: Found, tag: str) -> None:
     A score has as many digits as give the 32-bit float back exactly.
     """
     import pyarrow  # here and below, since it loads slowly
-    from pyarrow import csv
+    from pyarrow import compute
 
     run = Run.of(run)
-    queries = pyarrow.array(run.query_ids, pyarrow.string())
-    plain = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
+    text = pyarrow.string()
+    queries = pyarrow.array(run.query_ids, text)
     with new_file(path) as file:
         for start in range(0, len(run.scores), WRITTEN_AT_ONCE):
             rows = slice(start, start + WRITTEN_AT_ONCE)
-            count = len(run.scores[rows])
-            columns = [
-                queries.take(run.topics[rows]),
-                pyarrow.repeat("Q0", count),
-                run.names(rows),
-                run.ranks[rows],
-                run.scores[rows],
-                pyarrow.repeat(tag, count),
-            ]
-            table = pyarrow.table(dict(zip(COLUMNS, columns, strict=True)))
-            csv.write_csv(table, file.buffer, plain)
+            numbers = [pyarrow.array(c[rows]).cast(text) for c in (run.ranks, run.scores)]
+            columns = [queries.take(run.topics[rows]), "Q0", run.names(rows), *numbers, f"{tag}\n"]
+            lines = compute.binary_join_element_wise(*columns, " ")
+            _, ends, characters = lines.buffers()
+            size = np.frombuffer(ends, np.int32)[len(lines)]
+            file.buffer.write(memoryview(characters)[:size])
 
 
 def read_run(path: str | Path) -> Run:
@@ -65,7 +62,7 @@ def read_run(path: str | Path) -> Run:
 def _read_columns(path: str | Path) -> Run | None:
     """The fast way, for one space between columns; None for what only `_read_lines` can explain."""
     import pyarrow
-    from pyarrow import csv
+    from pyarrow import compute, csv
 
     text, types = pyarrow.string(), {"rank": pyarrow.int64(), "score": pyarrow.float32()}
     reading = csv.ReadOptions(column_names=COLUMNS, block_size=READ_AT_ONCE)
@@ -74,7 +71,6 @@ def _read_columns(path: str | Path) -> Run | None:
     )
     converting = csv.ConvertOptions(
         column_types=dict.fromkeys(COLUMNS, text) | types,
-        include_columns=["query", "passage", *types],
         null_values=[],
     )
     topic_of: dict[str, int] = {}
@@ -82,6 +78,8 @@ def _read_columns(path: str | Path) -> Run | None:
     try:
         with Path(path).open("rb") as file:
             for block in csv.open_csv(file, reading, parsing, converting):
+                if any(compute.any(compute.equal(block[c], "")).as_py() for c in TEXTS):
+                    return None  # two spaces
                 queries = block["query"].dictionary_encode()
                 known = [
                     topic_of.setdefault(q, len(topic_of)) for q in queries.dictionary.to_pylist()
@@ -107,25 +105,22 @@ def _read_columns(path: str | Path) -> Run | None:
 def _read_lines(path: str | Path) -> Scores:
     """Line by line: any white space between columns, and errors that name the line."""
     run: Scores = {}
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            columns = line.split(None, 5)
-            try:
-                query_id, _, passage_id, rank, text, _ = columns
-                int(rank)
-                score = float(text)
-            except ValueError:
-                raise _malformed(f"{path}:{number}", columns) from None
-            if not math.isfinite(score):
-                raise InputError(f"{path}:{number}: score {text!r} is not a finite number")
-            scores = run.setdefault(query_id, {})
-            if passage_id in scores:
-                raise InputError(
-                    f"{path}:{number}: document {passage_id!r} twice for topic {query_id!r}"
-                )
-            scores[passage_id] = score
-    if not run:
-        raise InputError(f"{path}: empty; a run needs at least one line")
+    for number, line in read_lines(Path(path)):
+        columns = line.split(None, 5)
+        try:
+            query_id, _, passage_id, rank, text, _ = columns
+            int(rank)
+            score = float(text)
+        except ValueError:
+            raise _malformed(f"{path}:{number}", columns) from None
+        if not abs(score) <= LARGEST:
+            raise InputError(f"{path}:{number}: score {text!r} is not a finite number of 32 bits")
+        scores = run.setdefault(query_id, {})
+        if passage_id in scores:
+            raise InputError(
+                f"{path}:{number}: document {passage_id!r} twice for topic {query_id!r}"
+            )
+        scores[passage_id] = score
     return run
 
 
@@ -136,17 +131,14 @@ def read_qrels(path: str | Path) -> Qrels:
         InputError: naming file and line.
     """
     qrels: Qrels = {}
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                query_id, _, passage_id, grade = line.split()
-                qrels.setdefault(query_id, {})[passage_id] = int(grade)
-            except ValueError:
-                raise InputError(
-                    f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"
-                ) from None
-    if not qrels:
-        raise InputError(f"{path}: empty; judgments need at least one line")
+    for number, line in read_lines(Path(path)):
+        try:
+            query_id, _, passage_id, grade = line.split()
+            qrels.setdefault(query_id, {})[passage_id] = int(grade)
+        except ValueError:
+            raise InputError(
+                f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"
+            ) from None
     return qrels
 
 

@@ -54,11 +54,11 @@ class Settings(Group):
                 where = "in the second round: " if round == "second" else ""
                 raise ValueError(f"{where}{error}") from None
         self._require_teaching([self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)])
-        depth = self.search.top_k + bool(self.data.drop_query_id)
+        depth = max(self.search.top_k + bool(self.data.drop_query_id), self.search.rescore or 0)
         if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
             raise ValueError(
                 f"search.ef_search {self.search.ef_search} is below the {depth} passages that a "
-                "search needs (search.top_k): raise it, or leave it null"
+                "search needs (search.top_k, search.rescore): raise it, or leave it null"
             )
         if self.search.rescore is not None and self.search.rescore < self.search.top_k:
             raise ValueError(

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from helpers import contents
 
 from dpr.base.errors import InputError
+from dpr.embeddings import passages
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
@@ -23,6 +26,21 @@ def forget(tmp_path):
     """Let the next call encode again what another folder has."""
     for note in (tmp_path / "scratch").glob("*.json"):
         note.unlink()
+
+
+def dies_in_third_window(calls):
+    """An embedder that is killed in its third call; later ones go on."""
+
+    def spoiled(embed):
+        def embed_or_die(*args):
+            calls.append(args)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return embed(*args)
+
+        return embed_or_die
+
+    return spoiled
 
 
 @pytest.fixture
@@ -81,20 +99,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     undisturbed = encode("undisturbed")
     forget(tmp_path)
     calls = []
-
-    def dies_in_third_window(embed):
-        def embed_or_die(*args):
-            calls.append(args)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return embed(*args)
-
-        return embed_or_die
-
     with pytest.raises(KeyboardInterrupt):
-        encode("resumed", dies_in_third_window)
+        encode("resumed", dies_in_third_window(calls))
     assert not (tmp_path / "resumed").exists()
-    resumed = encode("resumed", dies_in_third_window)
+    resumed = encode("resumed", dies_in_third_window(calls))
     assert len(calls) == 3 + 2  # 60 passages are 4 windows: two were kept
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
@@ -146,6 +154,30 @@ def test_a_float16_overflow_names_the_passage(encode):
 
     with pytest.raises(InputError, match=r"passage 'd00'.*encode\.dtype too narrow"):
         encode("out", large, dtype="float16")
+
+
+def test_a_run_that_is_killed_after_its_last_window_encodes_nothing_again(
+    encode, tmp_path, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(passages, "_write_manifest", killed)
+        encode("out")
+    resumed = encode("out", lambda embed: lambda *_: pytest.fail("encoded again"))
+    forget(tmp_path)
+    np.testing.assert_array_equal(resumed.vectors, encode("undisturbed").vectors)
+
+
+def test_what_a_killed_run_has_done_is_kept_if_there_is_nothing_to_copy(encode, tmp_path):
+    encode("gone")
+    shutil.rmtree(tmp_path / "gone")
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        encode("out", dies_in_third_window(calls))
+    encode("out", dies_in_third_window(calls))
+    assert len(calls) == 3 + 2
 
 
 def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):

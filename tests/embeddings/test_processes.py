@@ -1,5 +1,6 @@
 """Encoding, ranking and searching over processes: what one process makes, to the byte."""
 
+import errno
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ from helpers import PARAMS, processes
 from dpr.base import runtime
 from dpr.base.errors import InputError
 from dpr.base.processes import ProcessGroup
-from dpr.embeddings import windows
+from dpr.embeddings import passages, windows
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
@@ -27,7 +28,7 @@ from dpr.settings import EncodeSettings
 CPU = torch.device("cpu")
 OPTIONS = EncodeSettings(window=7, batch_tokens=128, precision="fp32", dtype="float16")
 QUERIES = [Query(f"q{n}", word) for n, word in enumerate(["heart", "lung", "brain", "bone", "eye"])]
-MEMORY = 10 * 32 * 10 / 2**30  # of 4 vectors at a time
+MEMORY = 10 * 32 * 10 / 2**30  # of 3 vectors at a time
 WORKER = """
 import os, sys
 import test_processes
@@ -55,7 +56,7 @@ def make(folder, group, dies=None):
     vectors = embedder.embed_texts([query.text for query in QUERIES], "query")
     exact = exact_search(embeddings, vectors, 30, resources=resources)
     chosen = PARAMS.index.model_copy(update={"kind": "IVF3,SQ8"})
-    built = build(embeddings, chosen, 0, group, folder)
+    built = build(embeddings, chosen, 0, group, folder / "parts")
     if group.is_first:
         save(*built, embeddings, chosen, folder / "cells")
     group.wait()
@@ -139,6 +140,24 @@ def test_a_disk_without_room_is_an_error_before_the_work(folder, monkeypatch):
     with pytest.raises(InputError, match=r"vectors need 0\.0 GiB, 0\.0 are free; make room"):
         make(folder, ProcessGroup())
     assert not list((folder / "scratch").glob("*/vectors.npy"))
+
+
+def test_a_disk_that_another_process_fills_is_an_error_before_the_work(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(windows.os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"the vectors need 0\.0 GiB"):
+        make(folder, ProcessGroup())
+    assert not list((folder / "scratch").glob("*/vectors.npy"))
+
+
+def test_processes_that_would_make_other_vectors_are_stopped(folder, monkeypatch):
+    """As on machines with other processors."""
+    monkeypatch.setattr(passages.resume, "key", lambda *_: "00000000002a")
+    monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, numbers: (60.0,))
+    with pytest.raises(InputError, match="process 1 would make other vectors than the first"):
+        make(folder, ProcessGroup())
 
 
 def test_processes_that_see_other_corpora_are_stopped(monkeypatch):

@@ -7,6 +7,7 @@ from index_helpers import asked, build_and_open, make_embeddings, search
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
+from dpr.indexes import audit as audit_module
 from dpr.indexes.audit import audit, recall, require_recall
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.index import Index
@@ -152,11 +153,20 @@ def test_settings_reach_the_index_within(tmp_path, factory):
     assert recall(index.search(vectors, 10, nprobe=1, ef=10)[1], exact, 10) < 0.99
 
 
-def test_a_flat_index_misses_nothing(tmp_path):
+def test_a_flat_index_is_searched_once(tmp_path, monkeypatch):
+    """It is exact search, and has nothing to be compared with."""
+    searched = []
+    monkeypatch.setattr(
+        audit_module,
+        "exact_search",
+        lambda *given: searched.append(len(given[1])) or exact_search(*given),
+    )
+    monkeypatch.setattr(Index, "search", None)
     embeddings = make_embeddings("l2")
     vectors = make_embeddings("l2", count=5, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i")
     qrels = {"0": {"d1": 1}}
     found = audit(index, asked(5), vectors, qrels, PARAMS.search).metrics
+    assert searched == [5]
     assert {found[f"recall@{k}"] for k in (10, 100, 1000)} == {1.0}
     assert found["nDCG@10_lost"] == 0

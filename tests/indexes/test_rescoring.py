@@ -5,7 +5,6 @@ import pytest
 from helpers import PARAMS
 from index_helpers import asked, brute_force, build_and_open, make_embeddings
 
-from dpr.indexes import rescoring
 from dpr.indexes.audit import audit, recall
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.rescoring import rescored
@@ -14,16 +13,16 @@ from dpr.similarity import SIMILARITIES
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("dimension", [None, 8])
-def test_the_scores_are_those_of_numpy(monkeypatch, similarity, dimension):
-    monkeypatch.setattr(rescoring, "AT_ONCE", 100)  # several blocks
+def test_the_scores_are_those_of_numpy(similarity, dimension):
     embeddings = make_embeddings(similarity, dtype=np.float16)
     queries = make_embeddings(similarity, count=6, seed=1).vectors
     queries = SIMILARITIES[similarity].truncate(queries, dimension)
     passages = SIMILARITIES[similarity].truncate(embeddings.vectors, dimension)
+    hundred_pairs = 100 * 4 * (4 * 16) / 2**30  # so that there are several blocks
     rng = np.random.default_rng(3)
     found = np.stack([rng.permutation(500)[:40] for _ in queries])
     found[2, 30:] = -1  # an index may find fewer
-    scores, rows = rescored(embeddings, queries, found, 35, dimension)
+    scores, rows = rescored(embeddings, queries, found, 35, dimension, hundred_pairs)
     for number, query in enumerate(queries.astype(np.float64)):
         own = found[number][found[number] >= 0]
         exact = brute_force(similarity, query, passages[own].astype(np.float64))

@@ -4,6 +4,7 @@ import ir_measures
 import numpy as np
 import pytest
 
+from dpr.evaluation.curves import precision_by_recall
 from dpr.measures import by_topic
 from dpr.measures.graded import MEASURES
 from dpr.records.ranking import ranking
@@ -50,6 +51,15 @@ def test_a_deep_measure_beside_a_shallow_one_sees_the_whole_run():
     qrels, run = drawn(7)
     both = by_topic(qrels, run, ["P@1", "AP", "R@1000"])
     assert all(both[name] == by_topic(qrels, run, [name])[name] for name in both)
+
+
+def test_topics_in_blocks_have_the_same_values(monkeypatch):
+    qrels, run = drawn(9)
+    names = ["nDCG@10", "AP", "Judged"]
+    expected, curve = by_topic(qrels, run, names), precision_by_recall(qrels, run)
+    monkeypatch.setattr("dpr.measures.graded.TOPICS_AT_ONCE", 4)
+    assert by_topic(qrels, run, names) == expected
+    assert precision_by_recall(qrels, run) == pytest.approx(curve, rel=1e-14, abs=0)
 
 
 def test_other_measures_are_computed_by_ir_measures_topics_at_a_time(monkeypatch):
