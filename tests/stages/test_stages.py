@@ -64,6 +64,15 @@ def test_another_similarity_is_refused(workspace, stage, arguments, artifact):
     assert sorted(workspace.rglob("*")) == files
 
 
+def test_too_little_memory_for_a_search_is_refused_before_the_work(workspace):
+    write_params(Path("params.yaml"), {"search.memory": 1e-5, "encode.precision": "fp32"})
+    counts = {"train": {"pairs": {"count": 9_999}}, "collection": {"passages": {"count": 60}}}
+    write_json("data/manifest.json", counts)
+    with pytest.raises(InputError, match=r"search\.memory: 1e-05 GiB hold \d+ vectors of 32"):
+        importlib.import_module("stages.check").main()
+    assert not Path("data/checked.json").exists()
+
+
 def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["stages/index.py", "dense"])
     with pytest.raises(SystemExit) as caught:
