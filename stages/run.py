@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from dpr.base.errors import InputError
+from dpr.base.interrupts import Terminated, raise_on_sigterm
 from dpr.base.launcher import started_first
 from dpr.base.processor import processor
 from dpr.settings import Round
@@ -63,11 +64,15 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 @contextmanager
 def told_in_one_line(command: str) -> Iterator[None]:
-    """End the process with `command: message` and exit code 1 on an `InputError`."""
+    """End the process with one line: exit code 1 on an `InputError`, 130 on Ctrl-C, 143 on SIGTERM."""
+    raise_on_sigterm()
     try:
         yield
     except InputError as error:
         sys.exit(f"{command}: {error}")
+    except KeyboardInterrupt as stopped:
+        print(f"{command}: stopped; what is finished is kept: run it again", file=sys.stderr)
+        sys.exit(143 if isinstance(stopped, Terminated) else 130)
 
 
 def log_cost(command: str, seconds: float) -> None:

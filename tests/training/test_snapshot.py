@@ -1,5 +1,7 @@
 """A killed training resumes from its snapshot and ends with the bytes of an undisturbed one."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import torch
 from helpers import rising, two_processes
 from training_helpers import Killed, dies_at
 
+from dpr.base.errors import InputError
+from dpr.base.interrupts import Terminated
 from dpr.encoders import checkpoint
 from dpr.records import beir
 from dpr.training import snapshot_file
@@ -84,15 +88,49 @@ def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
         assert torch.equal(tensor, untouched[name]), name
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "absent"])
-def test_a_damaged_snapshot_is_none(make_trainer, tmp_path, damage):
-    file = tmp_path / "snapshot.safetensors"
-    chosen = {"max_steps": 4}
-    expected = make_trainer(snapshot=file, **chosen).run()
-    content = {"cut": file.read_bytes()[:-100], "empty": b""}.get(damage)
-    file.unlink() if content is None else file.write_bytes(content)
-    assert snapshot_file.load(file) is None
-    assert make_trainer(snapshot=file, **chosen).run() == expected
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_told_to_stop_saves_the_step_first(make_trainer, tmp_path, number):
+    chosen = {"max_steps": 6, "dropout": 0.1}
+    expected = make_trainer(**chosen).run()
+    stopped = make_trainer(snapshot=tmp_path / "state", save_every=1000, **chosen)
+    step = stopped.step
+
+    def step_and_signal(at, batches):
+        if at == 4:
+            os.kill(os.getpid(), number)
+        return step(at, batches)
+
+    stopped.step = step_and_signal
+    with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt):
+        stopped.run()
+    assert len(snapshot_file.load(tmp_path / "state").numbers["steps"]) == 4
+    assert make_trainer(snapshot=tmp_path / "state", **chosen).run() == expected
+
+
+def test_others_may_read_a_snapshot_as_any_other_file(tmp_path):
+    snapshot_file.save(tmp_path / "state", {"weights": {"a": torch.ones(2)}}, {"steps": []})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "state").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_without_a_snapshot_there_is_none(tmp_path):
+    assert snapshot_file.load(tmp_path / "state") is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "a bit", "a step", "a folder"])
+def test_a_damaged_snapshot_is_an_error(tmp_path, damage):
+    file = tmp_path / "state.safetensors"
+    snapshot_file.save(file, {"weights": {"a": torch.ones(99)}}, {"steps": [[1, 0.1]]})
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "a folder":
+        file.mkdir()
+    else:
+        bit = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+        step = whole.replace(b"[[1, 0.1]]", b"[[2, 0.1]]")
+        file.write_bytes({"cut": whole[:-50], "empty": b"", "a bit": bit, "a step": step}[damage])
+    with pytest.raises(InputError, match=r"state\.safetensors: cannot be read .*its folder"):
+        snapshot_file.load(file)
 
 
 def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
