@@ -4,7 +4,7 @@
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
 # make costs      the whole experiment again, and what each stage costs
-# make clean      removes .venv, the caches and .scratch
+# make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last
 # All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt.
 
 PYTHON ?= python3
@@ -12,9 +12,10 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: repro verify test test-all gpu lint costs clean
+.PHONY: repro verify test test-all gpu lint costs clean clean-scratch
 
 repro: $(VENV)/ready
+	python -m tools.lock
 	python -m tools.versions
 	dvc repro --keep-going
 	python -m tools.report
@@ -52,5 +53,9 @@ $(VENV)/ready: requirements.txt constraints.txt
 	$(VENV)/bin/pip install -q -r requirements.txt -c constraints.txt
 	touch $@
 
-clean:
-	rm -rf $(VENV) .scratch .pytest_cache .ruff_cache .mypy_cache .import_linter_cache dvc_plots
+# Unfinished work, converted encoders and downloads; all are made again.
+clean-scratch:
+	rm -rf .scratch
+
+clean: clean-scratch
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache dvc_plots

@@ -12,7 +12,6 @@ import argparse
 import itertools
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -70,8 +69,7 @@ def measured(number: int) -> dict[str, float]:
         for _ in itertools.islice(pairs.batches(settings.seed), BATCHES):
             pass
         ended = time.monotonic()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"read": read - started, "batches": ended - read, "peak": peak}
+    return {"read": read - started, "batches": ended - read, "peak": peak_gib()}
 
 
 def write(folder: Path, number: int) -> None:

@@ -4,7 +4,6 @@ import argparse
 import inspect
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -64,7 +63,7 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 @contextmanager
 def told_in_one_line(command: str) -> Iterator[None]:
-    """End the process with one line: exit code 1 on an `InputError`, 130 on Ctrl-C, 143 on SIGTERM."""
+    """End in one line: exit code 1 on an `InputError`, 130 on Ctrl-C, 143 on SIGTERM."""
     raise_on_sigterm()
     try:
         yield
@@ -75,11 +74,21 @@ def told_in_one_line(command: str) -> Iterator[None]:
         sys.exit(143 if isinstance(stopped, Terminated) else 130)
 
 
+def peak_gib() -> float:
+    """The most memory that this process has had."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    import resource
+
+    unit = 2**20 if sys.platform == "linux" else 2**30  # ru_maxrss is in KiB, on macOS in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def log_cost(command: str, seconds: float) -> None:
     """Append time and peak memory to the log that `python -m tools.costs` prints."""
-    unit = 2**20 if sys.platform == "linux" else 2**30  # ru_maxrss is in KiB, on macOS in bytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
+    cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
     cost |= {"processor": processor()}
     print(f"{command}: {seconds:.0f} s, peak {cost['peak_gib']} GiB", file=sys.stderr)
     COSTS.parent.mkdir(exist_ok=True)

@@ -72,7 +72,7 @@ def main(round: Round) -> None:
     unfinished = Work.of(SCRATCH / "train", inputs, __file__, encoder.device)
     # The first process takes the lock for all.
     with (
-        unfinished.lock if processes.is_first else nullcontext(),
+        unfinished.locked() if processes.is_first else nullcontext(),
         tempfile.TemporaryDirectory(dir=SCRATCH / "train") as work,
     ):
         if processes.is_first:

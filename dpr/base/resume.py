@@ -9,6 +9,8 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +68,20 @@ class Work:
     def key(self) -> str:
         return self.folder.name
 
-    @property
-    def lock(self) -> FileLock:
-        """Another experiment may be doing the same work."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time does this work; says so if it has to wait."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(f"{self.folder}.lock")
+        lock = FileLock(f"{self.folder}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{self.folder}: another experiment does this; waiting for it", file=sys.stderr)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin(self) -> None:
         """Make the folder, if no killed run left it; say so if there is other work of its kind."""

@@ -51,7 +51,7 @@ def encode_passages(
     _require_equal_keys(unfinished.key, processes)
     work, made = unfinished.folder, scratch / f"{unfinished.key}.json"
     # The first process takes the lock for all.
-    with unfinished.lock if processes.is_first else nullcontext():
+    with unfinished.locked() if processes.is_first else nullcontext():
         copied = processes.is_first and _copied(made, folder, work)
         (copied_by_first,) = processes.broadcast((float(copied),))
         if not copied_by_first:

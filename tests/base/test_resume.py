@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from threading import Timer
 
 import pytest
 import torch
@@ -89,3 +91,15 @@ def test_finished_work_is_not_unfinished(work, capsys):
     work().end()
     work(seed=43).begin()
     assert not capsys.readouterr().err
+
+
+def test_work_that_another_does_is_waited_for_with_a_word(work, capsys):
+    held = FileLock(f"{work().folder}.lock")
+    work().folder.parent.mkdir()
+    held.acquire()
+    Timer(0.3, held.release).start()
+    started = time.monotonic()
+    with work().locked():
+        assert time.monotonic() - started > 0.2
+    expected = f"{work().folder}: another experiment does this; waiting for it\n"
+    assert capsys.readouterr().err == expected
