@@ -27,6 +27,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.settings import load_settings
 from dpr.training.pairs import PairSet
+from stages.run import peak_gib
 
 NUMBERS = [50_000, 500_000, 5_000_000]
 BATCHES = 200
