@@ -56,6 +56,21 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not JSON ({error}); remove it and make it again") from None
 
 
+def read_manifest(path: Path, keys: dict[str, type], cure: str) -> dict[str, Any]:
+    """A JSON object with at least these keys, each of its type.
+
+    Raises:
+        InputError: for a file that is missing or damaged; `cure` says what to do then.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged; {cure}")
+    for key, kind in keys.items():
+        if not isinstance(found.get(key), kind) or isinstance(found[key], bool):
+            raise InputError(f"{path}: {key!r} is missing or damaged; {cure}")
+    return found
+
+
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A header and its rows, with LF line ends."""
     with new_file(path) as file:

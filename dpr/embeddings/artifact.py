@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import read_json
+from dpr.base.files import read_manifest
 from dpr.embeddings.storage import dimension_of, from_stored
 from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
 VECTORS, MANIFEST = "vectors.npy", "manifest.json"
+KEYS = {"count": int, "similarity": str, "sha256": str, "encoder": dict}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Embeddings:
     def open(cls, folder: str | Path) -> "Embeddings":
         """Raises InputError for files that are missing, truncated or do not fit each other."""
         folder = Path(folder)
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_manifest(folder / MANIFEST, KEYS, "encode again")
         try:
             vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
+from dpr.base.errors import InputError
 from dpr.base.files import read_json
 
 SPEC_FILE = "encoder.json"
@@ -53,5 +54,17 @@ class EncoderSpec:
 
 
 def read_spec(folder: Path) -> EncoderSpec:
-    """The spec of a saved encoder, without loading anything else."""
-    return EncoderSpec(**read_json(folder / SPEC_FILE))
+    """The spec of a saved encoder, without loading anything else.
+
+    Raises:
+        InputError: for a file that is missing, or not what `checkpoint.save` writes.
+    """
+    about = read_json(folder / SPEC_FILE)
+    types = get_type_hints(EncoderSpec)
+    try:
+        spec = EncoderSpec(**about)
+    except TypeError:
+        spec = None
+    if spec is None or not all(isinstance(v, types[k]) for k, v in spec.as_dict().items()):
+        raise InputError(f"{folder / SPEC_FILE}: damaged, or of another version; train again")
+    return spec

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, read_json, sha256, write_json
+from dpr.base.files import new_folder, read_manifest, sha256, write_json
 from dpr.base.versions import installed
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
@@ -19,6 +19,7 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
+KEYS = {"count": int, "dimension": int, "embeddings": str, "kind": str, "vector_dimension": int}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Index:
             InputError: for a file that is missing, damaged or of other embeddings.
         """
         folder = Path(folder)
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_manifest(folder / MANIFEST, KEYS, "index again")
         if "max_norm" not in manifest:
             raise InputError(f"{folder}: an index of an earlier version; index again")
         if manifest["embeddings"] != embeddings.manifest["sha256"]:

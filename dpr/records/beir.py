@@ -116,8 +116,10 @@ def read_queries(folder: str | Path) -> dict[str, Query]:
 def stream_pairs(folder: str | Path) -> Iterator[Pair]:
     """Training pairs one by one; InputError for a malformed line."""
     for where, row in read_jsonl(Path(folder) / PAIRS):
-        negatives = tuple(row.get("negative_ids", ()))
-        yield Pair(_id(where, row, "query_id"), _id(where, row, "passage_id"), negatives)
+        negatives = row.get("negative_ids", [])
+        if not (isinstance(negatives, list) and all(isinstance(n, str) for n in negatives)):
+            raise InputError(f"{where}: 'negative_ids' must be a list of ids, not {negatives!r}")
+        yield Pair(_id(where, row, "query_id"), _id(where, row, "passage_id"), tuple(negatives))
 
 
 def read_pairs(folder: str | Path) -> list[Pair]:
@@ -140,12 +142,22 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
                 raise InputError(f"{path}:1: the header must be {QRELS_HEADER!r}, not {line!r}")
             continue
         try:
-            query_id, passage_id, grade = line.split("\t")
-            yield Judgment(query_id, passage_id, int(grade))
+            query_id, passage_id, text = line.split("\t")
+            if line.split() != [query_id, passage_id, text]:
+                raise ValueError  # an empty id, or one with white space
+            yield Judgment(query_id, passage_id, grade(text))
         except ValueError:
             raise InputError(
                 f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
             ) from None
+
+
+def grade(text: str) -> int:
+    """ValueError for what is no whole number of 32 bits."""
+    value = int(text)
+    if not -(2**31) < value < 2**31:
+        raise ValueError
+    return value
 
 
 def read_qrels(folder: str | Path, split: str) -> Qrels:
@@ -171,7 +183,9 @@ def read_jsonl(
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+            if "\\ud" in line.lower():  # half a pair of them is no character
+                json.dumps(row, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not a line of JSON ({error})") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
+from dpr.records import beir
 from dpr.records.lines import read_lines
 from dpr.records.run import Run
 from dpr.records.types import Found, Qrels, Scores
@@ -134,7 +135,7 @@ def read_qrels(path: str | Path) -> Qrels:
     for number, line in read_lines(Path(path)):
         try:
             query_id, _, passage_id, grade = line.split()
-            qrels.setdefault(query_id, {})[passage_id] = int(grade)
+            qrels.setdefault(query_id, {})[passage_id] = beir.grade(grade)
         except ValueError:
             raise InputError(
                 f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"

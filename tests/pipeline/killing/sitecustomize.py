@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-HERE = os.getcwd()
+HERE = str(Path.cwd())
 AT, COUNT_IN = os.environ.get("DPR_KILL_AT"), os.environ.get("DPR_COUNT_IN")
 OPERATIONS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.move"}
 WRITING = os.O_WRONLY | os.O_RDWR

@@ -1,0 +1,155 @@
+"""Damaged input ends in the project's own error or in records: nothing else, and not in a hang."""
+
+import gzip
+import json
+import random
+import shutil
+import time
+
+import numpy as np
+import pytest
+from helpers import ROOT
+from index_helpers import build_and_open, make_embeddings
+from mutations import mutated
+
+from dpr.base.errors import InputError
+from dpr.base.files import write_json
+from dpr.embeddings.artifact import Embeddings
+from dpr.encoders.spec import read_spec
+from dpr.indexes.index import Index
+from dpr.records import beir
+from dpr.records.ids import Ids, write_ids
+from dpr.records.scores import read_scores
+from dpr.runs import trec
+from dpr.settings import load_settings
+from dpr.sources import medline_xml, text_pairs
+
+SECONDS = 2  # for one input
+IN_ALL, IN_ALL_SLOW = 5_000, 500_000
+
+JSONL = [{"_id": f"d{i}", "title": "A title", "text": "é and ‘words’ " * i} for i in range(6)]
+QUERIES = [{"_id": f"q{i}", "text": "words", "is_passage": True} for i in range(6)]
+PAIRS = [{"query_id": f"q{i}", "passage_id": "d1", "negative_ids": ["d2"]} for i in range(6)]
+SCORES = [{"query_id": "q1", "passage_ids": ["d1", "d2"], "scores": [0.5, 1]}, {"query_id": "q2"}]
+SCORES[1] |= {"passage_id": "d1", "score": 2.5}
+RUN = "".join(f"q{i // 3} Q0 d{i} {i % 3 + 1} {9 - i}.5 tag\n" for i in range(9))
+QRELS = "query-id\tcorpus-id\tscore\n" + "".join(f"q{i // 2}\td{i}\t{i % 3}\n" for i in range(8))
+XML = """<?xml version="1.0"?>
+<MedlineCitationSet><MedlineCitation><PMID>7</PMID><Article><ArticleTitle>A <i>title</i>
+</ArticleTitle><Abstract><AbstractText>Text &amp; more.</AbstractText></Abstract>
+<Language>eng</Language></Article><MeshHeadingList><MeshHeading>
+<DescriptorName UI="D1" MajorTopicYN="Y">Heart</DescriptorName><QualifierName UI="Q1"
+MajorTopicYN="N">surgery</QualifierName></MeshHeading></MeshHeadingList></MedlineCitation>
+</MedlineCitationSet>
+"""
+SPEC = {"similarity": "cosine", "pooling": "mean", "tied": True, "query_max_length": 32}
+SPEC |= {"passage_max_length": 256, "query_prefix": None, "passage_prefix": "a: "}
+
+
+def jsonl(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def embeddings(folder):
+    opened = Embeddings.open(folder)
+    opened.read(0, 3), opened.take([0, 2]), list(opened.ids), opened.ids[1]
+
+
+def index(folder):
+    given = make_embeddings("cosine", count=40)
+    opened = Index.open(folder, given)
+    opened.search(given.vectors[:2], 3)
+
+
+def ids(folder):
+    opened = Ids.open(folder)
+    list(opened), opened[0], opened[len(opened) - 1]
+
+
+# name: (file, its bytes or what makes the folder, what reads the folder)
+READERS = {
+    "passages": ("corpus.jsonl", jsonl(JSONL), lambda f: list(beir.read_passages(f))),
+    "queries": ("queries.jsonl", jsonl(QUERIES), beir.read_queries),
+    "pairs": ("pairs.jsonl", jsonl(PAIRS), beir.read_pairs),
+    "qrels": ("qrels/test.tsv", QRELS.encode(), lambda f: beir.read_qrels(f, "test")),
+    "run": ("run.txt", RUN.encode(), lambda f: dict(trec.read_run(f / "run.txt"))),
+    "TREC qrels": (
+        "qrels.txt",
+        b"q1 0 d1 1\nq1 0 d2 0\n",
+        lambda f: trec.read_qrels(f / "qrels.txt"),
+    ),
+    "scores": ("s.jsonl", jsonl(SCORES), lambda f: list(read_scores(f / "s.jsonl"))),
+    "triples": (
+        "t.tsv",
+        b"what\ta yes\ta no\n" * 4,
+        lambda f: list(text_pairs.read_triples(f / "t.tsv")),
+    ),
+    "text pairs": (
+        "p.tsv",
+        b"what\ta yes\n" * 4,
+        lambda f: list(text_pairs.read_pairs(f / "p.tsv")),
+    ),
+    "zipped": (
+        "corpus.jsonl.gz",
+        gzip.compress(jsonl(JSONL)),
+        lambda f: list(beir.read_passages(f)),
+    ),
+    "XML": ("m.xml.gz", XML.encode(), lambda f: list(medline_xml.read_citations(f / "m.xml.gz"))),
+    "params": (
+        "params.yaml",
+        (ROOT / "params.yaml").read_bytes(),
+        lambda f: load_settings(f / "params.yaml"),
+    ),
+    "spec": ("encoder.json", json.dumps(SPEC).encode(), read_spec),
+    "vectors": ("vectors.npy", None, embeddings),
+    "embeddings' manifest": ("manifest.json", None, embeddings),
+    "ids": ("ids.txt", None, ids),
+    "ends of ids": ("ids.npy", None, ids),
+    "index": ("index.faiss", None, index),
+    "index's manifest": ("manifest.json", None, index),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An artifact of 40 vectors, or of an index of them."""
+
+    def write(read):
+        made = tmp_path / "made"
+        given = make_embeddings("cosine", count=40)
+        if read is index:
+            build_and_open(given, made, kind="IVF4,SQ8")
+        else:
+            made.mkdir()
+            np.save(made / "vectors.npy", given.vectors)
+            write_ids(made, given.ids, 40)
+            write_json(made / "manifest.json", given.manifest | {"count": 40, "dimension": 16})
+        return made
+
+    return write
+
+
+@pytest.mark.parametrize("count", [IN_ALL, pytest.param(IN_ALL_SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_input_is_read_or_refused(tmp_path, folder, name, count):
+    file, content, read = READERS[name]
+    where = tmp_path if content else folder(read)
+    path, rng = where / file, random.Random(name)
+    path.parent.mkdir(exist_ok=True)
+    content = content or path.read_bytes()
+    refused = 0
+    for number in range(count // len(READERS)):
+        damaged = mutated(content, rng)
+        path.write_bytes(gzip.compress(damaged, 1) if name == "XML" else damaged)
+        started = time.perf_counter()
+        try:
+            read(where)
+        except InputError as error:
+            refused += 1
+            assert file.removesuffix(".gz") in str(error) or name == "params", error
+        except Exception as error:
+            kept = tmp_path.parent / f"{name}-{number}"
+            shutil.copy(path, kept)
+            raise AssertionError(f"{type(error).__name__}: {error}; the input is {kept}") from error
+        assert time.perf_counter() - started < SECONDS
+    assert refused > count // len(READERS) // 10
