@@ -25,7 +25,7 @@ def read(path: str | Path, model: type[Model]) -> Model:
         values = YAML(typ="safe", pure=True).load(Path(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the root of the repository") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     try:
         return model.model_validate(values)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from dpr.base.errors import InputError
 
 
@@ -52,7 +54,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error}); remove it and make it again") from None
 
 
@@ -69,6 +71,14 @@ def read_manifest(path: Path, keys: dict[str, type], cure: str) -> dict[str, Any
         if not isinstance(found.get(key), kind) or isinstance(found[key], bool):
             raise InputError(f"{path}: {key!r} is missing or damaged; {cure}")
     return found
+
+
+def memory_map(path: Path, cure: str) -> np.ndarray:
+    """The array of a .npy file, read when it is used; InputError if it is missing or damaged."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy parses the header as Python, which may raise anything
+        raise InputError(f"{path}: cannot be read ({error}); {cure}") from None
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import read_manifest
+from dpr.base.files import memory_map, read_manifest
 from dpr.embeddings.storage import dimension_of, from_stored
 from dpr.records.ids import Ids
 
@@ -35,12 +35,7 @@ class Embeddings:
         """Raises InputError for files that are missing, truncated or do not fit each other."""
         folder = Path(folder)
         manifest = read_manifest(folder / MANIFEST, KEYS, "encode again")
-        try:
-            vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{folder / VECTORS}: cannot be read ({error}); encode again"
-            ) from None
+        vectors = memory_map(folder / VECTORS, "encode again")
         ids = Ids.open(folder)
         count = manifest["count"]
         if len(vectors) != count or len(ids) != count:

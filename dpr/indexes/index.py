@@ -55,6 +55,10 @@ class Index:
             raise InputError(
                 f"{folder}: built from other embeddings (their fingerprints differ); index again"
             )
+        of_embeddings = {"count": len(embeddings.vectors), "vector_dimension": embeddings.dimension}
+        of_embeddings["similarity"] = embeddings.manifest["similarity"]
+        if manifest | of_embeddings != manifest:
+            raise InputError(f"{folder / MANIFEST}: damaged (not of its embeddings); index again")
         if manifest["sha256"] is None:
             return cls(None, embeddings, manifest, embeddings.vectors.nbytes, resources)
         path = folder / FILE

@@ -8,6 +8,7 @@ from typing import overload
 import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.base.files import memory_map
 
 LINES, ENDS = "ids.txt", "ids.npy"
 AT_ONCE = 65_536  # ids in memory
@@ -28,16 +29,22 @@ class Ids(Sequence[str]):
     def open(cls, folder: str | Path) -> "Ids":
         """Raises InputError for files that are missing, truncated or do not fit each other."""
         folder = Path(folder)
+        ends = memory_map(folder / ENDS, "make it again")
         try:
-            ends = np.load(folder / ENDS, mmap_mode="r", allow_pickle=False)
             size = (folder / LINES).stat().st_size
             # An empty file cannot be mapped.
             lines = np.memmap(folder / LINES, np.uint8, "r") if size else np.empty(0, np.uint8)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{folder}: its ids cannot be read ({error}); make it again") from None
-        if (ends[-1] if len(ends) else 0) != size:
+        except OSError as error:
+            raise InputError(f"{folder / LINES}: cannot be read ({error}); make it again") from None
+        if ends.dtype != np.int64 or ends.ndim != 1 or (ends[-1] if len(ends) else 0) != size:
             raise InputError(f"{folder / LINES}: truncated, or not of its {ENDS}; make it again")
         return cls(lines, ends)
+
+    def _text(self, start: int, end: int) -> str:
+        try:
+            return str(self.lines[start:end].tobytes(), "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{LINES}: damaged ({error}); make it again") from None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -53,13 +60,13 @@ class Ids(Sequence[str]):
             return [self[at] for at in range(len(self))[row]]
         at = range(len(self))[row]
         start = self.ends[at - 1] if at else 0
-        return str(self.lines[start : self.ends[at] - 1].tobytes(), "utf-8")
+        return self._text(start, self.ends[at] - 1)
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), AT_ONCE):
             ends = self.ends[max(first - 1, 0) : first + AT_ONCE]
             start = ends[0] if first else 0
-            yield from self.lines[start : ends[-1]].tobytes().decode().splitlines()
+            yield from self._text(start, ends[-1]).splitlines()
 
 
 def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:

@@ -4,6 +4,7 @@ Every machine that can `pip install` has them. Size and hash are checked before 
 """
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -88,12 +89,19 @@ def check(source: str, what: str, found: object, expected: object) -> None:
 
 def read_citations(path: Path) -> Iterator[Citation]:
     """Citations of a gzipped MEDLINE/PubMed XML file, in the order of the file."""
-    with gzip.open(path) as file:
-        for _, element in etree.iterparse(file, tag="MedlineCitation"):
-            yield _citation(element)
-            element.clear()
-            while element.getprevious() is not None:  # free the memory of what was read
-                del element.getparent()[0]
+    # No entities, no network: a file that is not the package's cannot make it read another one.
+    safe = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+    try:
+        with gzip.open(path) as file:
+            for _, element in etree.iterparse(file, tag="MedlineCitation", **safe):
+                yield _citation(element)
+                element.clear()
+                while element.getprevious() is not None:  # free the memory of what was read
+                    del element.getparent()[0]
+    except (etree.XMLSyntaxError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: not the XML of MEDLINE ({error}); install {PACKAGE} again"
+        ) from None
 
 
 def _citation(element: etree._Element) -> Citation:

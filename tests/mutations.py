@@ -2,6 +2,8 @@
 
 import re
 
+LONGEST = 2**16  # bytes
+
 PIECES = [
     b"",
     b"\0",
@@ -54,7 +56,7 @@ def mutated(data, rng):
     """One to four changes of these bytes."""
     for _ in range(rng.randint(1, 4)):
         data = rng.choice(CHANGES)(data, rng)
-    return data
+    return data[:LONGEST]
 
 
 def flip(data, rng):
