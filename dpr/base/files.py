@@ -58,8 +58,8 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not JSON ({error}); remove it and make it again") from None
 
 
-def read_manifest(path: Path, keys: dict[str, type], cure: str) -> dict[str, Any]:
-    """A JSON object with at least these keys, each of its type.
+def read_manifest(path: Path, keys: dict[str, Any], cure: str) -> dict[str, Any]:
+    """A JSON object with at least these keys, each of its type or one of some (`str | None`).
 
     Raises:
         InputError: for a file that is missing or damaged; `cure` says what to do then.
@@ -68,7 +68,9 @@ def read_manifest(path: Path, keys: dict[str, type], cure: str) -> dict[str, Any
     if not isinstance(found, dict):
         raise InputError(f"{path}: damaged; {cure}")
     for key, kind in keys.items():
-        if not isinstance(found.get(key), kind) or isinstance(found[key], bool):
+        value = found.get(key)
+        number_expected = kind is int and isinstance(value, bool)  # True is an int to Python
+        if key not in found or not isinstance(value, kind) or number_expected:
             raise InputError(f"{path}: {key!r} is missing or damaged; {cure}")
     return found
 

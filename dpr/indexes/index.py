@@ -19,7 +19,8 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
-KEYS = {"count": int, "dimension": int, "embeddings": str, "kind": str, "vector_dimension": int}
+KEYS: dict[str, Any] = {"count": int, "dimension": int, "embeddings": str, "kind": str}
+KEYS |= {"vector_dimension": int, "lsh": bool, "sha256": str | None, "similarity": str}
 
 
 @dataclass(frozen=True)
