@@ -50,7 +50,7 @@ def start_java(heap: float = HEAP) -> None:
     os.environ["JVM_PATH"] = str(library)
     # pyserini's import constructs an OpenAI client, which needs a key and is not used here.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
-    # Java takes the letters of a path from the locale, which is ASCII under LC_ALL=C or without any.
+    # Java takes the letters of a path from the locale, which is ASCII under LC_ALL=C or if unset.
     chosen = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
     if sys.platform == "linux" and "utf" not in next(filter(None, chosen), "").lower():
         os.environ["LC_ALL"] = "C.UTF-8"
