@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from dpr.base.errors import InputError
+from dpr.base.errors import InputError, of_the_disk
 from dpr.base.interrupts import Terminated, raise_on_sigterm
 from dpr.base.launcher import started_first
 from dpr.base.processor import processor
@@ -63,12 +63,18 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 @contextmanager
 def told_in_one_line(command: str) -> Iterator[None]:
-    """End in one line: exit code 1 on an `InputError`, 130 on Ctrl-C, 143 on SIGTERM."""
+    """End in one line: exit code 1 on bad input or a full disk, 130 on Ctrl-C, 143 on SIGTERM."""
     raise_on_sigterm()
     try:
         yield
     except InputError as error:
         sys.exit(f"{command}: {error}")
+    except Exception as error:
+        said = of_the_disk(error)
+        if said is None:
+            raise
+        told = ", ".join([said, *getattr(error, "__notes__", [])[:1]])
+        sys.exit(f"{command}: {told}; see to space and rights and run it again: what is whole is kept")
     except KeyboardInterrupt as stopped:
         print(f"{command}: stopped; what is finished is kept: run it again", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, Terminated) else 130)

@@ -30,6 +30,18 @@ TRIPLE = b"what is a heart\tA muscle.\tA bone.\n"
 needs_shared = pytest.mark.needs_shared
 
 
+def works(*command):
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+# Goes before a command that shall have no network; empty if the system does not let users do that.
+NO_NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
+NO_NETWORK = NO_NETWORK if works(*NO_NETWORK, "true") else []
+
+
 def contents(passage, separator=". "):
     """The text of a passage that is encoded, by its definition."""
     if passage.title and passage.text:

@@ -15,12 +15,22 @@ from dpr.base.errors import InputError
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error while a file or folder is written gets a note that names it."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while writing {path}")
+        raise
+
+
+@contextmanager
 def new_file(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text file that takes its name only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with naming(path), partial.open("w", encoding="utf-8", newline="\n") as file:
         yield file
     partial.replace(path)
 
@@ -33,7 +43,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with naming(path):
+            yield partial
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -2,13 +2,14 @@
 
 import pytest
 import small_collection
-from helpers import clone_into, sh
+from helpers import NO_NETWORK, clone_into, sh
+from staged import run_all
 from watching import watch_stages
 
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory, tiny_model):
-    """The clone after `dvc exp run --name tiny`; tests restore what they change in it."""
+    """The clone after `dvc exp run --name tiny`, without a network; tests restore what they change."""
     clone = clone_into(tmp_path_factory.mktemp("clone"))
     folder = tmp_path_factory.mktemp("small")
     small_collection.write(folder)
@@ -28,7 +29,7 @@ def experiment(tmp_path_factory, tiny_model):
         "fuse.weight_steps": 2,
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
-    sh(clone, f"dvc exp run -q --name tiny {overrides}")
+    sh(clone, f"{' '.join(NO_NETWORK)} dvc exp run -q --name tiny {overrides}")
     return clone
 
 
@@ -36,3 +37,9 @@ def experiment(tmp_path_factory, tiny_model):
 def watched(tmp_path_factory, tiny_model):
     """{(stage, system): (settings read, files opened, files made)}, from one run of the graph."""
     return watch_stages(tmp_path_factory.mktemp("watched"), tiny_model)
+
+
+@pytest.fixture(scope="session")
+def stages_done(tmp_path_factory, tiny_model):
+    """A folder in which every stage has run, by itself; tests copy it."""
+    return run_all(tmp_path_factory.mktemp("stages"), tiny_model)
