@@ -45,7 +45,8 @@ def deps(name, key):
 
 
 def outs(name, key):
-    return expand(GRAPH[name].get("outs", []) + GRAPH[name].get("metrics", []), key)
+    kinds = ("outs", "plots", "metrics")
+    return expand([out for kind in kinds for out in GRAPH[name].get(kind, [])], key)
 
 
 def params(name, key):

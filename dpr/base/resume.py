@@ -57,7 +57,7 @@ class Work:
                 torch.backends.cpu.get_cpu_capability(),
                 dict(torch.cpu.get_capabilities()),
             ],
-            "device": device.type if cpu else torch.cuda.get_device_name(device),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "threads": torch.get_num_threads() if cpu else None,
         }
         decides = json.loads(json.dumps(decides))

@@ -4,6 +4,8 @@ import ctypes
 import os
 import random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -29,9 +31,9 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # Some kernels on CUDA have no deterministic form: torch says so once, and goes on. (The same as
+    # Some kernels on GPUs have no deterministic form: torch says so once, and goes on. (The same as
     # `use_deterministic_algorithms`, which also loads torch's compiler, for a second.)
-    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
+    torch.set_deterministic_debug_mode("warn" if torch.accelerator.is_available() else "error")
     # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
@@ -56,9 +58,15 @@ def _keep_freed_memory() -> None:
 def device() -> torch.device:
     """The GPU that the launcher gives to this process (LOCAL_RANK), or the CPU.
 
+    DPR_DEVICE=mps takes the GPU of a Mac. (Not by default: it was never tried on one.)
+
     Raises:
         InputError: if a launcher started more processes than there are GPUs.
     """
+    if os.environ.get("DPR_DEVICE") == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("DPR_DEVICE: mps, but this machine has none; leave it unset")
+        return torch.device("mps")
     if not torch.cuda.is_available():
         return torch.device("cpu")
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -75,6 +83,8 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -84,3 +94,16 @@ def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> N
     torch.set_rng_state(states["cpu"].cpu().clone())
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu().clone(), device)
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"].cpu().clone())
+
+
+@contextmanager
+def random_state_of(states: dict[str, torch.Tensor], device: torch.device) -> Iterator[None]:
+    """The block draws from there; later draws are unaffected."""
+    before = random_state(device)
+    set_random_state(states, device)
+    try:
+        yield
+    finally:
+        set_random_state(before, device)

@@ -82,7 +82,7 @@ class DualEncoder(nn.Module):
         tensor = torch.from_numpy(array)
         if self.device.type == "cuda":  # pinned memory is copied while the GPU computes
             return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return tensor.to(self.device)
 
     @torch.inference_mode()
     def embed(

@@ -29,8 +29,8 @@ GPU_BATCH_TOKENS = 65_536
 
 def fast_bf16(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32 here: matrix units on CUDA, AMX or AVX512-BF16 on x86."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_tile") or capabilities.get("avx512_bf16"))
 
@@ -50,7 +50,7 @@ def encoding_engines(precision: str, device: torch.device) -> list[tuple[EngineN
     Raises:
         InputError: for a format that the device does not have.
     """
-    if device.type == "cuda":
+    if device.type != "cpu":
         if precision == "int8":
             raise InputError("params.yaml: encode.precision: int8 is for CPUs; set auto or bf16")
         half: Format = "bf16" if fast_bf16(device) else "fp16"
@@ -71,7 +71,7 @@ def batch_tokens(wanted: int | None, engine: EngineName, device: torch.device) -
     """Tokens in a batch, padding included: `wanted`, or with None what is fastest."""
     if wanted is not None:
         return wanted
-    return GPU_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS[engine]
+    return CPU_BATCH_TOKENS[engine] if device.type == "cpu" else GPU_BATCH_TOKENS
 
 
 def training_attention(device: torch.device) -> str | None:

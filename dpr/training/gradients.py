@@ -77,9 +77,7 @@ class EncodedTexts:
             return
         device = self.encoder.device
         for chunk, state in zip(self.chunks, self.random_states, strict=True):
-            devices = [device] if device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices):  # so that later draws are unaffected
-                runtime.set_random_state(state, device)
+            with runtime.random_state_of(state, device):
                 vectors = self._forward(chunk)
             vectors.backward(gradient[chunk])
 

@@ -150,9 +150,9 @@ class Trainer:
             self.loss.limit_temperature()
         if self.mean:
             self.mean.add(self.encoder, number)
-        # Here a GPU is waited for, once a step.
-        numbers = [value.to(norm.device, torch.float64) for value in (*losses, norm, temperature)]
-        *values, norm_value, temperature_value = torch.stack(numbers).tolist()
+        # Here a GPU is waited for, once a step. (Not all GPUs have float64.)
+        *values, norm_value = torch.stack([loss.to(norm) for loss in (*losses, norm)]).tolist()
+        temperature_value = temperature.item()
         checks.require_finite_step(number, sum(values), norm_value)
         return Step(number, sum(values), settings.lr * share, norm_value, temperature_value)
 
