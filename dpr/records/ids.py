@@ -66,7 +66,7 @@ class Ids(Sequence[str]):
         for first in range(0, len(self), AT_ONCE):
             ends = self.ends[max(first - 1, 0) : first + AT_ONCE]
             start = ends[0] if first else 0
-            yield from self._text(start, ends[-1]).splitlines()
+            yield from self._text(start, ends[-1]).split("\n")[:-1]
 
 
 def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:

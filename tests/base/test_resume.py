@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from threading import Timer
 
 import pytest
 import torch
@@ -94,12 +93,20 @@ def test_finished_work_is_not_unfinished(work, capsys):
 
 
 def test_work_that_another_does_is_waited_for_with_a_word(work, capsys):
-    held = FileLock(f"{work().folder}.lock")
-    work().folder.parent.mkdir()
-    held.acquire()
-    Timer(0.3, held.release).start()
-    started = time.monotonic()
-    with work().locked():
-        assert time.monotonic() - started > 0.2
+    code = """
+import sys, time
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(0.5)
+"""
+    lock = work().folder.with_suffix(".lock")
+    lock.parent.mkdir()
+    command = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        started = time.monotonic()
+        with work().locked():
+            assert time.monotonic() - started > 0.3
     expected = f"{work().folder}: another experiment does this; waiting for it\n"
     assert capsys.readouterr().err == expected

@@ -1,5 +1,6 @@
 """What is written is read again, or refused: nothing is lost or changed. Parameters of any type."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from dpr.runs import trec
 from dpr.settings import load_settings
 
 # The same examples each time, as many as the default suite has time for.
-settings.register_profile("default", max_examples=100, deadline=None, derandomize=True, database=None)
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+settings.register_profile("default", EXAMPLES)
 settings.load_profile("default")
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -60,17 +62,18 @@ def test_judgments(rows):
         read_or_refused(lambda: list(beir.stream_judgments(name, "test")), rows)
 
 
-@given(ids=st.lists(IDS, min_size=1, max_size=5))
+@given(ids=st.lists(IDS.filter(lambda text: "\n" not in text), min_size=1, max_size=5))
 def test_ids(ids):
     with tempfile.TemporaryDirectory() as name:
-        try:
-            write_ids(Path(name), ids, len(ids))
-        except InputError:
-            return
+        write_ids(Path(name), ids, len(ids))
         read_or_refused(lambda: list(Ids.open(Path(name))), ids)
 
 
-@given(run=st.dictionaries(IDS, st.dictionaries(IDS, FINITE, min_size=1), min_size=1, max_size=3))
+WITHOUT_SPACE = IDS.filter(lambda text: text.split() == [text])
+FOUND = st.dictionaries(WITHOUT_SPACE, FINITE, min_size=1)
+
+
+@given(run=st.dictionaries(WITHOUT_SPACE, FOUND, min_size=1, max_size=3))
 def test_runs(run):
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "run.txt")
@@ -88,7 +91,7 @@ def leaves(group, prefix=()):
 YAML_FILE = YAML(typ="safe", pure=True)
 VALUES = YAML_FILE.load(ROOT / "params.yaml")
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    st.none() | st.booleans() | st.integers() | FINITE | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
@@ -104,7 +107,7 @@ def test_a_parameter_of_any_type_is_taken_or_named(where, value):
         for key in where[:-1]:
             group = group[key]
         group[where[-1]] = value
-        YAML_FILE.dump(values, path)
+        path.write_text(json.dumps(values))  # which is YAML
         try:
             load_settings(path)
         except InputError as error:

@@ -9,7 +9,7 @@ from watching import watch_stages
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory, tiny_model):
-    """The clone after `dvc exp run --name tiny`, without a network; tests restore what they change."""
+    """The clone after `dvc exp run --name tiny`, offline; tests restore what they change in it."""
     clone = clone_into(tmp_path_factory.mktemp("clone"))
     folder = tmp_path_factory.mktemp("small")
     small_collection.write(folder)

@@ -18,7 +18,7 @@ def command(name, key):
 
 
 def start(folder, name, key, before=(), **variables):
-    """A stage that runs in a folder that is not the repository; `before` goes before its command."""
+    """A stage in a folder that is not the repository; `before` goes before its command."""
     paths = [str(ROOT / "tests/pipeline/killing"), str(ROOT)]
     return subprocess.Popen(
         [*before, *command(name, key)],

@@ -44,7 +44,7 @@ def test_a_truncated_file_is_refused(stages_done, tmp_path, case):
 
 
 def test_dvc_makes_again_what_was_changed(experiment):
-    """One bit of every file that a stage has made: `dvc status` names it and `dvc repro` mends it."""
+    """One bit of every file that a stage has made: `dvc status` names it, `dvc repro` mends it."""
     paths = sorted({experiment / out for step in STEPS for out in outs(*step)})
     before = {file: sha256(file) for path in paths for file in files_in(path)}
     lock = (experiment / "dvc.lock").read_bytes()

@@ -44,15 +44,15 @@ def check_told(code, errors, words):
 @pytest.mark.parametrize("step", STEPS, ids=IDS)
 def test_a_stage_on_a_full_disk(stages_done, tmp_path, step, kind):
     expected = made(stages_done, *step)
-    paths = {name: tmp_path / name for name in ("folder", "disk", "errors", "code", "left", "again")}
+    names = ("folder", "disk", "errors", "code", "left", "again")
+    paths = {name: tmp_path / name for name in names}
     without_outs(stages_done, paths["folder"], *step)
     paths["disk"].mkdir()
-    share = {"no room": 0, "half the room": 0.5}.get(kind)
-    if share is None:
+    blocks = sum(-(-(stages_done / path).stat().st_size // 4096) for path in expected)
+    room = blocks // 2 if kind == "half the room" else 0
+    limit = f"size=$((($(du -s --block-size=4096 . | cut -f1) + {room}) * 4096))"
+    if kind == "read-only":
         limit = "ro"
-    else:
-        sizes = [-(-(stages_done / path).stat().st_size // 4096) for path in expected]
-        limit = f"size=$(( $(du -s --block-size=4096 . | cut -f1) * 4096 + {sum(sizes)} * 2048 * {int(2 * share)} ))"
     stage = shlex.join(["env", f"PYTHONPATH={ROOT}", *command(*step)])
     done = subprocess.run(
         [*NAMESPACE, SCRIPT.format(stage=stage, limit=limit, **paths)],
