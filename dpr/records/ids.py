@@ -59,7 +59,7 @@ class Ids(Sequence[str]):
         for first in range(0, len(self), AT_ONCE):
             ends = self.ends[max(first - 1, 0) : first + AT_ONCE]
             start = ends[0] if first else 0
-            yield from self.lines[start : ends[-1]].tobytes().decode().splitlines()
+            yield from self.lines[start : ends[-1]].tobytes().decode().split("\n")[:-1]
 
 
 def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
