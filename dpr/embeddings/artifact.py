@@ -73,7 +73,7 @@ class Embeddings:
             return from_stored(self.vectors[start : start + len(into)], into)
         with Path(str(self.vectors.filename)).open("rb") as file:
             file.seek(self.vectors.offset + start * self.vectors.strides[0])
-            file.readinto(raw.view(np.uint8))
+            file.readinto(raw.view(np.uint8).data)
         return from_stored(raw, into)
 
     def take(self, rows: np.ndarray | list[int]) -> np.ndarray:
