@@ -58,7 +58,8 @@ def exact_search(
     starts = range(0, count, size)[processes.rank :: processes.size]
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), top_k), -1, dtype=np.int64)
-    at_once = min(len(queries), _queries_at_once(similarity, min(size, count), memory))
+    at_once = _queries_at_once(similarity, min(size, count), memory)
+    at_once = max(1, min(at_once, len(queries)))
     # All large arrays are allocated once: the heap would grow by each that does not fit in a gap.
     scored = torch.empty(at_once * min(size, count), device=processes.device)
     for start, chunk in _chunks(embeddings, starts, size):
