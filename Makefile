@@ -1,6 +1,6 @@
 # make repro      the whole experiment, then its measures
 # make verify     compares the figures here with expected.yaml
-# make test       the tests but for the slow ones; make test-all: all
+# make test       the tests but for the slow ones, in two processes; make test-all: all
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
 # make costs      the whole experiment again, and what each stage costs
@@ -23,10 +23,10 @@ verify: $(VENV)/ready
 	python -m tools.verify
 
 test: $(VENV)/ready
-	pytest -m "not slow"
+	pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/ready
-	pytest
+	pytest -n 2 --dist loadfile
 
 # DEVICE=cpu tries it without a GPU. The benchmarks need what `dvc repro prepare init mine@first` makes.
 DEVICE ?= cuda

@@ -1,6 +1,7 @@
 """Time and memory to build and search each kind of index, over generated vectors in clusters.
 
     python -m benchmarks.indexes --count 1000000 --dimension 128
+    python -m benchmarks.indexes --count 8841823 --dimension 384 --dtype float16 --kinds flat
 
 Each kind is built in a process of its own. `build peak` is the memory that it takes on top of what
 the process had before, `peak / size` its ratio to the size of the index file, `search peak` the
@@ -21,13 +22,15 @@ import numpy as np
 from dpr.base import runtime
 from dpr.base.files import read_json, sha256, write_json
 from dpr.base.threads import thread_count
-from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
+from dpr.embeddings.storage import stored_type, to_stored
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
-from dpr.indexes.exact_search import exact_search
-from dpr.indexes.index import Index, save
+from dpr.indexes.exact_search import Resources, exact_search
+from dpr.indexes.index import FILE, Index, save
 from dpr.indexes.kinds import KINDS
+from dpr.records.ids import LINES, write_ids
 from dpr.settings import load_settings
 from stages.run import parser
 
@@ -40,17 +43,20 @@ def main() -> None:
     command_line.add_argument("--count", type=int, default=1_000_000)
     command_line.add_argument("--dimension", type=int, default=128)
     command_line.add_argument("--kinds", nargs="*", default=list(KINDS))
+    command_line.add_argument("--dtype", default="float32", help="float32, float16 or int8")
+    command_line.add_argument("--memory", type=float, help="GiB of exact search; else of params")
     command_line.add_argument("--one", help=argparse.SUPPRESS)  # the kind of a subprocess
     command_line.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = command_line.parse_args()
     if arguments.one:
-        print(json.dumps(measure(arguments.one, Path(arguments.folder))))
+        print(json.dumps(measure(arguments.one, Path(arguments.folder), arguments.memory)))
         return
     with tempfile.TemporaryDirectory() as name:
-        generate(Path(name), arguments.count, arguments.dimension)
+        generate(Path(name), arguments.count, arguments.dimension, arguments.dtype)
         rows = []
         for kind in arguments.kinds:
             command = [sys.executable, "-m", "benchmarks.indexes", "--one", kind, "--folder", name]
+            command += ["--memory", str(arguments.memory)] if arguments.memory else []
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], file=sys.stderr)
@@ -79,7 +85,7 @@ def main() -> None:
     )
 
 
-def generate(folder: Path, count: int, dimension: int) -> None:
+def generate(folder: Path, count: int, dimension: int, dtype: str) -> None:
     """Unit vectors around `CLUSTERS` centers, by seed, written chunk by chunk."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(CLUSTERS, dimension))
@@ -89,23 +95,28 @@ def generate(folder: Path, count: int, dimension: int) -> None:
         vectors = centers[rng.integers(CLUSTERS, size=size)] + noise
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
+    row = stored_type(dtype, dimension)
     vectors = np.lib.format.open_memmap(
-        folder / VECTORS, mode="w+", dtype=np.float32, shape=(count, dimension)
+        folder / VECTORS, mode="w+", dtype=row.base, shape=(count, *row.shape)
     )
     for start in range(0, count, CHUNK):
-        vectors[start : start + CHUNK] = draw(len(vectors[start : start + CHUNK]))
+        some = draw(len(vectors[start : start + CHUNK]))
+        vectors[start : start + CHUNK] = to_stored(some, dtype)
     vectors.flush()
-    write_ids(folder / IDS, map(str, range(count)))
-    manifest = {"similarity": "cosine", "count": count, "dimension": dimension}
+    write_ids(folder, map(str, range(count)), count)
+    manifest: dict[str, Any] = {"similarity": "cosine", "count": count, "dimension": dimension}
+    manifest["dtype"] = dtype
     manifest["sha256"] = sha256(folder / VECTORS)
+    manifest["ids_sha256"] = sha256(folder / LINES)
     write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
     queries = draw(QUERIES)
     np.save(folder / "queries.npy", queries)
     np.save(folder / "exact.npy", exact_search(Embeddings.open(folder), queries, TOP_K)[1])
 
 
-def measure(kind: str, folder: Path) -> dict[str, Any]:
+def measure(kind: str, folder: Path, gib: float | None) -> dict[str, Any]:
     settings = load_settings("params.yaml")
+    resources = Resources(gib or settings.search.memory)
     runtime.set_up(settings.threads, settings.seed)
     embeddings, queries = Embeddings.open(folder), np.load(folder / "queries.npy")
     options = settings.index.model_copy(update={"kind": kind})
@@ -115,14 +126,15 @@ def measure(kind: str, folder: Path) -> dict[str, Any]:
     built, peak = time.perf_counter() - started, memory("VmHWM")
     save(index, max_norm, embeddings, options, folder / kind)
     started = time.perf_counter()
-    opened = Index(index, embeddings.ids, read_json(folder / kind / "manifest.json"))
+    size = embeddings.vectors.nbytes if index is None else (folder / kind / FILE).stat().st_size
+    opened = Index(index, embeddings, read_json(folder / kind / MANIFEST), size, resources)
     rows = opened.search(queries, TOP_K)[1]
     return {
         "kind": kind,
         "build_s": built,
         "search_s": time.perf_counter() - started,
         "recall": recall(rows, np.load(folder / "exact.npy"), 10),
-        "size": (folder / kind / "index.faiss").stat().st_size,
+        "size": size,
         "peak": peak - before,
         "search_peak": memory("VmHWM") - before,
     }

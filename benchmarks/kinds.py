@@ -1,6 +1,7 @@
 """What each kind of index misses, on the collection and with the trained encoder of this checkout.
 
     python -m benchmarks.kinds                  # all, or: --kinds flat ivf hnsw
+    python -m benchmarks.kinds --rescore 2000   # with and without `search.rescore`
 
 The audit of the stage, for every kind in turn; all else as in params.yaml. Reads what `dvc repro`
 made.
@@ -30,7 +31,9 @@ OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
 def main() -> None:
     arguments = parser("benchmarks.kinds", __doc__)
     arguments.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
-    chosen = arguments.parse_args().kinds
+    arguments.add_argument("--rescore", type=int)
+    parsed = arguments.parse_args()
+    chosen, rescore = parsed.kinds, parsed.rescore
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
@@ -40,36 +43,34 @@ def main() -> None:
     vectors = embed_topics(embedder, "data/collection", list(qrels))
     queries = beir.read_queries("data/collection")
     rows: list[list[str]] = []
-    search = settings.search.model_copy(update={"top_k": max(DEPTHS)})
+    search = settings.search.model_copy(update={"top_k": max(DEPTHS), "rescore": rescore})
     choices = [(kind, "float32") for kind in chosen]
-    choices += [(kind, "float16") for kind in ("flat", "ivf", "hnsw") if kind in chosen]
+    choices += [(kind, "float16") for kind in ("ivf", "hnsw") if kind in chosen]
     with tempfile.TemporaryDirectory() as name:
         for kind, storage in choices:
             options = settings.index.model_copy(update={"kind": kind, "storage": storage})
             folder = Path(name) / "index"
             save(*build(embeddings, options, settings.seed), embeddings, options, folder)
             found = audit(
-                Index.open(folder),
-                embeddings,
+                Index.open(folder, embeddings),
                 [queries[query_id] for query_id in qrels],
                 vectors,
                 qrels,
-                folder,
                 search,
             )
             half = f"{kind}, float16" if storage == "float16" else kind
             metrics = found.metrics
-            rows.append(
-                [
-                    half,
-                    *(f"{metrics[f'recall@{k}']:.4f}" for k in DEPTHS),
-                    f"{metrics[f'{HEADLINE}_lost']:+.4f}",
-                    f"{metrics['bytes_per_vector']:.0f}",
-                ]
-            )
+            recalls = [metrics[f"recall@{k}"] for k in DEPTHS]
+            if rescore:
+                plain = metrics.get("without_rescoring", metrics)
+                recalls = [plain[f"recall@{k}"] for k in DEPTHS] + recalls
+            lost, size = metrics[f"{HEADLINE}_lost"], metrics["bytes_per_vector"]
+            rows.append([half, *(f"{r:.4f}" for r in recalls), f"{lost:+.4f}", f"{size:.0f}"])
             print(rows[-1], found.tradeoff, file=sys.stderr)
-    header = ["kind", *(f"recall@{k}" for k in DEPTHS)]
-    print(report.table([*header, f"{HEADLINE} lost", "bytes a vector"], rows))
+    columns = [f"recall@{k}" for k in DEPTHS]
+    if rescore:
+        columns += [f"rescored @{k}" for k in DEPTHS]
+    print(report.table(["kind", *columns, f"{HEADLINE} lost", "bytes a vector"], rows))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import precision_cost
 from dpr.embeddings.queries import embed_topics
 from dpr.encoders.embedder import Embedder
 from dpr.indexes.audit import audit, require_recall
+from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.corpus import Corpus
+from dpr.records.pool import sample_topics
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
 from stages.run import SCRATCH, run
@@ -27,21 +30,20 @@ from stages.run import SCRATCH, run
 
 def main() -> None:
     settings = load_settings("params.yaml")
-    threads = runtime.set_up(settings.threads)
-    qrels = beir.read_qrels("data/collection", "test")
+    threads, device = runtime.set_up(settings.threads), runtime.device()
+    qrels = sample_topics(beir.read_qrels("data/collection", "test"), settings.audit.topics)
     queries = beir.read_queries("data/collection")
     judged = [queries[query_id] for query_id in qrels]
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     results, tradeoff = {}, []
     for system in ENCODERS:
         source = Path("data/encoders") / system
-        embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
+        embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
         embeddings = Embeddings.open(f"data/embeddings/{system}")
-        folder = Path("data/indexes") / system
-        index = Index.open(folder)
-        index.require_embeddings(embeddings.manifest, folder)
+        resources = Resources(settings.search.memory, ProcessGroup(device=device))
+        index = Index.open(Path("data/indexes") / system, embeddings, resources)
         vectors = embed_topics(embedder, "data/collection", list(qrels))
-        found = audit(index, embeddings, judged, vectors, qrels, folder, settings.search)
+        found = audit(index, judged, vectors, qrels, settings.search)
         precision = precision_cost(embedder, embeddings, corpus, queries, qrels)
         results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]

@@ -16,7 +16,8 @@ from stages.run import run
 def main() -> None:
     settings = load_settings("params.yaml")
     corpus = Corpus(Path("data/collection"), settings.data.separator)
-    lucene.build_index(corpus.texts(), Path("data/indexes/bm25"))
+    options, folder = settings.bm25, Path("data/indexes/bm25")
+    lucene.build_index(corpus.texts(), folder, options.threads, options.heap)
 
 
 if __name__ == "__main__":

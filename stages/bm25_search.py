@@ -31,6 +31,7 @@ def main() -> None:
             settings.bm25.b,
             search_depth(top_k, queries),
             thread_count(settings.threads),
+            settings.bm25.heap,
         )
         write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, queries), tag="bm25")
 

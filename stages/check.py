@@ -1,8 +1,8 @@
 """check: what later stages would refuse after hours is refused before them.
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which the stages that
-cost time need. Tried are the number format of the encoding, the index, and whether the training
-pairs fill a batch of each round.
+cost time need. Tried are the number format of the encoding, the index, the memory of a search, and
+whether the training pairs fill a batch of each round.
 
     python -m stages.check
 """
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import read_json, write_json
+from dpr.embeddings.storage import stored_type
 from dpr.encoders.engines import open_engine
 from dpr.encoders.spec import read_spec
 from dpr.indexes import kinds
+from dpr.indexes.exact_search import rows_at_once
 from dpr.settings import load_settings
 from dpr.similarity import SIMILARITIES
 from stages.run import SCRATCH, run
@@ -30,6 +32,8 @@ def main() -> None:
     manifest = read_json("data/manifest.json")
     settings.require_batches(manifest["train"]["pairs"]["count"])
     passages = manifest["collection"]["passages"]["count"]
+    stored = stored_type(settings.encode.dtype, encoder.dimension).itemsize
+    rows_at_once(encoder.dimension, stored, settings.search.memory)
     similarity = SIMILARITIES[read_spec(ENCODER).similarity]
     width = kinds.dimension(settings.index, encoder.dimension)
     kinds.plan(settings.index, similarity, passages, width).empty_index()

@@ -6,9 +6,12 @@ plots/, systems.csv, compare_topics.csv, recall.csv and precision.csv.
     python -m stages.compare
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from dpr import measures
 from dpr.base.files import write_csv, write_json
 from dpr.evaluation import comparison, curves
+from dpr.measures import ByTopic
 from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
@@ -20,8 +23,19 @@ def main() -> None:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
-    runs = {system: trec.read_run(f"data/runs/test/{system}.txt") for system in SYSTEMS}
-    results = {s: measures.by_topic(qrels, r, settings.eval.measures) for s, r in runs.items()}
+    depths = [depth for depth in curves.DEPTHS if depth <= settings.search.top_k]
+
+    def described(system: str) -> tuple[ByTopic, dict[int, float], dict[float, float]]:
+        found = trec.read_run(f"data/runs/test/{system}.txt")
+        return (
+            measures.by_topic(qrels, found, settings.eval.measures),
+            curves.recall_by_depth(qrels, found, depths),
+            curves.precision_by_recall(qrels, found),
+        )
+
+    with ThreadPoolExecutor(2) as threads:  # two runs in memory at a time
+        of_system = dict(zip(SYSTEMS, threads.map(described, SYSTEMS), strict=True))
+    results = {system: values for system, (values, _, _) in of_system.items()}
     compared = comparison.compare_systems(results, settings.eval.references, settings.seed)
     write_json("metrics/compare.json", compared)
 
@@ -36,17 +50,12 @@ def main() -> None:
         for q in qrels
     )
     write_csv("plots/compare_topics.csv", ["query", *SYSTEMS], topics)
-    depths = [depth for depth in curves.DEPTHS if depth <= settings.search.top_k]
-    recall = (
-        [system, depth, value]
-        for system, found in runs.items()
-        for depth, value in curves.recall_by_depth(qrels, found, depths).items()
-    )
+    recall = ([s, k, value] for s, (_, found, _) in of_system.items() for k, value in found.items())
     write_csv("plots/recall.csv", ["system", "depth", "recall"], recall)
     precision = (
-        [system, level, value]
-        for system, found in runs.items()
-        for level, value in curves.precision_by_recall(qrels, found).items()
+        [s, level, value]
+        for s, (_, _, found) in of_system.items()
+        for level, value in found.items()
     )
     write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
 

@@ -1,14 +1,16 @@
 """encode SYSTEM: the passages as vectors, by the encoder of that system.
 
 Reads data/collection/corpus.jsonl and data/encoders/SYSTEM. Makes data/embeddings/SYSTEM. A killed
-run resumes after its last complete window.
+run goes on with the windows that are left.
 
     python -m stages.encode dense
+    torchrun --standalone --nproc-per-node 2 -m stages.encode dense     # `launcher` in params.yaml
 """
 
 from pathlib import Path
 
 from dpr.base import runtime
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.spec import read_spec
@@ -20,17 +22,20 @@ from stages.run import SCRATCH, run
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
-    threads = runtime.set_up(settings.threads)
+    threads, device = runtime.set_up(settings.threads), runtime.device()
+    processes = ProcessGroup.join(device)
     folder = Path("data/encoders") / system
     require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
-    embedder = Embedder(folder, settings.encode, runtime.device(), threads, SCRATCH)
+    embedder = Embedder(folder, settings.encode, device, threads, SCRATCH)
     encode_passages(
         embedder,
         corpus=Corpus(Path("data/collection"), settings.data.separator),
         options=settings.encode,
         folder=Path("data/embeddings") / system,
         scratch=SCRATCH / "encode",
+        processes=processes,
     )
+    processes.leave()
 
 
 if __name__ == "__main__":

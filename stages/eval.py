@@ -6,6 +6,8 @@ plots/topics.csv. In a stage of its own, since BM25, which `compare` reads, need
     python -m stages.eval
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from dpr import measures
 from dpr.base.files import write_csv, write_json
 from dpr.records import beir
@@ -19,10 +21,13 @@ def main() -> None:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
-    results = {}
-    for system in ENCODERS:
+
+    def measured(system: str) -> measures.ByTopic:
         found = trec.read_run(f"data/runs/test/{system}.txt")
-        results[system] = measures.by_topic(qrels, found, settings.eval.measures)
+        return measures.by_topic(qrels, found, settings.eval.measures)
+
+    with ThreadPoolExecutor(2) as threads:
+        results = dict(zip(ENCODERS, threads.map(measured, ENCODERS), strict=True))
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (
         [number, queries[q].text, *(results[s][measures.HEADLINE][q] for s in ENCODERS)]

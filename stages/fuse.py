@@ -7,10 +7,12 @@ topics, or fuse.default_weight if there are none; the test topics never choose i
     python -m stages.fuse
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
-from dpr.runs import fusion
+from dpr.runs.fusion import Fusion
 from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
 from stages import figures
@@ -22,26 +24,27 @@ def main() -> None:
     figures.forget("rrf")
     depth, steps = settings.search.top_k, settings.fuse.weight_steps
     splits = {split: beir.read_qrels("data/collection", split) for split in ("valid", "test")}
-    runs = {
-        split: [read_run(f"data/runs/{split}/{system}.txt") for system in ("dense", "bm25")]
-        for split, qrels in splits.items()
-        if qrels
-    }
+    fusions = {split: fusion_of(split) for split, qrels in splits.items() if qrels}
     tried: dict[float, float] = {}
-    if "valid" in runs:
+    if "valid" in fusions:
         weights = [step / steps for step in range(steps + 1)]
-        dense, bm25 = runs["valid"]
-        tried = fusion.choose_weight(dense, bm25, weights, splits["valid"])
+        tried = fusions["valid"].choose_weight(weights, splits["valid"])
     best = max(tried, key=tried.__getitem__, default=settings.fuse.default_weight)
-    for split in splits.keys() - runs.keys():
+    for split in splits.keys() - fusions.keys():
         for system in ("rrf", "hybrid"):
             write_run(f"data/runs/{split}/{system}.txt", {}, tag=system)
-    for split, (dense, bm25) in runs.items():
-        rrf = fusion.reciprocal_rank(dense, bm25, settings.fuse.rrf_k, depth)
-        hybrid = fusion.weighted(dense, bm25, best, depth)
+    for split, fusion in fusions.items():
+        rrf = fusion.reciprocal_rank(settings.fuse.rrf_k, depth)
         write_run(f"data/runs/{split}/rrf.txt", rrf, tag="rrf")
+        hybrid = fusion.weighted(best, depth)
         write_run(f"data/runs/{split}/hybrid.txt", hybrid, tag="hybrid")
     write_json("metrics/fuse.json", {"dense_weight": best, "valid": {HEADLINE: tried.get(best)}})
+
+
+def fusion_of(split: str) -> Fusion:
+    files = [f"data/runs/{split}/{system}.txt" for system in ("dense", "bm25")]
+    with ThreadPoolExecutor(2) as threads:
+        return Fusion.of(*threads.map(read_run, files))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""index SYSTEM: a FAISS index over the passage vectors of that system.
+"""index SYSTEM: a FAISS index over the passage vectors of that system; none for kind flat.
 
 Reads data/embeddings/SYSTEM. Makes data/indexes/SYSTEM.
 
     python -m stages.index dense
+    torchrun --standalone --nproc-per-node 2 -m stages.index dense      # `launcher` in params.yaml
 """
 
+from pathlib import Path
+
+import torch
+
 from dpr.base import runtime
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
 from dpr.indexes.index import save
@@ -17,11 +23,15 @@ from stages.run import run
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
+    processes = ProcessGroup.join(torch.device("cpu"))
     folder = f"data/embeddings/{system}"
     embeddings = Embeddings.open(folder)
     require_same_similarity(embeddings.manifest["similarity"], settings.similarity, folder)
-    index, max_norm = build(embeddings, settings.index, settings.seed)
-    save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
+    parts = Path(f"data/indexes/{system}.parts.partial")
+    index, max_norm = build(embeddings, settings.index, settings.seed, processes, parts)
+    if processes.is_first:
+        save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
+    processes.leave()
 
 
 if __name__ == "__main__":

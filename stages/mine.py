@@ -12,9 +12,12 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import new_folder, write_json
+from dpr.base.launcher import started_first
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.spec import read_spec
+from dpr.indexes.exact_search import Resources
 from dpr.mining.mine import Miner
 from dpr.mining.negatives import never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
@@ -32,40 +35,67 @@ TRAINING = Path("data/training")
 
 def main(round: Round) -> None:
     settings = load_settings("params.yaml")
-    made, pairs_mined = rounds.negatives(round), settings.mines(round)
-    with new_folder(made) as folder:
-        if pairs_mined:
-            mine(settings, round, folder)
-        elif settings.runs(round):
-            beir.copy_pairs(TRAINING, folder)
-        else:
-            (folder / "unused").touch()
+    made = rounds.negatives(round)
+    if not settings.mines(round):
+        if started_first():
+            with new_folder(made) as folder:
+                keep_pairs(settings, round, folder)
+            write_figures(settings, round)
+        return
+    processes = ProcessGroup.join(runtime.device())
+    if processes.is_first:
+        with new_folder(made) as folder:
+            mine(settings, round, processes, folder)
+        write_figures(settings, round)
+    else:
+        mine(settings, round, processes)
+    processes.leave()
+
+
+def keep_pairs(settings: Settings, round: Round, folder: Path) -> None:
+    """The pairs as they are, or nothing for a round that is not run."""
+    if settings.runs(round):
+        beir.copy_pairs(TRAINING, folder)
+    else:
+        (folder / "unused").touch()
+
+
+def write_figures(settings: Settings, round: Round) -> None:
+    made = rounds.negatives(round)
     figures = beir.count_negatives(made) if settings.runs(round) else {"pairs": 0}
     write_json(f"metrics/mine{rounds.SUFFIX[round]}.json", figures)
 
 
-def mine(settings: Settings, round: Round, folder: Path) -> None:
-    threads = runtime.set_up(settings.threads, settings.seed)
+def mine(
+    settings: Settings, round: Round, processes: ProcessGroup, folder: Path | None = None
+) -> None:
+    """Write what is mined to `folder`; a process without one takes its share of the rankings."""
+    threads, device = runtime.set_up(settings.threads, settings.seed), runtime.device()
     corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
-    teacher = open_teacher(name, depth, queries, corpus) if name else None
+    teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
     rankers: list[tuple[Ranker, MineSource | None]] = []
     (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
         if options.bm25.use or name == FUSION:
             longest = max(options.bm25.last_rank, needed)
-            ranker = bm25_ranker(corpus, Path(work) / "bm25", options.bm25, longest, threads)
+            index, heap = Path(work) / "bm25", settings.bm25.heap
+            ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
             rankers.append((ranker, options.bm25 if options.bm25.use else None))
         if options.encoder.use or name == FUSION:
             begin = rounds.BEGINS[round]
             require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
-            embedder = Embedder(begin, settings.encode, runtime.device(), threads, SCRATCH)
+            embedder = Embedder(begin, settings.encode, device, threads, SCRATCH)
             embeddings = Embeddings.open(rounds.vectors(round))
             longest = max(options.encoder.last_rank, needed)
-            ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts)
+            resources = Resources(settings.search.memory, processes)
+            ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)
             rankers.append((ranker, options.encoder if options.encoder.use else None))
+        if folder is None:
+            Miner(pairs, queries, {}, rankers, None, settings.teacher).assist()
+            return
         never = never_negative(pairs, queries, beir.read_qrels(TRAINING, "train"), corpus.texts())
         miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
         scores = folder / TEACHER if teacher else None

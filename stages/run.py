@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from dpr.base.errors import InputError
+from dpr.base.launcher import started_first
 from dpr.base.processor import processor
 from dpr.settings import Round
 from dpr.systems import ENCODERS
@@ -41,7 +42,7 @@ def run(main: Callable[..., None]) -> None:
     with told_in_one_line(command):
         versions.require_recorded()
         main(*given)
-    if os.environ.get("RANK", "0") == "0":  # of several processes only the first
+    if started_first():
         log_cost(command, time.monotonic() - started)
 
 

@@ -1,20 +1,21 @@
 """search SYSTEM: TREC runs of that system over all validation and test topics.
 
-Reads queries and judged topics of data/collection, data/encoders/SYSTEM, data/indexes/SYSTEM and
-the manifest of data/embeddings/SYSTEM. Makes data/runs/valid/SYSTEM.txt and
-data/runs/test/SYSTEM.txt.
+Reads queries and judged topics of data/collection, data/encoders/SYSTEM, data/embeddings/SYSTEM and
+data/indexes/SYSTEM. Makes data/runs/valid/SYSTEM.txt and data/runs/test/SYSTEM.txt.
 
     python -m stages.search dense
+    torchrun --standalone --nproc-per-node 2 -m stages.search dense     # `launcher` in params.yaml
 """
 
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.files import read_json
+from dpr.base.processes import ProcessGroup
+from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import embed_topics
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.spec import read_spec
-from dpr.indexes.exact_search import as_run
+from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.runs.depth import finish, search_depth
@@ -27,24 +28,30 @@ from stages.run import SCRATCH, run
 
 def main(system: str) -> None:
     settings = load_settings("params.yaml")
-    figures.forget(system)
-    threads = runtime.set_up(settings.threads)
+    threads, device = runtime.set_up(settings.threads), runtime.device()
+    processes = ProcessGroup.join(device)
+    if processes.is_first:
+        figures.forget(system)
     source = Path("data/encoders") / system
     require_same_similarity(read_spec(source).similarity, settings.similarity, source)
-    embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
+    embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
     folder = f"data/indexes/{system}"
-    index = Index.open(folder)
-    require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
-    index.require_embeddings(read_json(f"data/embeddings/{system}/manifest.json"), folder)
-
     options, queries = settings.search, beir.read_queries("data/collection")
+    embeddings = Embeddings.open(f"data/embeddings/{system}")
+    index = Index.open(folder, embeddings, Resources(options.memory, processes))
+    require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
+
     depth = search_depth(options.top_k, queries)
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
         vectors = embed_topics(embedder, "data/collection", query_ids)
-        scores, rows = index.search(vectors, depth, options.nprobe, options.ef_search)
-        found = finish(as_run(query_ids, scores, rows, index.ids), options.top_k, queries)
-        write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
+        scores, rows = index.search(
+            vectors, depth, options.nprobe, options.ef_search, options.rescore
+        )
+        if processes.is_first:
+            found = finish(as_run(query_ids, scores, rows, embeddings.ids), options.top_k, queries)
+            write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
+    processes.leave()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from its last snapshot in .scratch.
     torchrun --standalone --nproc-per-node 2 -m stages.train first      # `launcher` in params.yaml
 """
 
-import os
 import shutil
 import tempfile
 from contextlib import nullcontext
@@ -22,6 +21,8 @@ from filelock import FileLock
 
 from dpr.base import resume, runtime
 from dpr.base.files import fingerprint, new_folder, write_csv, write_json
+from dpr.base.launcher import started_first
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders import checkpoint
 from dpr.measures import HEADLINE
@@ -34,7 +35,6 @@ from dpr.training import parameters
 from dpr.training.history import History, Step, Validation
 from dpr.training.pairs import PairSet
 from dpr.training.passages import FixedPassages
-from dpr.training.processes import ProcessGroup
 from dpr.training.trainer import Trainer
 from dpr.training.validation import Validator
 from stages import rounds
@@ -47,7 +47,7 @@ def main(round: Round) -> None:
     settings = load_settings("params.yaml")
     begin, mined = rounds.BEGINS[round], rounds.negatives(round)
     if not settings.runs(round):
-        if os.environ.get("RANK", "0") == "0":  # of several processes only the first
+        if started_first():
             with new_folder(rounds.MAKES[round]) as folder:
                 shutil.copytree(begin, folder, dirs_exist_ok=True)
             write_figures(round, {"steps": 0}, [], [])
@@ -73,7 +73,7 @@ def main(round: Round) -> None:
         FileLock(snapshot.with_suffix(".lock")) if processes.is_first else nullcontext(),
         tempfile.TemporaryDirectory(dir=snapshot.parent) as work,
     ):
-        processes.broadcast((0.0,), encoder.device)  # the others wait for it here
+        processes.wait()  # the others wait for it here
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
         pairs = PairSet.read(
             corpus,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import new_folder
+from dpr.base.launcher import started_first
+from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.spec import read_spec
@@ -24,18 +26,22 @@ from stages.run import SCRATCH, run
 def main(round: Round) -> None:
     settings = load_settings("params.yaml")
     if not settings.needs_vectors(round):
-        with new_folder(rounds.vectors(round)) as folder:
-            (folder / "unused").touch()
+        if started_first():
+            with new_folder(rounds.vectors(round)) as folder:
+                (folder / "unused").touch()
         return
-    threads, encoder = runtime.set_up(settings.threads), rounds.BEGINS[round]
+    threads, device = runtime.set_up(settings.threads), runtime.device()
+    processes, encoder = ProcessGroup.join(device), rounds.BEGINS[round]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
     encode_passages(
-        Embedder(encoder, settings.encode, runtime.device(), threads, SCRATCH),
+        Embedder(encoder, settings.encode, device, threads, SCRATCH),
         corpus=Corpus(Path("data/training"), settings.data.separator),
         options=settings.encode,
         folder=rounds.vectors(round),
         scratch=SCRATCH / "encode",
+        processes=processes,
     )
+    processes.leave()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,19 @@ WORDS = [
 ]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Of several processes one gets all tests of a file, or the whole pipeline's."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return "pipeline" if "/pipeline/" in file else file
+
+    return ByFile(config, log)
+
+
 def pytest_runtest_setup(item):
     """Skip tests whose reference data is missing; in CI, fail if it should be there."""
     if item.get_closest_marker("needs_shared") and not SHARED.is_dir():
@@ -35,7 +48,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True)
 def _repeatable():
-    runtime.set_up(threads=2, seed=0)
+    runtime.set_up(threads=1, seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -117,15 +117,19 @@ def clone_into(folder):
 
 
 def two_processes(script, text, **names):
-    """Run a script, with its {names} filled in, in two processes of torchrun."""
-    paths = [str(path) for path in (ROOT, TESTS, TESTS / "training")]
-    script.write_text(f"import sys\nsys.path[:0] = {paths!r}\n" + text.format(**names))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*command, "--nproc-per-node", "2", str(script)], capture_output=True, text=True
-    )
+    """Run a script, with its {names} filled in, in two processes of torchrun; its output."""
+    done = processes(2, script, text, **names)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def processes(count, script, text, **names):
+    """Run a script, with its {names} filled in, in so many processes of torchrun."""
+    paths = [str(path) for path in (ROOT, TESTS, TESTS / "training", TESTS / "embeddings")]
+    script.write_text(f"import sys\nsys.path[:0] = {paths!r}\n" + text.format(**names))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(count), str(script)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def folder_of_sentence_transformers(tiny_model, folder, pooling, normalize):

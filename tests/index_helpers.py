@@ -27,15 +27,15 @@ def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=
     return Embeddings(vectors.astype(dtype), [f"d{i}" for i in range(count)], manifest)
 
 
-def build_and_open(embeddings, folder, seed=0, **changes):
+def build_and_open(embeddings, folder, seed=0, mapped=True, **changes):
     chosen = options(**changes)
     save(*build(embeddings, chosen, seed), embeddings, chosen, folder)
-    return Index.open(folder)
+    return Index.open(folder, embeddings, mapped=mapped)
 
 
 def search(index, query_ids, vectors, top_k, nprobe=None, ef=None):
     """{query id: {passage id: score}} of what an index finds."""
-    return as_run(query_ids, *index.search(vectors, top_k, nprobe, ef), index.ids)
+    return as_run(query_ids, *index.search(vectors, top_k, nprobe, ef), index.embeddings.ids)
 
 
 def brute_force(similarity, query, passages):

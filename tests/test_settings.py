@@ -93,7 +93,12 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
         ({"train.passage_max_length": 300}, r"train\.passage_max_length 300 is above model"),
         ({"search.top_k": 100}, r"eval\.measures: recall@1000 is deeper than search\.top_k 100"),
         ({"search.ef_search": 99, "index.kind": "hnsw"}, r"search\.ef_search 99 is below the 1000"),
+        (
+            {"search.ef_search": 1500, "search.rescore": 2000, "index.kind": "hnsw"},
+            r"search\.ef_search 1500 is below the 2000",
+        ),
         ({"search.ef_search": 99, "index.kind": "HNSW16"}, r"search\.ef_search 99 is below"),
+        ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
         ({"model.query_revision": "a"}, r"model: query_revision is given, but no query_name"),
         (MINED, r"mine\.\*\.use is true, but train\.hard_negatives is 0"),
     ],

@@ -1,29 +1,44 @@
-"""Write the index of a system in the layout of pyserini's FaissSearcher.
+"""Write the vectors of a system for another engine.
 
-Reads data/indexes/SYSTEM and `search` in params.yaml. Makes FOLDER.
+Reads data/embeddings/SYSTEM and data/collection or, for pyserini, data/indexes/SYSTEM and `search`
+in params.yaml.
 
-    python -m tools.export dense FOLDER
+    python -m tools.export dense FILE.parquet    # id, vector, text: for a vector database
+    python -m tools.export dense FOLDER          # the index, for pyserini's FaissSearcher
 
 Then, in Python: `FaissSearcher("FOLDER", query_encoder).search(query, k=10)`.
 """
 
+from pathlib import Path
+
+from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.parquet import write_parquet
 from dpr.indexes.export import to_pyserini
 from dpr.indexes.index import Index
+from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
 from stages.run import add_choice, parser, told_in_one_line
 
 
-def main(system: str, folder: str) -> None:
+def main(system: str, target: Path) -> None:
     settings = load_settings("params.yaml")
-    index = Index.open(f"data/indexes/{system}")
-    to_pyserini(index, folder, settings.search)
-    print(f"{folder}: the index of {system}, {len(index.ids):,} passages")
+    embeddings = Embeddings.open(f"data/embeddings/{system}")
+    if target.suffix == ".parquet":
+        write_parquet(embeddings, Corpus(Path("data/collection"), settings.data.separator), target)
+        print(f"{target}: the vectors of {system}, {len(embeddings.ids):,} passages")
+        return
+    # Not mapped, since it is written again.
+    index = Index.open(f"data/indexes/{system}", embeddings, mapped=False)
+    to_pyserini(index, target, settings.search)
+    print(f"{target}: the index of {system}, {len(embeddings.ids):,} passages")
 
 
 if __name__ == "__main__":
     arguments = parser("tools.export", __doc__)
     add_choice(arguments, "system")
-    arguments.add_argument("folder", metavar="FOLDER", help="a new one, or an earlier export")
+    arguments.add_argument(
+        "target", type=Path, metavar="TARGET", help="FILE.parquet, or a new folder"
+    )
     chosen = arguments.parse_args()
     with told_in_one_line("export"):
-        main(chosen.system, chosen.folder)
+        main(chosen.system, chosen.target)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.records.types import Run
+from dpr.records.run import Run
 from dpr.runs import trec
 from dpr.systems import ENCODERS
 

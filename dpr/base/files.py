@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from dpr.base.errors import InputError
 
 
 @contextmanager
-def new_file(path: str | Path) -> Iterator[IO[str]]:
+def new_file(path: str | Path) -> Iterator[TextIO]:
     """A UTF-8 text file that takes its name only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

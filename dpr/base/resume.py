@@ -23,14 +23,14 @@ def key(inputs: dict[str, Any], device: torch.device) -> str:
     """16 hexadecimal digits over all that decides the result on this machine, to the last bit.
 
     That is `inputs`, the packages of dpr that are loaded (but for what only reads params.yaml), the
-    versions of the packages that encode and train, the number of threads, and the GPU or the CPU's
-    vector instructions.
+    versions of the packages that encode and train, and the GPU, or the CPU's vector instructions
+    and the number of threads.
     """
     decides = inputs | {
         "code": fingerprint(_code()),
         "cpu": [torch.backends.cpu.get_cpu_capability(), dict(torch.cpu.get_capabilities())],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
         "versions": installed(*PACKAGES),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

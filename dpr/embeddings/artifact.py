@@ -1,6 +1,6 @@
-"""The embeddings artifact: `vectors.npy`, `ids.txt` (one id a row) and `manifest.json`."""
+"""The embeddings artifact: `vectors.npy`, the ids of its rows and `manifest.json`."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_file, read_json
+from dpr.base.files import read_json
+from dpr.embeddings.storage import dimension_of, from_stored
+from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
-VECTORS, IDS, MANIFEST = "vectors.npy", "ids.txt", "manifest.json"
+VECTORS, MANIFEST = "vectors.npy", "manifest.json"
 
 
 @dataclass(frozen=True)
 class Embeddings:
     """Passage vectors, one row a passage, in the order of the corpus.
 
-    `vectors` is a memory map, (N, D) float32 or float16. `manifest` has similarity, dimension,
-    count, dtype, the encoder's spec and fingerprint, the number format and the versions of the
-    packages that made them, and the sha256 of the vectors.
+    `vectors` is a memory map of N rows (`dpr.embeddings.storage`). `manifest` has similarity,
+    dimension, count, dtype, the encoder's spec and fingerprint, the number format and the versions
+    of the packages that made them, and the sha256 of vectors and ids.
     """
 
     vectors: np.ndarray
-    ids: list[str]
+    ids: Sequence[str]
     manifest: dict[str, Any]
 
     @classmethod
@@ -34,18 +36,22 @@ class Embeddings:
         manifest = read_json(folder / MANIFEST)
         try:
             vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 f"{folder / VECTORS}: cannot be read ({error}); encode again"
             ) from None
-        ids = read_ids(folder / IDS)
-        shape = (manifest["count"], manifest["dimension"])
-        if vectors.shape != shape or len(ids) != manifest["count"]:
+        ids = Ids.open(folder)
+        count = manifest["count"]
+        if len(vectors) != count or len(ids) != count:
             raise InputError(
-                f"{folder}: the manifest says {shape}, the vectors are {vectors.shape} and "
-                f"there are {len(ids)} ids; encode again"
+                f"{folder}: the manifest says {count} passages, but there are {len(vectors)} "
+                f"vectors and {len(ids)} ids; encode again"
             )
         return cls(vectors, ids, manifest)
+
+    @property
+    def dimension(self) -> int:
+        return dimension_of(self.vectors)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.
@@ -53,37 +59,32 @@ class Embeddings:
         Read from the file and not through the map, whose pages count as memory in use.
         """
         stop = min(stop, len(self.vectors))
+        raw = np.empty_like(
+            self.vectors, shape=(stop - start, *self.vectors.shape[1:]), subok=False
+        )
+        return self.fill(np.empty((stop - start, self.dimension), np.float32), raw, start)
+
+    def fill(self, into: np.ndarray, raw: np.ndarray, start: int) -> np.ndarray:
+        """As many rows as `into` has, from `start` on; `raw` gets them as they are stored.
+
+        For a loop: memory that is allocated anew for each chunk is returned late.
+        """
         if not isinstance(self.vectors, np.memmap):
-            return np.array(self.vectors[start:stop], dtype=np.float32)
-        width, dtype = self.vectors.shape[1], self.vectors.dtype
+            return from_stored(self.vectors[start : start + len(into)], into)
         with Path(str(self.vectors.filename)).open("rb") as file:
-            file.seek(self.vectors.offset + start * width * dtype.itemsize)
-            flat = np.fromfile(file, dtype, (stop - start) * width)
-        return flat.reshape(-1, width).astype(np.float32, copy=False)
+            file.seek(self.vectors.offset + start * self.vectors.strides[0])
+            file.readinto(raw.view(np.uint8).data)
+        return from_stored(raw, into)
+
+    def take(self, rows: np.ndarray | list[int]) -> np.ndarray:
+        """A few rows, as (n, D) float32."""
+        return from_stored(np.asarray(self.vectors[rows]))
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
         """The given rows, which must ascend, as (n, D) float32."""
-        sampled = np.empty((len(rows), self.vectors.shape[1]), dtype=np.float32)
+        sampled = np.empty((len(rows), self.dimension), dtype=np.float32)
         for at in range(0, len(self.vectors), READ_AT_ONCE):
             first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))
             if last > first:
                 sampled[first:last] = self.read(at, at + READ_AT_ONCE)[rows[first:last] - at]
         return sampled
-
-
-def write_ids(path: Path, ids: Iterable[str]) -> int:
-    """One id a line; returns how many."""
-    count = 0
-    with new_file(path) as file:
-        for passage_id in ids:
-            file.write(passage_id + "\n")
-            count += 1
-    return count
-
-
-def read_ids(path: Path) -> list[str]:
-    """Raises InputError if there is no such file."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that makes it") from None

@@ -1,41 +1,46 @@
 """Encoding a corpus: memory is bounded by a window of passages, and a killed run resumes."""
 
-import itertools
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
-from tqdm import tqdm
 
 from dpr.base import resume
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.versions import ENCODING, installed
-from dpr.embeddings.artifact import IDS, MANIFEST, VECTORS, Embeddings
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
+from dpr.embeddings.windows import DONE, encode_windows
 from dpr.encoders.embedder import Embedder
-from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
+from dpr.records.ids import LINES
 from dpr.settings import EncodeSettings
 
 PLACES = 8  # folders that may have the same embeddings
-PROGRESS = "progress.json"  # rows and bytes of ids done, until the run is complete
 
 
 def encode_passages(
-    embedder: Embedder, corpus: Corpus, options: EncodeSettings, folder: Path, scratch: Path
+    embedder: Embedder,
+    corpus: Corpus,
+    options: EncodeSettings,
+    folder: Path,
+    scratch: Path,
+    processes: ProcessGroup = SINGLE,
 ) -> None:
-    """Encode a corpus into the embeddings artifact `folder`.
+    """Encode a corpus into the embeddings artifact `folder`, each process some windows.
 
     A killed run leaves its complete windows in a subfolder of `scratch`, named by a key. The next
-    run with the same inputs resumes there and ends with the same bytes.
+    run with the same inputs resumes there and ends with the same bytes: on a CPU with any number of
+    processes that have as many threads each (`threads`), on a GPU with any.
 
     Raises:
-        InputError: for an empty corpus, or a vector that is not finite.
+        InputError: for an empty corpus, a vector that is not finite, a disk without room for the
+            vectors, or processes that see other corpora or would make other vectors.
     """
     count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
+    processes.require_equal(count, f"{corpus.file}: passages")
     inputs = {
         "encoder": embedder.passage_side,
         "corpus": sha256(corpus.file),
@@ -44,28 +49,58 @@ def encode_passages(
         "format": [embedder.format, embedder.engine],
     }
     key = resume.key(inputs, embedder.device)
+    _require_equal_keys(key, processes)
     work, made = scratch / key, scratch / f"{key}.json"
     scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{work}.lock"):  # another experiment may be encoding the same
-        if not _copied(made, folder, work):
-            _encode_windows(embedder, corpus, options, count, work)
-            manifest = {
-                "count": count,
-                "dimension": embedder.dimension,
-                "dtype": options.dtype,
-                "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
-                "format": embedder.format,
-                "sha256": sha256(work / VECTORS),
-                "similarity": embedder.spec.similarity,
-                "versions": installed(*ENCODING),
-            }
-            write_json(work / MANIFEST, manifest)
-            (work / PROGRESS).unlink()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(work, folder)
-        known = [str(folder.resolve()), *_places(made)]
-        write_json(made, {"folders": known[:PLACES], "sha256": sha256(folder / VECTORS)})
+    # Another experiment may be encoding the same. The first process takes the lock for all.
+    with FileLock(f"{work}.lock") if processes.is_first else nullcontext():
+        copied = processes.is_first and _copied(made, folder, work)
+        (copied_by_first,) = processes.broadcast((float(copied),))
+        if not copied_by_first:
+            encode_windows(embedder, corpus, options, count, work, processes)
+        if processes.is_first:
+            if not copied:
+                _write_manifest(embedder, options, count, work)
+                shutil.rmtree(work / DONE)  # until now a killed run could go on
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(work, folder)
+            known = [str(folder.resolve()), *_places(made)]
+            write_json(made, {"folders": known[:PLACES], "sha256": _sha256_of(folder)})
+        processes.wait()
+
+
+def _require_equal_keys(key: str, processes: ProcessGroup) -> None:
+    number = float(int(key[:12], 16))
+    if processes.broadcast((number,)) != (number,):
+        raise InputError(
+            f"process {processes.rank + 1} would make other vectors than the first: another "
+            "processor, params.yaml, version or number of threads; take equal machines, and set "
+            "`threads` if their numbers of cores differ"
+        )
+
+
+def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, work: Path) -> None:
+    manifest = {
+        "count": count,
+        "dimension": embedder.dimension,
+        "dtype": options.dtype,
+        "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
+        "format": embedder.format,
+        "ids_sha256": sha256(work / LINES),
+        "sha256": sha256(work / VECTORS),
+        "similarity": embedder.spec.similarity,
+        "versions": installed(*ENCODING),
+    }
+    write_json(work / MANIFEST, manifest)
+
+
+def _sha256_of(folder: Path) -> str | None:
+    """Of the vectors there, as the manifest says; None without one."""
+    try:
+        return str(read_json(folder / MANIFEST)["sha256"])
+    except (InputError, KeyError):
+        return None
 
 
 def _places(made: Path) -> list[str]:
@@ -79,7 +114,7 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
     encoded again.
     """
     for other in map(Path, _places(made)):
-        if other == folder.resolve():
+        if other == folder.resolve() or _sha256_of(other) != read_json(made)["sha256"]:
             continue
         shutil.rmtree(work, ignore_errors=True)  # what a killed run left
         try:  # the other folder is not locked: what counts is what has been copied
@@ -91,57 +126,3 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
             pass
         shutil.rmtree(work, ignore_errors=True)
     return False
-
-
-def _encode_windows(
-    embedder: Embedder, corpus: Corpus, options: EncodeSettings, count: int, work: Path
-) -> None:
-    """Fill `vectors.npy` and `ids.txt` in `work`, and note after each window how far they are."""
-    work.mkdir(exist_ok=True)
-    resumable = (work / PROGRESS).exists() and (work / VECTORS).exists()
-    progress = read_json(work / PROGRESS) if resumable else {"rows": 0, "bytes": 0}
-    done = progress["rows"]
-    vectors = np.lib.format.open_memmap(
-        work / VECTORS,
-        mode="r+" if done else "w+",
-        dtype=options.dtype,
-        shape=(count, embedder.dimension),
-    )
-    with (
-        (work / IDS).open("ab") as ids_file,
-        tqdm(total=count, initial=done, unit=" passages", disable=None) as bar,
-    ):
-        ids_file.truncate(progress["bytes"])
-        for ids, tokens in _tokenized_windows(embedder, corpus, options.window, done):
-            rows = embedder.embed(tokens, "passage", bar.update).astype(options.dtype)
-            finite = np.isfinite(rows).all(axis=1)
-            if not finite.all():
-                raise InputError(
-                    f"{corpus.file}: passage {ids[int(finite.argmin())]!r} has a vector with NaN "
-                    "or infinity; the encoder is broken (a diverged training?) or encode.dtype "
-                    "too narrow"
-                )
-            vectors[done : done + len(rows)] = rows
-            vectors.flush()
-            ids_file.writelines(f"{passage_id}\n".encode() for passage_id in ids)
-            ids_file.flush()
-            done += len(rows)
-            write_json(work / PROGRESS, {"rows": done, "bytes": ids_file.tell()})
-
-
-def _tokenized_windows(
-    embedder: Embedder, corpus: Corpus, size: int, done: int
-) -> Iterator[tuple[list[str], list[Tokens]]]:
-    """(ids, tokens) of each window from row `done` on, read one window ahead in a thread."""
-    texts = itertools.islice(corpus.texts(), done, None)
-
-    def next_window() -> tuple[list[str], list[Tokens]]:
-        window = list(itertools.islice(texts, size))
-        tokens = embedder.tokenizer.tokenize([text for _, text in window], "passage")
-        return [passage_id for passage_id, _ in window], tokens
-
-    with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(next_window)
-        while (window := ahead.result())[0]:
-            ahead = thread.submit(next_window)
-            yield window

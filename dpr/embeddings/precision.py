@@ -33,13 +33,14 @@ def precision_cost(
         embedder: it embeds the queries, and made `embeddings`.
     """
     exact = embedder.in_fp32()
-    known = set(embeddings.ids)
+    relevant = {passage_id for grades in qrels.values() for passage_id in grades}
+    known = {passage_id for passage_id in embeddings.ids if passage_id in relevant}
     judged = {q: {p: g for p, g in grades.items() if p in known} for q, grades in qrels.items()}
     judged = sample_topics(judged, TOPICS)
     ids = draw_pool(judged, embeddings.ids, PASSAGES)
     inside = set(ids)
-    texts = [text for passage_id, text in corpus.texts() if passage_id in inside]
     rows = np.array([row for row, passage_id in enumerate(embeddings.ids) if passage_id in inside])
+    texts = [text for _, text in corpus.texts(set(rows.tolist()).__contains__)]
     ours, theirs = embeddings.sample(rows), exact.embed_texts(texts, "passage")
     asked = [queries[query_id].text for query_id in judged]
     cosines = torch.cosine_similarity(torch.from_numpy(ours), torch.from_numpy(theirs)).numpy()

@@ -30,25 +30,26 @@ def compare_systems(results: Results, references: Sequence[str], seed: int) -> d
                 f"params.yaml: eval.references: {reference!r} is no system; there are "
                 + ", ".join(results)
             )
-    systems = {}
-    for system, by_topic in results.items():
-        values = np.array([list(by_query.values()) for by_query in by_topic.values()])
-        found = significance.intervals(values, seed)
-        systems[system] = {m: i._asdict() for m, i in zip(by_topic, found, strict=True)}
+    found = iter(significance.intervals(_values(results, list(results)), seed))
+    systems = {s: {m: next(found)._asdict() for m in results[s]} for s in results}
     against = {reference: _against(results, reference, seed) for reference in references}
     return {"systems": systems, "against": against}
 
 
 def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
-    others = [system for system in results if system != reference]
+    others, names = [s for s in results if s != reference], list(results[reference])
+    own = np.tile(_values(results, [reference]), (len(others), 1))
+    found = iter(significance.compare(_values(results, others), own, seed))
+    compared = {system: {name: next(found) for name in names} for system in others}
     rows: dict[str, Any] = {system: {} for system in others}
-    for measure, reference_values in results[reference].items():
-        values = [[results[s][measure][query_id] for query_id in reference_values] for s in others]
-        found = significance.compare(
-            np.array(values), np.array(list(reference_values.values())), seed
-        )
-        compared = dict(zip(others, found, strict=True))
-        corrected = significance.holm({s: c.p_randomization for s, c in compared.items()})
-        for system, comparison in compared.items():
-            rows[system][measure] = comparison._asdict() | {"p_holm": corrected[system]}
+    for name in names:
+        corrected = significance.holm({s: compared[s][name].p_randomization for s in others})
+        for system in others:
+            rows[system][name] = compared[system][name]._asdict() | {"p_holm": corrected[system]}
     return rows
+
+
+def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
+    """(systems * measures, n), the topics in one order. They share draws, which cost the most."""
+    names, topics = next(iter(results.values())), next(iter(next(iter(results.values())).values()))
+    return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])

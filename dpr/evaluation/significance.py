@@ -49,17 +49,17 @@ def intervals(values: np.ndarray, seed: int, level: float = 0.95) -> list[Interv
     return [Interval(*row) for row in rounded.tolist()]
 
 
-def compare(systems: np.ndarray, reference: np.ndarray, seed: int) -> list[Comparison]:
-    """Paired comparisons of systems with a reference on the same topics, in the same order.
+def compare(systems: np.ndarray, references: np.ndarray, seed: int) -> list[Comparison]:
+    """Paired comparisons of systems with references on the same topics, in the same order.
 
     The randomization test (Smucker et al. 2007) swaps the two values of some topics: in all 2^n
     ways if they are fewer than 9,999, else in 9,999 ways drawn by seed, and the observed one.
 
     Args:
         systems: (M, n) float. All see the same swaps.
-        reference: (n,) float.
+        references: (n,) or (M, n) float.
     """
-    differences = np.subtract(systems, reference)
+    differences = np.subtract(systems, references)
     p_randomization = _randomization(differences, seed)
     p_t = _t_test(differences)
     compared = []

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
@@ -10,7 +9,6 @@ import numpy as np
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
@@ -24,11 +22,11 @@ NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
 ADVICE = {  # kind -> what to raise for a better recall
     "ivf": "search.nprobe",
-    "ivfpq": "index.pq_bytes and search.nprobe",
+    "ivfpq": "index.pq_bytes and search.nprobe, or set search.rescore",
     "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
-    "pq": "index.pq_bytes",
-    "sq8": "the precision: index.kind flat with index.storage float16",
-    "lsh": "index.lsh_bits",
+    "pq": "index.pq_bytes, or set search.rescore",
+    "sq8": "the precision: set search.rescore, or index.kind flat with encode.dtype float16",
+    "lsh": "index.lsh_bits, or set search.rescore",
 }
 
 
@@ -42,44 +40,51 @@ class Audit(NamedTuple):
 
 def audit(
     index: Index,
-    embeddings: Embeddings,
     queries: list[Query],
     vectors: np.ndarray,
     qrels: Qrels,
-    folder: Path,
     settings: SearchSettings,
 ) -> Audit:
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32, of the queries.
-        folder: of the index, whose file size is measured.
     """
+    embeddings = index.embeddings
     by_id = {query.id: query for query in queries}
     depth = search_depth(settings.top_k, by_id)
-    dimension = index.manifest["dimension"]
-    truncated = dimension if dimension < index.manifest["vector_dimension"] else None
+    searched = max(depth, DEPTHS[0])
     started = time.perf_counter()
-    exact_scores, exact = exact_search(embeddings, vectors, max(depth, DEPTHS[0]), truncated)
+    exact_scores, exact = exact_search(
+        embeddings, vectors, searched, index.truncates_to, index.resources
+    )
     between = time.perf_counter()
-    scores, rows = index.search(vectors, depth, settings.nprobe, settings.ef_search)
-    seconds = (time.perf_counter() - between, between - started)
+    chosen = settings.nprobe, settings.ef_search
+    scores, rows = exact_scores, exact
+    if index.faiss_index is not None:
+        scores, rows = index.search(vectors, searched, *chosen, settings.rescore)
+        seconds = (time.perf_counter() - between, between - started)
+    else:
+        seconds = (between - started, between - started)
 
     def headline(scores: np.ndarray, rows: np.ndarray) -> float:
-        run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], index.ids)
+        run = as_run(list(by_id), scores[:, :depth], rows[:, :depth], embeddings.ids)
         return measures.headline(qrels, finish(run, settings.top_k, by_id))
 
     depths = [k for k in DEPTHS if k <= depth] or [depth]
     metrics = {
         "kind": index.manifest["kind"],
-        "bytes_per_vector": round((folder / "index.faiss").stat().st_size / len(index.ids), 2),
+        "bytes_per_vector": round(index.size / len(embeddings.vectors), 2),
         f"{measures.HEADLINE}_lost": headline(exact_scores, exact) - headline(scores, rows),
         **{f"recall@{k}": recall(rows, exact, k) for k in depths},
     }
+    if settings.rescore and index.faiss_index is not None:
+        plain = index.search(vectors, depth, *chosen)[1]
+        metrics["without_rescoring"] = {f"recall@{k}": recall(plain, exact, k) for k in depths}
     tradeoff = [
         (name, value, recall(found, exact, DEPTHS[0]))
-        for name, value, found in _by_setting(index, vectors)
-    ]
+        for name, value, found in _by_setting(index, vectors, settings.rescore)
+    ] or [("none", 1, recall(rows, exact, DEPTHS[0]))]
     speeds = (len(vectors) / seconds[0], len(vectors) / seconds[1])
     return Audit(metrics, tradeoff, speeds)
 
@@ -108,15 +113,18 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
         )
 
 
-def _by_setting(index: Index, vectors: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(setting, value, first ten rows) for some values; ("none", 1, rows) without a setting."""
-    inner = wrappers.inner(index.faiss_index)
+def _by_setting(
+    index: Index, vectors: np.ndarray, rescore: int | None
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """(setting, value, first ten rows) for some values; nothing for a kind without a setting."""
+    inner = wrappers.inner(index.faiss_index) if index.faiss_index is not None else None
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in NPROBES:
             if nprobe <= inner.nlist:
-                yield "nprobe", nprobe, index.search(vectors, DEPTHS[0], nprobe=nprobe)[1]
+                found = index.search(vectors, DEPTHS[0], nprobe=nprobe, rescore=rescore)
+                yield "nprobe", nprobe, found[1]
     elif hasattr(inner, "hnsw"):
         for ef in EF_SEARCHES:
-            yield "ef_search", ef, index.search(vectors, DEPTHS[0], ef=ef)[1]
-    else:
-        yield "none", 1, index.search(vectors, DEPTHS[0])[1]
+            if ef >= (rescore or 0):
+                found = index.search(vectors, DEPTHS[0], ef=ef, rescore=rescore)
+                yield "ef_search", ef, found[1]

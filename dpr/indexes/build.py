@@ -5,6 +5,7 @@ Memory: first the training sample, then the index and one chunk.
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -13,12 +14,14 @@ from tqdm import tqdm
 
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.indexes import kinds, wrappers
+from dpr.indexes import kinds, shards, wrappers
 from dpr.indexes.dot_as_l2 import DotAsL2
 from dpr.indexes.kinds import Plan, plan
 from dpr.indexes.reserve import reserve
 from dpr.records.id_set import IdSet
+from dpr.records.ids import Ids
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
@@ -28,57 +31,85 @@ SAMPLED_PER_CENTROID = 64  # FAISS advises 39 to 256
 
 
 def build(
-    embeddings: Embeddings, options: IndexSettings, seed: int
-) -> tuple[faiss.Index, float | None]:
+    embeddings: Embeddings,
+    options: IndexSettings,
+    seed: int,
+    processes: ProcessGroup = SINGLE,
+    work: Path | None = None,
+) -> tuple[faiss.Index | None, float | None]:
     """An index over the vectors, for the similarity that the embeddings record.
 
-    Returns: the index and, if inner products were converted to distances, the maximum norm.
+    Kinds with cells are filled by all processes, each a part of the rows, and merged by the first;
+    others by the first alone. The result is the same, but for kinds of fast scan (PQ96x4fs), whose
+    bytes differ and not what they find.
+
+    Args:
+        work: a folder that all processes see, if they are several.
+    Returns: the index, None for kind flat, which searches the embeddings, and in other processes
+        than the first; and, if inner products were converted to distances, the maximum norm.
     Raises:
         InputError: for an empty corpus, damaged vectors or ids, and what `plan` refuses.
     """
-    count, whole = embeddings.vectors.shape
+    count, whole = len(embeddings.vectors), embeddings.dimension
     if not count:
         raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
-    _check_files(embeddings)
+    if processes.is_first:
+        _check_files(embeddings)
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     chosen = plan(options, similarity, count, kinds.dimension(options, whole))
-    for note in chosen.notes:
-        print(note, file=sys.stderr)
-    max_norm = _checked_norm(embeddings, options.dimension)
+    # Chunk by chunk, so that each is converted as a single process would.
+    chunks_of_mine = processes.shard(-(-count // CHUNK))
+    mine = range(count)[chunks_of_mine.start * CHUNK : chunks_of_mine.stop * CHUNK]
+    max_norm = processes.maximum(_checked_norm(embeddings, options.dimension, mine))
+    if processes.is_first:
+        for note in chosen.notes:
+            print(note, file=sys.stderr)
+    if chosen.factory == kinds.FLAT:
+        return None, None
 
     def converted(vectors: np.ndarray) -> np.ndarray:
         vectors = similarity.truncate(vectors, options.dimension)
         return DotAsL2(max_norm, chosen.width).passages(vectors) if chosen.as_l2 else vectors
 
-    def chunks() -> Iterator[np.ndarray]:
-        for start in tqdm(range(0, count, CHUNK), unit=" chunks", disable=None):
-            yield converted(embeddings.read(start, start + CHUNK))
+    def fill(index: faiss.Index, rows: range) -> None:
+        def chunks() -> Iterator[np.ndarray]:
+            quiet = None if processes.is_first else True
+            for start in tqdm(rows[::CHUNK], unit=" chunks", disable=quiet):
+                yield converted(embeddings.read(start, min(start + CHUNK, rows.stop)))
 
-    index = chosen.empty_index()
-    _configure(wrappers.inner(index), options, seed)
+        if wrappers.inner(index).d == chosen.width:  # no transform comes before it
+            reserve(wrappers.inner(index), len(rows), chunks)
+        for chunk in chunks():
+            index.add(chunk)
+
     threads = faiss.omp_get_max_threads()
     if "HNSW" in chosen.factory or "NSG" in chosen.factory:
         faiss.omp_set_num_threads(1)  # with more, the links depend on which thread comes first
     try:
-        if not index.is_trained:
+        index = chosen.empty_index()
+        _configure(wrappers.inner(index), options, seed)
+        if processes.is_first and not index.is_trained:
             index.train(converted(embeddings.sample(_sample(count, chosen, options, seed))))
-        if wrappers.inner(index).d == chosen.width:  # no transform comes before it
-            reserve(wrappers.inner(index), count, chunks)
-        for chunk in chunks():
-            index.add(chunk)
+        if processes.size > 1 and wrappers.can_be_merged(index):
+            assert work is not None, "several processes need a folder for their parts"
+            index = shards.filled(index, mine, fill, processes, work)
+        elif processes.is_first:
+            fill(index, range(count))
     except RuntimeError as error:
         raise kinds.cannot_build(options.kind, error) from None
     finally:
         faiss.omp_set_num_threads(threads)
-    return index, max_norm if chosen.as_l2 else None
+    return index if processes.is_first else None, max_norm if chosen.as_l2 else None
 
 
 def _check_files(embeddings: Embeddings) -> None:
-    """Raises InputError for vectors that are not those of the manifest, and for a duplicate id."""
-    vectors = embeddings.vectors
-    path = vectors.filename if isinstance(vectors, np.memmap) else None
-    if path is not None and sha256(str(path)) != embeddings.manifest["sha256"]:
-        raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
+    """Raises InputError for other vectors or ids than the manifest says, and for a duplicate id."""
+    manifest, ids = embeddings.manifest, embeddings.ids
+    lines = ids.lines if isinstance(ids, Ids) else None
+    for key, mapped in (("sha256", embeddings.vectors), ("ids_sha256", lines)):
+        path = mapped.filename if isinstance(mapped, np.memmap) else None
+        if path is not None and sha256(str(path)) != manifest[key]:
+            raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
     seen = IdSet()
     for passage_id in embeddings.ids:
         seen.add(passage_id)
@@ -87,15 +118,15 @@ def _check_files(embeddings: Embeddings) -> None:
         raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
 
 
-def _checked_norm(embeddings: Embeddings, dimension: int | None) -> float:
-    """The maximum norm of the vectors.
+def _checked_norm(embeddings: Embeddings, dimension: int | None, rows: range) -> float:
+    """The maximum norm of some vectors.
 
     Raises:
         InputError: for a vector that is not finite, or of norm 0 if all should have norm 1.
     """
     max_norm, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
-    for start in range(0, len(embeddings.ids), CHUNK):
-        vectors = embeddings.read(start, start + CHUNK)[:, :dimension]
+    for start in rows[::CHUNK]:
+        vectors = embeddings.read(start, min(start + CHUNK, rows.stop))[:, :dimension]
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
         wrong = ~np.isfinite(norms) | (normalize & (norms == 0))
         if wrong.any():

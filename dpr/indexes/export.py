@@ -5,11 +5,12 @@ from pathlib import Path
 import faiss
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder
-from dpr.embeddings.artifact import write_ids
+from dpr.base.files import new_file, new_folder
+from dpr.embeddings.artifact import READ_AT_ONCE, Embeddings
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.index import Index
 from dpr.settings import SearchSettings
+from dpr.similarity import SIMILARITIES
 
 INDEX, IDS = "index", "docid"  # pyserini's names
 
@@ -39,14 +40,28 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
         )
     if index.manifest["lsh"]:
         raise InputError("index.kind lsh: pyserini would take differing bits for scores")
-    inner = wrappers.inner(index.faiss_index)
+    faiss_index = index.faiss_index
+    if faiss_index is None:
+        faiss_index = _flat(index.embeddings)
+    inner = wrappers.inner(faiss_index)
     if isinstance(inner, faiss.IndexIVF):
         inner.nprobe = min(settings.nprobe or kinds.default_nprobe(inner.nlist), inner.nlist)
     elif hasattr(inner, "hnsw"):
         inner.hnsw.efSearch = settings.ef_search or kinds.default_ef_search(settings.top_k)
     with new_folder(folder.resolve()) as partial:
-        faiss.write_index(index.faiss_index, str(partial / INDEX))
-        write_ids(partial / IDS, index.ids)
+        faiss.write_index(faiss_index, str(partial / INDEX))
+        with new_file(partial / IDS) as file:
+            file.writelines(f"{passage_id}\n" for passage_id in index.embeddings.ids)
+
+
+def _flat(embeddings: Embeddings) -> faiss.Index:
+    """FAISS's index of exact search, in memory."""
+    index = faiss.IndexFlat(
+        embeddings.dimension, SIMILARITIES[embeddings.manifest["similarity"]].metric
+    )
+    for start in range(0, len(embeddings.vectors), READ_AT_ONCE):
+        index.add(embeddings.read(start, start + READ_AT_ONCE))
+    return index
 
 
 def _names(folder: Path) -> set[str]:

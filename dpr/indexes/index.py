@@ -1,4 +1,4 @@
-"""The index artifact, and searching it: `index.faiss`, `ids.txt` and `manifest.json`."""
+"""The index artifact, and searching it: `index.faiss`, unless the kind is flat, and a manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,51 +10,68 @@ import numpy as np
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json, sha256, write_json
 from dpr.base.versions import installed
-from dpr.embeddings.artifact import Embeddings, read_ids, write_ids
+from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.dot_as_l2 import DotAsL2
+from dpr.indexes.exact_search import LOCAL, Resources, exact_search
+from dpr.indexes.rescoring import rescored
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
+
+FILE, MANIFEST = "index.faiss", "manifest.json"
 
 
 @dataclass(frozen=True)
 class Index:
-    """Row numbers of `faiss_index` are positions in `ids`."""
+    """What finds rows of `embeddings`: a FAISS index; for kind flat none, but exact search."""
 
-    faiss_index: faiss.Index
-    ids: list[str]
+    faiss_index: faiss.Index | None
+    embeddings: Embeddings
     manifest: dict[str, Any]
+    size: int  # bytes
+    resources: Resources = LOCAL
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Index":
-        """Raises InputError for a file that is missing, damaged or of another index."""
+    def open(
+        cls,
+        folder: str | Path,
+        embeddings: Embeddings,
+        resources: Resources = LOCAL,
+        mapped: bool = True,
+    ) -> "Index":
+        """From its folder.
+
+        Args:
+            mapped: read only the cells that a search visits; kinds without cells are read whole.
+        Raises:
+            InputError: for a file that is missing, damaged or of other embeddings.
+        """
         folder = Path(folder)
-        manifest = read_json(folder / "manifest.json")
+        manifest = read_json(folder / MANIFEST)
         if "max_norm" not in manifest:
             raise InputError(f"{folder}: an index of an earlier version; index again")
-        path = folder / "index.faiss"
+        if manifest["embeddings"] != embeddings.manifest["sha256"]:
+            raise InputError(
+                f"{folder}: built from other embeddings (their fingerprints differ); index again"
+            )
+        if manifest["sha256"] is None:
+            return cls(None, embeddings, manifest, embeddings.vectors.nbytes, resources)
+        path = folder / FILE
         if not path.exists() or sha256(path) != manifest["sha256"]:
             raise InputError(
                 f"{path}: missing or damaged (not the bytes of its manifest); index again"
             )
-        index = cls(faiss.read_index(str(path)), read_ids(folder / "ids.txt"), manifest)
-        if sha256(folder / "ids.txt") != manifest["ids_sha256"]:
-            raise InputError(f"{folder / 'ids.txt'}: not the ids of its manifest; index again")
-        if index.faiss_index.ntotal != len(index.ids):
-            raise InputError(
-                f"{folder}: {index.faiss_index.ntotal} vectors, {len(index.ids)} ids; index again"
-            )
-        return index
-
-    def require_embeddings(self, recorded: dict[str, Any], where: object) -> None:
-        """Raises InputError if the index was built from other embeddings than the recorded ones."""
-        if self.manifest["embeddings"] != recorded["sha256"]:
-            raise InputError(
-                f"{where}: built from other embeddings (their fingerprints differ); index again"
-            )
+        flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
+        index = faiss.read_index(str(path), flags)
+        return cls(index, embeddings, manifest, path.stat().st_size, resources)
 
     def search(
-        self, vectors: np.ndarray, top_k: int, nprobe: int | None = None, ef: int | None = None
+        self,
+        vectors: np.ndarray,
+        top_k: int,
+        nprobe: int | None = None,
+        ef: int | None = None,
+        rescore: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and row numbers, (Q, K) each, best first; row -1 pads if fewer are found.
 
@@ -62,12 +79,31 @@ class Index:
             vectors: (Q, D) float32, of the encoder; the index truncates them if it was told to.
             top_k: passages of each query; all, if the index has fewer.
             nprobe, ef: cells visited, length of the list in hnsw; None: the defaults of `kinds`.
+            rescore: passages that are found first, and scored anew by their stored vectors.
         Raises:
             InputError: for vectors of another dimension, or a list shorter than `top_k`.
         """
         vectors = self._truncated(vectors)
+        top_k = min(top_k, self.manifest["count"])
+        if self.faiss_index is None:
+            return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
+        processes = self.resources.processes
+        mine = vectors[processes.shard(len(vectors))]
+        candidates = min(max(top_k, rescore or 0), self.manifest["count"])
+        scores, rows = self._search(mine, candidates, nprobe, ef)
+        if rescore:
+            scores, rows = rescored(
+                self.embeddings, mine, rows, top_k, self.truncates_to, self.resources.memory
+            )
+        scores, rows = (processes.gather_array(part, len(vectors)) for part in (scores, rows))
+        return scores, rows
+
+    def _search(
+        self, vectors: np.ndarray, top_k: int, nprobe: int | None, ef: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         index, parameters = self.faiss_index, self._parameters(top_k, nprobe, ef)
-        top_k, max_norm = min(top_k, len(self.ids)), self.manifest["max_norm"]
+        assert index is not None  # `search` has asked
+        max_norm = self.manifest["max_norm"]
         if max_norm is None:
             distances, rows = index.search(vectors, top_k, params=parameters)
             return scores_of_faiss(distances, index.metric_type), rows
@@ -77,16 +113,20 @@ class Index:
             return scores_of_faiss(distances, index.metric_type), rows
         return converted.scores(distances, vectors), rows
 
+    @property
+    def truncates_to(self) -> int | None:
+        """How many dimensions of a vector are compared; None: all."""
+        dimension: int = self.manifest["dimension"]
+        return dimension if dimension < self.manifest["vector_dimension"] else None
+
     def _truncated(self, vectors: np.ndarray) -> np.ndarray:
-        whole, dimension = self.manifest["vector_dimension"], self.manifest["dimension"]
+        whole = self.manifest["vector_dimension"]
         if vectors.shape[1] != whole:
             raise InputError(
                 f"query vectors of {vectors.shape[1]} dimensions, but the index was made of "
                 f"vectors of {whole}: they come from different encoders"
             )
-        if dimension == whole:
-            return vectors
-        return SIMILARITIES[self.manifest["similarity"]].truncate(vectors, dimension)
+        return SIMILARITIES[self.manifest["similarity"]].truncate(vectors, self.truncates_to)
 
     def _parameters(
         self, top_k: int, nprobe: int | None, ef: int | None
@@ -98,17 +138,17 @@ class Index:
             return wrappers.wrapped(self.faiss_index, faiss.SearchParametersIVF(nprobe=chosen))
         if hasattr(index, "hnsw"):
             chosen = ef or kinds.default_ef_search(top_k)
-            if chosen < min(top_k, len(self.ids)):
+            if chosen < min(top_k, self.manifest["count"]):
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {chosen} cannot hold the {top_k} "
-                    "passages that search.top_k asks for; raise it, or lower search.top_k"
+                    "passages that search.top_k and search.rescore ask for; raise it, or lower them"
                 )
             return wrappers.wrapped(self.faiss_index, faiss.SearchParametersHNSW(efSearch=chosen))
         return None
 
 
 def save(
-    index: faiss.Index,
+    index: faiss.Index | None,
     max_norm: float | None,
     embeddings: Embeddings,
     options: IndexSettings,
@@ -116,21 +156,20 @@ def save(
 ) -> None:
     """Write what `build` returned, with all that a search has to know."""
     with new_folder(folder) as partial:
-        faiss.write_index(index, str(partial / "index.faiss"))
-        write_ids(partial / "ids.txt", embeddings.ids)
+        if index is not None:
+            faiss.write_index(index, str(partial / FILE))
         manifest = {
-            "count": len(embeddings.ids),
-            "dimension": options.dimension or embeddings.vectors.shape[1],
+            "count": len(embeddings.vectors),
+            "dimension": options.dimension or embeddings.dimension,
             "embeddings": embeddings.manifest["sha256"],
             "encoder": embeddings.manifest["encoder"]["sha256"],
-            "ids_sha256": sha256(partial / "ids.txt"),
             "kind": options.kind,
             "lsh": isinstance(index, faiss.IndexLSH),
             "max_norm": max_norm,
             "normalized": SIMILARITIES[embeddings.manifest["similarity"]].normalize,
-            "sha256": sha256(partial / "index.faiss"),
+            "sha256": None if index is None else sha256(partial / FILE),
             "similarity": embeddings.manifest["similarity"],
-            "vector_dimension": embeddings.vectors.shape[1],
+            "vector_dimension": embeddings.dimension,
             "versions": installed("faiss-cpu"),
         }
-        write_json(partial / "manifest.json", manifest)
+        write_json(partial / MANIFEST, manifest)

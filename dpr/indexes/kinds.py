@@ -1,6 +1,6 @@
 """The kinds of index, and their defaults by corpus size: decided here alone.
 
-    flat    the vectors; exact
+    flat    nothing: the embeddings are searched, all of them; exact
     ivf     the vectors in `nlist` cells, of which a search visits `nprobe`
     hnsw    the vectors and a graph with `hnsw_m` links a vector, through which a search walks
     sq8     one byte a dimension
@@ -31,6 +31,7 @@ from dpr.similarity import Similarity
 MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
 PQ_CENTROIDS = 256
 # These rank badly by raw inner product; see dpr.indexes.dot_as_l2.
+FLAT = "Flat"  # FAISS's name of exact search
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 
 
@@ -90,11 +91,15 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
                 f"params.yaml: index.kind: {kind} trains {PQ_CENTROIDS} centroids, but there are "
                 f"only {count} passages; use flat"
             )
-    if half and kind not in ("flat", "ivf", "hnsw"):
+    if half and kind == "flat":
+        raise InputError(
+            "params.yaml: index.storage: flat stores nothing; set encode.dtype float16"
+        )
+    if half and kind not in ("ivf", "hnsw"):
         raise InputError(f"params.yaml: index.storage: {kind} stores codes; leave it float32")
-    stored = "SQfp16" if half else "Flat"
+    stored = "SQfp16" if half else FLAT
     factory = {
-        "flat": stored,
+        "flat": FLAT,
         "ivf": f"IVF{nlist},{stored}",
         "hnsw": f"HNSW{options.hnsw_m},{stored}",
         "ivfpq": f"IVF{nlist},PQ{pq_bytes}x8",
@@ -102,8 +107,6 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         "sq8": "SQ8",
         "lsh": f"LSH{options.lsh_bits or 2 * dimension}",
     }.get(kind, kind)
-    if half and similarity.metric == faiss.METRIC_L1:
-        raise InputError("params.yaml: index.storage: similarity l1 stores float32")
     if as_l2 and (parts := re.search(r"PQ(\d+)", factory)):
         width += -width % int(parts[1])  # zeros up to a multiple of the sub-vectors
     centroids = max(nlist, PQ_CENTROIDS if "pq" in kind else 0)

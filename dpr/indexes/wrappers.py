@@ -13,6 +13,14 @@ def inner(index: faiss.Index) -> faiss.Index:
     return index
 
 
+def can_be_merged(index: faiss.Index) -> bool:
+    """Whether parts that were filled apart can be put together: cells can, refinements cannot."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return can_be_merged(index.index)
+    return isinstance(index, faiss.IndexIVF)
+
+
 def wrapped(index: faiss.Index, parameters: faiss.SearchParameters) -> faiss.SearchParameters:
     """Search parameters of the inner index, in the form that the outer one passes on."""
     index = faiss.downcast_index(index)

@@ -13,7 +13,7 @@ from dpr.mining.negatives import candidates
 from dpr.mining.rankers import Ranker
 from dpr.mining.teachers import Teacher
 from dpr.records.scores import write_scores
-from dpr.records.types import Pair, Query, Run
+from dpr.records.types import Pair, Query, Scores
 from dpr.settings import MineSource, TeacherSettings
 
 QUERIES_AT_ONCE = 1_000
@@ -82,26 +82,36 @@ class Miner:
             for pair in self.pairs
         ]
 
-    def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Run], Run]]:
-        """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
+    def assist(self) -> None:
+        """What other processes do while the first one runs: their share of each ranking."""
+        for asked, positives in self._asked():
+            for ranker, _ in self.rankers:
+                ranker(asked, positives)
+
+    def _asked(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
+        """Some queries at a time, and the positives by query."""
         query_ids = iter(self.positives)
+        while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
+            positives = {query_id: self.positives[query_id] for query_id in block}
+            yield [self.queries[query_id] for query_id in block], positives
+
+    def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
+        """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
         with tqdm(total=len(self.positives), unit=" queries", disable=None) as bar:
-            while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
-                positives = {query_id: self.positives[query_id] for query_id in block}
-                asked = [self.queries[query_id] for query_id in block]
+            for asked, positives in self._asked():
                 runs = [ranker(asked, positives) for ranker, _ in self.rankers]
                 own = {query.id for query in asked if query.is_passage}
                 runs = [_without_own(run, own) for run in runs]
-                taught: Run = {}
+                taught: Scores = {}
                 if self.teacher:
                     taught = teachers.checked(
                         self.teacher(asked, positives, runs), positives, str(self.options.scores)
                     )
                 yield positives, runs, taught
-                bar.update(len(block))
+                bar.update(len(asked))
 
     def _found(
-        self, query_id: str, own: str, runs: list[Run], taught: dict[str, float] | None
+        self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None
     ) -> set[str]:
         """The passages that can be negatives of a pair."""
         found = {
@@ -116,12 +126,12 @@ class Miner:
         return {p for p in found if taught.get(p, highest + 1) <= highest}
 
 
-def _without_own(run: Run, own: set[str]) -> Run:
+def _without_own(run: Scores, own: set[str]) -> Scores:
     """The run, in which queries that are passages do not find themselves."""
     return run | {q: {p: s for p, s in run[q].items() if p != q} for q in own & run.keys()}
 
 
-def _values(run: Run) -> Iterator[float]:
+def _values(run: Scores) -> Iterator[float]:
     return (score for scores in run.values() for score in scores.values())
 
 

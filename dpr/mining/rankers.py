@@ -3,52 +3,62 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from dpr.base.launcher import started_first
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.prompts import tokenize_queries
-from dpr.indexes.exact_search import as_run, exact_search
+from dpr.indexes.exact_search import LOCAL, Resources, as_run, exact_search
 from dpr.records.corpus import Corpus
-from dpr.records.types import Query, Run
+from dpr.records.id_rows import IdRows, digests
+from dpr.records.types import Query, Scores
 from dpr.settings import Bm25Settings
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
-# if the ranker scores them, its positives.
-Ranker = Callable[[list[Query], dict[str, list[str]]], Run]
+# if the ranker scores them, its positives. Of several processes the first has it, others nothing.
+Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
-    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int
+    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
 ) -> Ranker:
-    """BM25 over the corpus, with an index that is built in `folder` now."""
-    lucene.build_index(corpus.texts(), folder)
+    """BM25 over the corpus, with an index that is built in `folder` now, in the first process."""
+    if started_first():
+        lucene.build_index(corpus.texts(), folder, heap=heap)
 
-    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        return lucene.search(folder, queries, settings.k1, settings.b, depth, threads)
+    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
+        if not started_first():
+            return {}
+        found = lucene.search(folder, queries, settings.k1, settings.b, depth, threads, heap)
+        return dict(found)
 
     return rank
 
 
 def encoder_ranker(
-    embedder: Embedder, embeddings: Embeddings, depth: int, prompts: Sequence[str] | None
+    embedder: Embedder,
+    embeddings: Embeddings,
+    depth: int,
+    prompts: Sequence[str] | None,
+    resources: Resources = LOCAL,
 ) -> Ranker:
-    """Exact search over the embeddings that the encoder made."""
-    similarity = embedder.similarity
-    row_of = {passage_id: row for row, passage_id in enumerate(embeddings.ids)}
+    """Exact search over the embeddings that the encoder made, shared by all processes."""
+    similarity, processes = embedder.similarity, resources.processes
+    row_of = IdRows(digests(embeddings.ids)) if processes.is_first else None
 
-    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Run:
-        vectors = embedder.embed(tokenize_queries(embedder.tokenizer, queries, prompts), "query")
-        found = as_run(
-            [query.id for query in queries],
-            *exact_search(embeddings, vectors, depth),
-            embeddings.ids,
-        )
+    def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
+        tokens = tokenize_queries(embedder.tokenizer, queries, prompts)
+        mine = embedder.embed(tokens[processes.shard(len(tokens))], "query")
+        vectors = processes.gather_array(mine, len(tokens))
+        best = exact_search(embeddings, vectors, depth, resources=resources)
+        if row_of is None:
+            return {}
+        found = dict(as_run([query.id for query in queries], *best, embeddings.ids))
         for query, vector in zip(queries, vectors, strict=True):
             ids = positives[query.id]
-            rows = np.asarray(embeddings.vectors[[row_of[p] for p in ids]], dtype=np.float32)
+            rows = embeddings.take(row_of.of(digests(ids)))
             own = similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(rows))
             found[query.id] = dict(zip(ids, own[0].tolist(), strict=True)) | found[query.id]
         return found

@@ -7,11 +7,11 @@ from pathlib import Path
 from dpr.base.errors import InputError
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
-from dpr.records.types import Query, Run
-from dpr.runs.fusion import weighted
+from dpr.records.types import Query, Scores
+from dpr.runs.fusion import Fusion
 
 # (queries, {query id: ids of its positives}, runs of the rankers) -> {query id: {passage: score}}
-Teacher = Callable[[list[Query], dict[str, list[str]], list[Run]], Run]
+Teacher = Callable[[list[Query], dict[str, list[str]], list[Scores]], Scores]
 FUSION = "fusion"
 CROSS_ENCODER_BATCH = 32  # pairs; sentence-transformers' default
 
@@ -27,11 +27,11 @@ def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpu
 
 
 def fusion(depth: int) -> Teacher:
-    """The mean of the two rankers' scores, scaled to 0..1 for each query; see `weighted`."""
+    """The mean of the two rankers' scores, scaled to 0..1 for each query; see `Fusion.weighted`."""
 
-    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         first, second = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
-        fused = weighted(first, second, weight=0.5, depth=2 * depth)
+        fused = dict(Fusion.of(first, second).weighted(0.5, 2 * depth))
         return {
             query.id: _best(fused.get(query.id, {}), depth)
             | {p: fused.get(query.id, {}).get(p, 0.0) for p in positives[query.id]}
@@ -61,7 +61,7 @@ def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
             "take a cross-encoder that gives one score"
         )
 
-    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         wanted = {
             query.id: list(
                 dict.fromkeys(
@@ -89,7 +89,7 @@ def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
         InputError: for an unknown query or passage, and one scored twice.
     """
     known = {passage_id for passage_id, _ in corpus.texts()}
-    given: Run = {}
+    given: Scores = {}
     for where, query_id, passage_ids, scores in read_scores(path):
         if query_id not in queries:
             raise InputError(f"{where}: the training data has no query {query_id!r}")
@@ -103,13 +103,13 @@ def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
                 )
             own[passage_id] = value
 
-    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Run]) -> Run:
+    def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         return {query.id: given.get(query.id, {}) for query in queries}
 
     return score
 
 
-def checked(scores: Run, positives: dict[str, list[str]], name: str) -> Run:
+def checked(scores: Scores, positives: dict[str, list[str]], name: str) -> Scores:
     """The scores, which must cover each query and the passages of its pairs.
 
     Raises:

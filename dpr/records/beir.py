@@ -10,7 +10,7 @@ Any BEIR tool reads the first three. If a file is missing, the same name with `.
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,15 @@ def write_qrels(folder: Path, split: str, judgments: Iterable[Judgment]) -> None
         file.writelines(f"{j.query_id}\t{j.passage_id}\t{j.grade}\n" for j in judgments)
 
 
-def read_passages(folder: str | Path) -> Iterator[Passage]:
-    """Passages one by one, in the order of the file; errors as in `read_queries`."""
-    for where, row in read_jsonl(Path(folder) / PASSAGES):
+def read_passages(
+    folder: str | Path, wanted: Callable[[int], bool] = lambda row: True
+) -> Iterator[Passage]:
+    """Passages one by one, in the order of the file; errors as in `read_queries`.
+
+    Args:
+        wanted: whether a row, from 0, is parsed and given.
+    """
+    for where, row in read_jsonl(Path(folder) / PASSAGES, wanted):
         title = _text(where, row, "title", default="")
         yield Passage(_id(where, row, "_id"), title, _text(where, row, "text"))
 
@@ -155,9 +161,13 @@ def read_qrels(folder: str | Path, split: str) -> Qrels:
     return qrels
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE:LINE", object) of each line."""
+def read_jsonl(
+    path: Path, wanted: Callable[[int], bool] = lambda row: True
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE:LINE", object) of each line whose row, from 0, is wanted."""
     for number, line in read_lines(path):
+        if not wanted(number - 1):
+            continue
         where = f"{path}:{number}"
         try:
             row = json.loads(line)

@@ -1,6 +1,6 @@
 """The text of a passage as it is encoded, indexed and measured: decided here alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,10 @@ class Corpus(NamedTuple):
     folder: Path
     separator: str
 
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """(id, text) of each passage, in the order of the file."""
-        return ((passage.id, self.text(passage)) for passage in beir.read_passages(self.folder))
+    def texts(self, wanted: Callable[[int], bool] = lambda row: True) -> Iterator[tuple[str, str]]:
+        """(id, text) of the passages whose rows are wanted, in the order of the file."""
+        passages = beir.read_passages(self.folder, wanted)
+        return ((passage.id, self.text(passage)) for passage in passages)
 
     @property
     def ids(self) -> "CorpusIds":

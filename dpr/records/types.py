@@ -1,9 +1,12 @@
 """The records of a test collection. Ids are always strings."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
-Run = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
+Scores = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
+# The same, or a `dpr.records.run.Run`, which has millions of rows in columns.
+Found = Mapping[str, Mapping[str, float]]
 
 
 class Passage(NamedTuple):

@@ -16,11 +16,16 @@ class Bm25Settings(Group):
     b: Annotated[float, Field(ge=0, le=1)]
 
 
+class Bm25IndexSettings(Bm25Settings):
+    threads: Count
+    heap: Annotated[float, Field(ge=0.25)]
+
+
 class EncodeSettings(Group):
     window: Count
     batch_tokens: Count | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
-    dtype: Literal["float32", "float16"]
+    dtype: Literal["float32", "float16", "int8"]
 
 
 def _index_kind(kind: str) -> str:
@@ -53,12 +58,15 @@ class IndexSettings(Group):
 
 class AuditSettings(Group):
     min_recall: Annotated[float, Field(ge=0, le=1)]
+    topics: Count
 
 
 class SearchSettings(Group):
     top_k: Count
     nprobe: Count | None
     ef_search: Count | None
+    memory: Annotated[float, Field(gt=0)]
+    rescore: Count | None
 
 
 class FuseSettings(Group):

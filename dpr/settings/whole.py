@@ -12,7 +12,7 @@ from dpr.settings.group import Count, Group, Seed
 from dpr.settings.model import ModelSettings
 from dpr.settings.searching import (
     AuditSettings,
-    Bm25Settings,
+    Bm25IndexSettings,
     EncodeSettings,
     EvalSettings,
     FuseSettings,
@@ -41,7 +41,7 @@ class Settings(Group):
     index: IndexSettings
     audit: AuditSettings
     search: SearchSettings
-    bm25: Bm25Settings
+    bm25: Bm25IndexSettings
     fuse: FuseSettings
     eval: EvalSettings
 
@@ -54,11 +54,16 @@ class Settings(Group):
                 where = "in the second round: " if round == "second" else ""
                 raise ValueError(f"{where}{error}") from None
         self._require_teaching([self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)])
-        depth = self.search.top_k + bool(self.data.drop_query_id)
+        depth = max(self.search.top_k + bool(self.data.drop_query_id), self.search.rescore or 0)
         if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
             raise ValueError(
                 f"search.ef_search {self.search.ef_search} is below the {depth} passages that a "
-                "search needs (search.top_k): raise it, or leave it null"
+                "search needs (search.top_k, search.rescore): raise it, or leave it null"
+            )
+        if self.search.rescore is not None and self.search.rescore < self.search.top_k:
+            raise ValueError(
+                f"search.rescore {self.search.rescore} is below search.top_k {self.search.top_k}, "
+                "so that two kinds of scores would be in one run: raise it, or leave it null"
             )
         for measure in self.eval.measures:
             if (measures.cutoff(measure) or 0) > self.search.top_k:

@@ -16,12 +16,12 @@ from collections.abc import Callable
 import torch
 
 from dpr.base import runtime
+from dpr.base.processes import ProcessGroup
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokens, token_batches
 from dpr.training.batch import Batch
-from dpr.training.processes import ProcessGroup
 
 # Tokens in a forward pass on a CPU, padding included: less padding and smaller activations than in
 # one pass over the batch, so less time and memory. A GPU has room for all.

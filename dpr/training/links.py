@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.records.id_rows import IdRows, among
 from dpr.records.id_set import hash64
 from dpr.records.types import Pair
-from dpr.training.id_rows import IdRows, among
 from dpr.training.teacher import TeacherFile
 
 

@@ -65,4 +65,4 @@ class FixedPassages:
     def take(self, rows: list[int]) -> torch.Tensor:
         if self.all is not None:
             return self.all
-        return torch.from_numpy(np.asarray(self.vectors.vectors[rows], dtype=np.float32))
+        return torch.from_numpy(self.vectors.take(rows))

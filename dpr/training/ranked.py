@@ -72,7 +72,7 @@ class RankedPassages:
         ids = fixed.vectors.ids
         for start in range(0, len(ids), WINDOW):
             vectors = fixed.vectors.read(start, start + WINDOW)
-            yield ids[start : start + WINDOW], torch.from_numpy(vectors)
+            yield list(ids[start : start + WINDOW]), torch.from_numpy(vectors)
 
 
 def _only(qrels: Qrels, passage_ids: set[str]) -> Qrels:

@@ -9,11 +9,11 @@ import torch
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
+from dpr.base.processes import ProcessGroup
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.training import snapshot_file
 from dpr.training.history import History, Step, Validation
 from dpr.training.loss import Loss
-from dpr.training.processes import ProcessGroup
 from dpr.training.weights import (
     RunningMean,
     Tensors,
@@ -46,7 +46,7 @@ class Snapshots:
     def save_if_due(self, history: History, best_weights: Tensors) -> None:
         """Every process must call it after each step; the clock of the first one decides."""
         due = self.clock() >= self.next_save
-        (agreed,) = self.processes.broadcast((float(due),), self.encoder.device)
+        (agreed,) = self.processes.broadcast((float(due),))
         if agreed:
             self.save(history, best_weights)
             self.next_save = self.clock() + self.every
@@ -78,7 +78,7 @@ class Snapshots:
         """
         saved = snapshot_file.load(self.path) if self.path else None
         steps = len(saved.numbers["steps"]) if saved else 0
-        (first_has,) = self.processes.broadcast((float(steps),), self.encoder.device)
+        (first_has,) = self.processes.broadcast((float(steps),))
         if steps != first_has:
             raise InputError(
                 f"{self.path}: the first process resumes after step {first_has:.0f}, this machine "

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.records.id_rows import IdRows
 from dpr.records.id_set import hash64
 from dpr.records.scores import read_scores
-from dpr.training.id_rows import IdRows
 from dpr.training.ragged import Ragged
 
 

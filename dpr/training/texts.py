@@ -14,9 +14,9 @@ from dpr.encoders.prompts import tokenize_queries
 from dpr.encoders.tokens import Tokenizer, Tokens
 from dpr.records import beir
 from dpr.records.corpus import Corpus
+from dpr.records.id_rows import IdRows, among, digests, first_of_equals
 from dpr.records.id_set import hash64
 from dpr.records.text import folded
-from dpr.training.id_rows import IdRows, among, digests, first_of_equals
 from dpr.training.ragged import Ragged
 
 AT_ONCE = 1_000  # texts

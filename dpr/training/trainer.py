@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.settings import TrainSettings
@@ -19,7 +20,6 @@ from dpr.training.gradients import forward_backward
 from dpr.training.history import History, Step, Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
-from dpr.training.processes import SINGLE, ProcessGroup
 from dpr.training.snapshot import Snapshots
 from dpr.training.weights import RunningMean, mix_weights, set_weights, weights
 
@@ -194,7 +194,7 @@ class Trainer:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
         result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
-        _, loss, score = self.processes.broadcast(result[:3], self.encoder.device)
+        _, loss, score = self.processes.broadcast(result[:3])
         checks.require_finite_validation(number, loss)
         history.validations.append(result._replace(loss=loss, score=score))
         measure = self.settings.valid_measure

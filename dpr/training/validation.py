@@ -18,7 +18,7 @@ from dpr.measures import HEADLINE
 from dpr.records import beir, pool
 from dpr.records.corpus import Corpus
 from dpr.records.ranking import ranking
-from dpr.records.types import Qrels, Run
+from dpr.records.types import Qrels, Scores
 from dpr.settings import VALIDATION_DEPTH, TrainSettings
 from dpr.training.batch import Drawn, Id, Targets, passages_of, targets_of
 from dpr.training.history import Validation
@@ -69,7 +69,7 @@ class Validator:
         queries = torch.from_numpy(encoder.embed(self.queries, "query", BATCH_TOKENS, self.format))
         paired = {p for targets in self.batches for p in targets.passage_ids}
         scores_of: dict[Id, torch.Tensor] = {}  # by each query, of the passages of the pairs
-        run: Run = {query_id: {} for query_id in self.query_ids}
+        run: Scores = {query_id: {} for query_id in self.query_ids}
         for ids, vectors in self.ranked.windows(encoder, self.format):
             scores = encoder.similarity.scores(queries, vectors)
             scores_of |= {p: scores[:, i].clone() for i, p in enumerate(ids) if p in paired}
@@ -90,7 +90,7 @@ class Validator:
         temperature = self.settings.temperature
         return in_batch_loss(scores, targets.pairs, targets.relevant, temperature).item()
 
-    def _measured(self, run: Run) -> dict[str, float]:
+    def _measured(self, run: Scores) -> dict[str, float]:
         """The measures; with several sources of their means, after them each source's own."""
         names = list(dict.fromkeys([HEADLINE, self.settings.valid_measure]))
         of_source: dict[int, Qrels] = {}

@@ -85,3 +85,15 @@ def test_the_same_passages_are_the_same_bytes(tmp_path):
         built.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert built[0] == built[1]
     assert any(name.endswith(".si") for name in built[0])
+
+
+def test_queries_at_a_time_and_threads_change_nothing(index, tmp_path, monkeypatch):
+    words = ["lung", "heart", "xyzzy", "kidney", "bone"]
+    queries = [Query(f"q{number}", word) for number, word in enumerate(words)]
+    expected = lucene.search(index, queries, 0.9, 0.4, 10, 1)
+    assert [len(found) for found in expected.values()] == [1, 2, 0, 2, 1]
+    monkeypatch.setattr(lucene, "SEARCHED_AT_ONCE", 2)
+    assert lucene.search(index, queries, 0.9, 0.4, 10, 1) == expected
+    texts = ((p.id, contents(p, " ")) for p in PASSAGES)
+    lucene.build_index(texts, tmp_path / "threads", threads=2)
+    assert lucene.search(tmp_path / "threads", queries, 0.9, 0.4, 10, 2) == expected

@@ -6,11 +6,11 @@ from helpers import settings
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 
+from dpr.base.processes import SINGLE
 from dpr.encoders import checkpoint
 from dpr.training.batch import Batch, Drawn, passages_of, targets_of
 from dpr.training.gradients import forward_backward
 from dpr.training.loss import Loss
-from dpr.training.processes import SINGLE
 
 QUERIES = ["heart", "lung", "eye"]
 POSITIVES = ["a study of the heart", "the lung", "the eye and more"]

@@ -22,13 +22,13 @@ def faiss_searcher():
     [("cosine", "flat"), ("cosine", "ivf"), ("cosine", "hnsw"), ("dot", "flat"), ("l2", "hnsw")],
 )
 def test_pyserini_finds_the_same_with_the_same_scores(tmp_path, faiss_searcher, similarity, kind):
-    index = build_and_open(make_embeddings(similarity), tmp_path / "index", kind=kind)
+    index = build_and_open(make_embeddings(similarity), tmp_path / "index", kind=kind, mapped=False)
     queries = make_embeddings(similarity, count=5, seed=1).vectors
     scores, rows = index.search(queries, 20)
     to_pyserini(index, tmp_path / "exported", PARAMS.search)
     searcher = faiss_searcher(str(tmp_path / "exported"), query_encoder=object())
     for query, best, found in zip(queries, scores, rows, strict=True):
         hits = searcher.search(query[None], k=20)
-        assert [hit.docid for hit in hits] == [index.ids[row] for row in found]
+        assert [hit.docid for hit in hits] == [index.embeddings.ids[row] for row in found]
         theirs = np.array([hit.score for hit in hits])
         np.testing.assert_allclose(-theirs if similarity == "l2" else theirs, best, rtol=1e-5)

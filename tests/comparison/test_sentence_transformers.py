@@ -10,6 +10,7 @@ from helpers import POOLINGS, folder_of_sentence_transformers, settings
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 
+from dpr.base.processes import SINGLE
 from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
@@ -17,7 +18,6 @@ from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Batch, Targets
 from dpr.training.gradients import forward_backward
 from dpr.training.loss import Loss
-from dpr.training.processes import SINGLE
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
 SPEC = EncoderSpec("cosine", "mean", True, 16, 32)

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from helpers import contents
 
 from dpr.base.errors import InputError
+from dpr.embeddings import passages
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
@@ -23,6 +26,21 @@ def forget(tmp_path):
     """Let the next call encode again what another folder has."""
     for note in (tmp_path / "scratch").glob("*.json"):
         note.unlink()
+
+
+def dies_in_third_window(calls):
+    """An embedder that is killed in its third call; later ones go on."""
+
+    def spoiled(embed):
+        def embed_or_die(*args):
+            calls.append(args)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return embed(*args)
+
+        return embed_or_die
+
+    return spoiled
 
 
 @pytest.fixture
@@ -47,7 +65,7 @@ def encode(make_encoder, collection, tmp_path):
 def test_rows_follow_the_corpus(encode, collection):
     made = encode()
     passages = list(beir.read_passages(collection))
-    assert made.ids == [p.id for p in passages]
+    assert list(made.ids) == [p.id for p in passages]
     for row, passage in zip(made.vectors, passages, strict=True):
         tokens = encode.encoder.tokenize([contents(passage)], "passage")
         alone = encode.encoder.embed(tokens, "passage", 1000, "fp32")[0]
@@ -67,28 +85,28 @@ def test_float16_storage(encode):
     np.testing.assert_allclose(half, encode().vectors, atol=1e-3)
 
 
+def test_int8_storage(encode):
+    stored, exact = encode("int8", dtype="int8"), encode().vectors
+    assert stored.vectors.strides[0] == stored.dimension + 4 == 36
+    np.testing.assert_array_equal(np.abs(stored.vectors["numbers"]).max(axis=1), 127)
+    step = np.abs(exact).max(axis=1, keepdims=True) / 127
+    assert (np.abs(stored.read(0, 60) - exact) <= 0.5001 * step).all()
+    np.testing.assert_array_equal(stored.take([3, 59]), stored.read(0, 60)[[3, 59]])
+    np.testing.assert_array_equal(stored.sample(np.array([3, 59])), stored.take([3, 59]))
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     undisturbed = encode("undisturbed")
     forget(tmp_path)
     calls = []
-
-    def dies_in_third_window(embed):
-        def embed_or_die(*args):
-            calls.append(args)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return embed(*args)
-
-        return embed_or_die
-
     with pytest.raises(KeyboardInterrupt):
-        encode("resumed", dies_in_third_window)
+        encode("resumed", dies_in_third_window(calls))
     assert not (tmp_path / "resumed").exists()
-    resumed = encode("resumed", dies_in_third_window)
+    resumed = encode("resumed", dies_in_third_window(calls))
     assert len(calls) == 3 + 2  # 60 passages are 4 windows: two were kept
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
-    assert resumed.ids == undisturbed.ids
+    assert list(resumed.ids) == list(undisturbed.ids)
     assert not any(path.is_dir() for path in (tmp_path / "scratch").iterdir())
 
 
@@ -138,12 +156,36 @@ def test_a_float16_overflow_names_the_passage(encode):
         encode("out", large, dtype="float16")
 
 
+def test_a_run_that_is_killed_after_its_last_window_encodes_nothing_again(
+    encode, tmp_path, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(passages, "_write_manifest", killed)
+        encode("out")
+    resumed = encode("out", lambda embed: lambda *_: pytest.fail("encoded again"))
+    forget(tmp_path)
+    np.testing.assert_array_equal(resumed.vectors, encode("undisturbed").vectors)
+
+
+def test_what_a_killed_run_has_done_is_kept_if_there_is_nothing_to_copy(encode, tmp_path):
+    encode("gone")
+    shutil.rmtree(tmp_path / "gone")
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        encode("out", dies_in_third_window(calls))
+    encode("out", dies_in_third_window(calls))
+    assert len(calls) == 3 + 2
+
+
 def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
     expected = encode("first").vectors
     made = list((tmp_path / "scratch").glob("*.lock"))
     work = tmp_path / "scratch" / made[0].stem
-    work.mkdir()
-    (work / "progress.json").write_text('{"rows": 16, "bytes": 64}')
+    (work / "windows").mkdir(parents=True)
+    (work / "windows/0.txt").write_text("d00\n")
     forget(tmp_path)
     np.testing.assert_array_equal(encode("second").vectors, expected)
 
@@ -162,7 +204,7 @@ def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
     with pytest.raises(pytest.fail.Exception):
         encode("first", never)
     second = encode("second", never)
-    assert (second.ids, second.manifest) == (first.ids, first.manifest)
+    assert (list(second.ids), second.manifest) == (list(first.ids), first.manifest)
     np.testing.assert_array_equal(second.vectors, first.vectors)
     expected = np.array(first.vectors)
     (tmp_path / "second" / "vectors.npy").write_bytes(b"damaged")
@@ -176,24 +218,24 @@ def test_a_copy_has_nothing_of_a_killed_run(encode, tmp_path):
     first = encode("first")
     made = list((tmp_path / "scratch").glob("*.lock"))
     work = tmp_path / "scratch" / made[0].stem
-    work.mkdir()
-    (work / "progress.json").write_text('{"rows": 16, "bytes": 64}')
+    (work / "windows").mkdir(parents=True)
+    (work / "windows/0.txt").write_text("d00\n")
     second = encode("second")
     np.testing.assert_array_equal(second.vectors, first.vectors)
     files = sorted(path.name for path in (tmp_path / "second").iterdir())
-    assert files == ["ids.txt", "manifest.json", "vectors.npy"]
+    assert files == ["ids.npy", "ids.txt", "manifest.json", "vectors.npy"]
 
 
 def test_what_is_not_whole_is_not_copied(encode, tmp_path):
     first = encode("first")
     (tmp_path / "first" / "ids.txt").unlink()
     second = encode("second")
-    assert second.ids == first.ids
+    assert list(second.ids) == list(first.ids)
     np.testing.assert_array_equal(second.vectors, first.vectors)
 
 
 def test_the_corpus_is_parsed_once(encode, collection, monkeypatch):
     texts, calls = Corpus.texts, []
-    monkeypatch.setattr(Corpus, "texts", lambda corpus: calls.append(1) or texts(corpus))
+    monkeypatch.setattr(Corpus, "texts", lambda *args: calls.append(1) or texts(*args))
     encode()
     assert len(calls) == 1

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from dpr.base import runtime
+from dpr.base.processes import SINGLE
 from dpr.encoders import formats
 from dpr.records import beir
 from dpr.records.corpus import Corpus
@@ -25,7 +26,6 @@ from dpr.training.gradients import forward_backward
 from dpr.training.history import Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
-from dpr.training.processes import SINGLE
 from dpr.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu

@@ -7,6 +7,7 @@ from index_helpers import asked, build_and_open, make_embeddings, search
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
+from dpr.indexes import audit as audit_module
 from dpr.indexes.audit import audit, recall, require_recall
 from dpr.indexes.exact_search import exact_search
 from dpr.indexes.index import Index
@@ -21,28 +22,31 @@ def test_the_manifest_says_what_the_index_is(tmp_path):
 
 
 def test_an_index_of_other_embeddings_is_refused(tmp_path):
-    index = build_and_open(make_embeddings("dot"), tmp_path / "i")
-    index.require_embeddings({"sha256": "e"}, "there")
-    with pytest.raises(InputError, match="there: built from other embeddings"):
-        index.require_embeddings({"sha256": "f"}, "there")
+    embeddings = make_embeddings("dot")
+    build_and_open(embeddings, tmp_path / "i")
+    embeddings.manifest["sha256"] = "f"
+    with pytest.raises(InputError, match="i: built from other embeddings"):
+        Index.open(tmp_path / "i", embeddings)
 
 
 def test_an_index_of_an_earlier_version_is_refused(tmp_path):
-    build_and_open(make_embeddings("dot"), tmp_path / "i")
+    embeddings = make_embeddings("dot")
+    build_and_open(embeddings, tmp_path / "i")
     manifest = read_json(tmp_path / "i/manifest.json")
     del manifest["max_norm"]
     write_json(tmp_path / "i/manifest.json", manifest)
     with pytest.raises(InputError, match=r"i: an index of an earlier version; index again"):
-        Index.open(tmp_path / "i")
+        Index.open(tmp_path / "i", embeddings)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:99] + b"x" + b[100:]])
 def test_a_damaged_index_is_refused(tmp_path, damage):
-    build_and_open(make_embeddings("dot"), tmp_path / "i", kind="ivf")
+    embeddings = make_embeddings("dot")
+    build_and_open(embeddings, tmp_path / "i", kind="ivf")
     path = tmp_path / "i" / "index.faiss"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"index\.faiss: missing or damaged"):
-        Index.open(tmp_path / "i")
+        Index.open(tmp_path / "i", embeddings)
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw", "sq8"])
@@ -79,7 +83,7 @@ def test_the_audit_of_a_poor_index(tmp_path):
     exact = exact_search(embeddings, vectors, 1000)[1]
     qrels = {str(q): {f"d{row}": 1 for row in exact[q, :3]} for q in range(30)}
     settings = PARAMS.search.model_copy(update={"nprobe": 1})
-    found = audit(index, embeddings, asked(30), vectors, qrels, tmp_path / "i", settings)
+    found = audit(index, asked(30), vectors, qrels, settings)
     rows = index.search(vectors, 1000, nprobe=1)[1]
     for depth in (10, 100, 1000):
         assert found.metrics[f"recall@{depth}"] == recall(rows, exact, depth)
@@ -106,7 +110,7 @@ def test_the_audit_searches_as_a_run_does(tmp_path):
     vectors = make_embeddings("cosine", count=40, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i", kind="hnsw", hnsw_m=4, ef_construction=8)
     settings = PARAMS.search.model_copy(update={"top_k": 10})
-    found = audit(index, embeddings, asked(40), vectors, {"0": {"d1": 1}}, tmp_path / "i", settings)
+    found = audit(index, asked(40), vectors, {"0": {"d1": 1}}, settings)
     exact = exact_search(embeddings, vectors, 10)[1]
     assert found.metrics["recall@10"] == recall(index.search(vectors, 10, ef=20)[1], exact, 10)
     assert found.metrics["recall@10"] < recall(index.search(vectors, 10, ef=999)[1], exact, 10)
@@ -126,7 +130,7 @@ def test_the_audit_leaves_out_a_querys_own_passage_as_a_run_does(tmp_path):
     changes = {"nprobe": 1, "top_k": 11}
     settings = PARAMS.search.model_copy(update=changes)
     themselves = [Query(query_id, "", is_passage=True) for query_id in query_ids]
-    found = audit(index, embeddings, themselves, vectors, qrels, tmp_path / "i", settings)
+    found = audit(index, themselves, vectors, qrels, settings)
     # Of two relevant ones exact search has one at the first rank; the index, where it finds it.
     there = (rows[:, 1:11] == exact[:, [1]]) @ (1 / np.log2(np.arange(2, 12)))
     ideal = 1 + 1 / np.log2(3)
@@ -149,11 +153,20 @@ def test_settings_reach_the_index_within(tmp_path, factory):
     assert recall(index.search(vectors, 10, nprobe=1, ef=10)[1], exact, 10) < 0.99
 
 
-def test_a_flat_index_misses_nothing(tmp_path):
+def test_a_flat_index_is_searched_once(tmp_path, monkeypatch):
+    """It is exact search, and has nothing to be compared with."""
+    searched = []
+    monkeypatch.setattr(
+        audit_module,
+        "exact_search",
+        lambda *given: searched.append(len(given[1])) or exact_search(*given),
+    )
+    monkeypatch.setattr(Index, "search", None)
     embeddings = make_embeddings("l2")
     vectors = make_embeddings("l2", count=5, seed=1).vectors
     index = build_and_open(embeddings, tmp_path / "i")
-    qrels, folder = {"0": {"d1": 1}}, tmp_path / "i"
-    found = audit(index, embeddings, asked(5), vectors, qrels, folder, PARAMS.search).metrics
+    qrels = {"0": {"d1": 1}}
+    found = audit(index, asked(5), vectors, qrels, PARAMS.search).metrics
+    assert searched == [5]
     assert {found[f"recall@{k}"] for k in (10, 100, 1000)} == {1.0}
     assert found["nDCG@10_lost"] == 0

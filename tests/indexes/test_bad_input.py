@@ -9,7 +9,7 @@ from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds
 from dpr.indexes.build import build
-from dpr.indexes.index import Index
+from dpr.records.ids import Ids, write_ids
 from dpr.similarity import SIMILARITIES
 
 
@@ -22,6 +22,7 @@ from dpr.similarity import SIMILARITIES
         ({"kind": "ivfpq", "pq_bytes": 5}, 500, r"pq_bytes: 5 does not divide the 16 .*8, 16\]"),
         ({"kind": "no such"}, 500, r"index\.kind: FAISS cannot make 'no such' of 16 dim.*hnsw"),
         ({"kind": "pq", "storage": "float16"}, 500, r"storage: pq stores codes"),
+        ({"storage": "float16"}, 500, r"storage: flat stores nothing; set encode\.dtype float16"),
         ({"kind": "IVF600,Flat"}, 500, r"index\.kind: FAISS cannot build 'IVF600,Flat'"),
         ({"kind": "IDMap,Flat"}, 500, r"index\.kind: FAISS cannot build 'IDMap,Flat'"),
         ({"kind": "pq", "train_sample": 99}, 500, r"train_sample: 99 .* 256 centroids"),
@@ -74,19 +75,20 @@ def test_the_default_of_pq_bytes_divides_the_dimensions():
     assert (chosen.factory, chosen.width) == ("IVF9,PQ97x8", 388)
 
 
-def test_other_ids_or_vectors_than_the_manifest_says_are_refused(tmp_path):
-    build_and_open(make_embeddings("dot"), tmp_path / "i")
-    (tmp_path / "i/ids.txt").unlink()
-    with pytest.raises(InputError, match=r"ids\.txt: no such file"):
-        Index.open(tmp_path / "i")
-    (tmp_path / "i/ids.txt").write_text("".join(f"d{i}\n" for i in reversed(range(500))))
-    with pytest.raises(InputError, match=r"ids\.txt: not the ids of its manifest"):
-        Index.open(tmp_path / "i")
+def test_other_vectors_than_the_manifest_says_are_refused(tmp_path):
     np.save(tmp_path / "vectors.npy", make_embeddings("dot").vectors)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     manifest = {"similarity": "dot", "sha256": "another"}
     with pytest.raises(InputError, match=r"vectors\.npy: damaged"):
         build(Embeddings(mapped, ids(500), manifest), options(), 0)
+
+
+def test_other_ids_than_the_manifest_says_are_refused(tmp_path):
+    embeddings = make_embeddings("dot")
+    write_ids(tmp_path, reversed(embeddings.ids), 500)
+    manifest = embeddings.manifest | {"ids_sha256": "of others"}
+    with pytest.raises(InputError, match=r"ids\.txt: damaged"):
+        build(Embeddings(embeddings.vectors, Ids.open(tmp_path), manifest), options(), 0)
 
 
 def test_threads_are_restored(tmp_path):

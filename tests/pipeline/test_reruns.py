@@ -25,14 +25,14 @@ ALL = {"prepare", "init", "check", "lengths", "audit"} | MINE | TRAIN | ENCODED 
 
 CODE = {
     "dpr/base/files.py": ALL,
-    "dpr/records/beir.py": ALL - {"init", "check"},
+    "dpr/records/beir.py": ALL - {"init"},
     "dpr/similarity.py": {"init", "check", "audit"} | MINE | TRAIN | ENCODED,
-    "dpr/measures.py": {"audit"} | rounds("mine") | TRAIN | MEASURED,
+    "dpr/measures/graded.py": {"audit"} | rounds("mine") | TRAIN | MEASURED,
     "dpr/sources/clean.py": {"prepare"},
     "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
     "dpr/mining/negatives.py": rounds("mine"),
     "dpr/training/loss.py": TRAIN,
-    "dpr/embeddings/artifact.py": {"audit"} | MINE | TRAIN | ENCODED,
+    "dpr/embeddings/artifact.py": {"audit", "check"} | MINE | TRAIN | ENCODED,
     "dpr/indexes/kinds.py": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare"} | rounds("mine") | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | rounds("mine") | both("search") | MEASURED,

@@ -7,7 +7,9 @@ import trectools.fusion
 from trectools import TrecRun
 
 from dpr.records.ranking import ranking
-from dpr.runs import fusion, trec
+from dpr.records.run import Run
+from dpr.runs import trec
+from dpr.runs.fusion import Fusion, scaled
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def runs(tmp_path):
 
 
 def test_reciprocal_rank_by_hand(runs):
-    fused = fusion.reciprocal_rank(*runs, k=60, depth=1000)
+    fused = Fusion.of(*runs).reciprocal_rank(k=60, depth=1000)
     assert fused["1"] == pytest.approx(
         {"a": 1 / 61 + 1 / 63, "b": 1 / 62, "c": 1 / 63 + 1 / 61, "d": 1 / 62}
     )
@@ -33,36 +35,41 @@ def test_reciprocal_rank_by_hand(runs):
 
 
 def test_weighted_by_hand(runs):
-    fused = fusion.weighted(*runs, weight=0.75, depth=1000)
+    fused = Fusion.of(*runs).weighted(weight=0.75, depth=1000)
     # first scaled: a 1, b .5, c 0; second: c 1, d .5, a 0; a lone document is 0
     assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.375, "c": 0.25, "d": 0.125})
     assert fused["2"] == {"x": 0}
 
 
 def test_depth(runs):
-    assert list(fusion.weighted(*runs, weight=0.75, depth=2)["1"]) == ["a", "b"]
-    assert len(fusion.reciprocal_rank(*runs, k=60, depth=3)["1"]) == 3
+    assert list(Fusion.of(*runs).weighted(weight=0.75, depth=2)["1"]) == ["a", "b"]
+    assert len(Fusion.of(*runs).reciprocal_rank(k=60, depth=3)["1"]) == 3
 
 
 def test_a_fused_run_is_cut_where_trec_eval_would_cut_it():
     """Scores that are equal as 32-bit floats are ordered by id, descending."""
     first = {"1": {"a": 1.0, "b": 0.5, "c": 0.5 + 1e-12, "d": 0.0}}
-    assert list(fusion.weighted(first, {"1": {"a": 1.0}}, weight=1.0, depth=2)["1"]) == ["a", "c"]
+    assert list(Fusion.of(first, {"1": {"a": 1.0}}).weighted(weight=1.0, depth=2)["1"]) == [
+        "a",
+        "c",
+    ]
     first["1"] = {"a": 1.0, "c": 0.5, "b": 0.5 + 1e-12, "d": 0.0}
-    assert list(fusion.weighted(first, {"1": {"a": 1.0}}, weight=1.0, depth=2)["1"]) == ["a", "c"]
+    assert list(Fusion.of(first, {"1": {"a": 1.0}}).weighted(weight=1.0, depth=2)["1"]) == [
+        "a",
+        "c",
+    ]
 
 
 def test_the_ends_of_the_weight_are_the_runs_alone(runs):
-    first = fusion.weighted(*runs, weight=1.0, depth=3)["1"]
+    first = Fusion.of(*runs).weighted(weight=1.0, depth=3)["1"]
     assert ranking(first)[:2] == [("a", 1.0), ("b", 0.5)]
-    second = fusion.weighted(*runs, weight=0.0, depth=3)["1"]
+    second = Fusion.of(*runs).weighted(weight=0.0, depth=3)["1"]
     assert ranking(second)[:2] == [("c", 1.0), ("d", 0.5)]
 
 
 def test_the_weight_is_chosen_by_ndcg(runs):
-    tried = fusion.choose_weight(
-        *runs, weights=[0.0, 0.5, 1.0], qrels={"1": {"b": 1}, "2": {"x": 1}}
-    )
+    qrels = {"1": {"b": 1}, "2": {"x": 1}}
+    tried = Fusion.of(*runs).choose_weight([0.0, 0.5, 1.0], qrels)
     # 0: c 1, d .5, then b before a, tied at 0; .5: c and a, then d before b, tied at .25; 1: a, b
     ranks = {0.0: 3, 0.5: 4, 1.0: 2}
     assert tried == pytest.approx({w: (1 / math.log2(1 + r) + 1) / 2 for w, r in ranks.items()})
@@ -70,8 +77,8 @@ def test_the_weight_is_chosen_by_ndcg(runs):
 
 def test_the_runs_are_left_as_they_were(runs):
     before = copy.deepcopy(runs)
-    fusion.weighted(*runs, weight=0.3, depth=9)
-    fusion.reciprocal_rank(*runs, k=60, depth=9)
+    Fusion.of(*runs).weighted(weight=0.3, depth=9)
+    Fusion.of(*runs).reciprocal_rank(k=60, depth=9)
     assert runs == before
 
 
@@ -81,14 +88,16 @@ def test_fusion_is_that_of_trectools(tmp_path):
     draw = lambda: {f"d{i}": float(rng.normal()) for i in rng.permutation(60)[:40]}  # noqa: E731
     values = [{query_id: draw() for query_id in ("x1", "x2", "x3")} for _ in range(2)]
     opened = []
-    for number, run in enumerate([*values, *map(fusion.scaled, values)]):
+    plain = list(map(Run.of, values))
+    rescaled = [Run(r.query_ids, r.bounds, r.ids, r.passages, scaled(r)) for r in plain]
+    for number, run in enumerate([*plain, *rescaled]):
         trec.write_run(tmp_path / f"{number}.txt", run, tag="t")
         opened.append(TrecRun(str(tmp_path / f"{number}.txt")))
     rrf = trectools.fusion.reciprocal_rank_fusion(opened[:2], k=60, max_docs=30)
     summed = trectools.fusion.combos(opened[2:], strategy="sum", max_docs=30)
     for ours, theirs in (
-        (fusion.reciprocal_rank(*values, k=60, depth=30), rrf),
-        (fusion.weighted(*values, weight=0.5, depth=30), summed),
+        (Fusion.of(*values).reciprocal_rank(k=60, depth=30), rrf),
+        (Fusion.of(*values).weighted(weight=0.5, depth=30), summed),
     ):
         for query_id, rows in theirs.run_data.groupby("query"):
             scores = np.sort(list(ours[query_id].values()))[::-1]

@@ -20,6 +20,24 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path):
     assert TrecRun(str(path)).run_data["query"].tolist() == ["7", "7"]
 
 
+def test_any_id_without_white_space_survives_the_file(tmp_path):
+    run = {'"q"': {'say "hi"'.replace(" ", "_"): 1.0, "a,b": 0.5, "ä'": 0.25}}
+    trec.write_run(tmp_path / "run.txt", run, tag="t")
+    assert trec.read_run(tmp_path / "run.txt") == run
+
+
+@pytest.mark.parametrize("space", [" ", "  "])
+def test_a_byte_order_mark_is_no_part_of_the_topic(tmp_path, space):
+    (tmp_path / "run.txt").write_text(f"\ufeffq Q0{space}d 1 0.5 t\n", encoding="utf-8")
+    assert trec.read_run(tmp_path / "run.txt") == {"q": {"d": 0.5}}
+
+
+def test_a_run_that_is_not_utf8_names_file_and_line(tmp_path):
+    (tmp_path / "run.txt").write_bytes(b"q Q0 \xe4 1 0.5 t\n")
+    with pytest.raises(InputError, match=r"run\.txt:1: not UTF-8"):
+        trec.read_run(tmp_path / "run.txt")
+
+
 def test_scores_survive_the_file_bit_by_bit(tmp_path):
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     run = {"q": {f"d{i}": float(value) for i, value in enumerate(values)}}
@@ -35,6 +53,10 @@ def test_scores_survive_the_file_bit_by_bit(tmp_path):
         ("q Q0 d 1 0.5\n", r"run\.txt:1: 5 columns"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 best t\n", r"run\.txt:2: rank '2' and score 'best'"),
         ("q Q0 d 1 nan t\n", r"run\.txt:1: score 'nan' is not a finite"),
+        ("q Q0 d 1 1e39 t\n", r"run\.txt:1: score '1e39' is not a finite number of 32 bits"),
+        ("q Q0  1 0.5 t\n", r"run\.txt:1: 5 columns"),
+        (" Q0 d 1 0.5 t\n", r"run\.txt:1: 5 columns"),
+        ("q Q0 d 1 0.5 \n", r"run\.txt:1: 5 columns"),
         ("q Q0 d 1 2 t\nq Q0 d 2 1 t\n", r"run\.txt:2: document 'd' twice for topic 'q'"),
     ],
 )

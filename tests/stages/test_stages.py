@@ -14,11 +14,12 @@ from helpers import PARAMS, ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
-from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, write_ids
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.encoders import checkpoint
 from dpr.indexes.build import build
 from dpr.indexes.index import save
 from dpr.records import beir
+from dpr.records.ids import LINES, write_ids
 from stages.run import run
 
 
@@ -36,9 +37,10 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     embeddings = folder / "data/embeddings/dense"
     embeddings.mkdir(parents=True)
     np.save(embeddings / VECTORS, np.ones((2, 32), np.float32))
-    write_ids(embeddings / "ids.txt", ["d00", "d01"])
-    manifest = {"similarity": "dot", "count": 2, "dimension": 32}
+    write_ids(embeddings, ["d00", "d01"], 2)
+    manifest = {"similarity": "dot", "count": 2, "dimension": 32, "dtype": "float32"}
     manifest["sha256"] = sha256(embeddings / VECTORS)
+    manifest["ids_sha256"] = sha256(embeddings / LINES)
     write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}})
     opened = Embeddings.open(embeddings)
     save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")
@@ -60,6 +62,15 @@ def test_another_similarity_is_refused(workspace, stage, arguments, artifact):
     with pytest.raises(InputError, match=rf"{artifact}: made with similarity 'dot'.*'cosine'"):
         importlib.import_module(f"stages.{stage}").main(*arguments)
     assert sorted(workspace.rglob("*")) == files
+
+
+def test_too_little_memory_for_a_search_is_refused_before_the_work(workspace):
+    write_params(Path("params.yaml"), {"search.memory": 1e-5, "encode.precision": "fp32"})
+    counts = {"train": {"pairs": {"count": 9_999}}, "collection": {"passages": {"count": 60}}}
+    write_json("data/manifest.json", counts)
+    with pytest.raises(InputError, match=r"search\.memory: 1e-05 GiB hold \d+ vectors of 32"):
+        importlib.import_module("stages.check").main()
+    assert not Path("data/checked.json").exists()
 
 
 def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):

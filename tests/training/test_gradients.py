@@ -5,11 +5,11 @@ import torch
 from helpers import settings, two_processes
 from safetensors.torch import load_file
 
+from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import checkpoint
 from dpr.training import gradients
 from dpr.training.batch import Batch, Targets
 from dpr.training.loss import Loss
-from dpr.training.processes import SINGLE, ProcessGroup
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
 PASSAGES = [
@@ -121,7 +121,7 @@ WORKER = """
 from safetensors.torch import save_file
 from dpr.base import runtime
 from dpr.encoders import checkpoint
-from dpr.training.processes import ProcessGroup
+from dpr.base.processes import ProcessGroup
 from test_gradients import CASES, forward_backward
 
 runtime.set_up(threads=1, seed=0)
@@ -130,7 +130,7 @@ assert processes.size == 2
 for name, (tied, queries, chunk_size, changes) in CASES.items():
     encoder = checkpoint.load(f"{folder}/tied-{{tied}}")
     value, found = forward_backward(encoder, chunk_size, queries, processes, **changes)
-    assert processes.broadcast((value.item(), 0.1), encoder.device) == (value.item(), 0.1)
+    assert processes.broadcast((value.item(), 0.1)) == (value.item(), 0.1)
     save_file(found | {{"the loss": value}}, f"{folder}/{{name}}-{{processes.rank}}")
 processes.leave()
 """

@@ -80,7 +80,7 @@ import tempfile
 from pathlib import Path
 from dpr.base import runtime
 from dpr.encoders import checkpoint
-from dpr.training.processes import ProcessGroup
+from dpr.base.processes import ProcessGroup
 from test_query_side_runs import trained_alone
 
 runtime.set_up(threads=1, seed=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dpr.training.id_rows import IdRows, among, digests, first_of_equals
+from dpr.records.id_rows import IdRows, among, digests, first_of_equals
 from dpr.training.links import by_first
 from dpr.training.ragged import Ragged
 

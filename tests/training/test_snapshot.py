@@ -123,7 +123,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer
-from dpr.training.processes import ProcessGroup
+from dpr.base.processes import ProcessGroup
 
 runtime.set_up(threads=1, seed=0)
 processes, folder = ProcessGroup.join(runtime.device()), Path({collection!r})

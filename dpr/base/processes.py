@@ -1,36 +1,43 @@
-"""The processes that train together: a launcher starts them, torch.distributed connects them.
+"""The processes that work together: a launcher starts them, torch.distributed connects them.
 
 torchrun or accelerate sets the environment variables that are read here.
 """
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+import numpy as np
 import torch
 from torch import distributed
 
-# The others wait this long for the first process while it validates or waits for a lock. If a
-# process dies, the launcher ends all of them at once.
+from dpr.base.errors import InputError
+
+# The others wait this long for the first process while it validates, waits for a lock or puts
+# together what they made. If a process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """`size` processes, of which this is number `rank`; by default a single one."""
+    """`size` processes, of which this is number `rank`; by default a single one.
+
+    `device` is the one of this process.
+    """
 
     rank: int = 0
     size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
     def join(cls, device: torch.device) -> "ProcessGroup":
         """The group of the launcher; a single process without one."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
+            return cls(device=device)
         backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=TIMEOUT)
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls(distributed.get_rank(), distributed.get_world_size(), device)
 
     def leave(self) -> None:
         if self.size > 1:
@@ -42,7 +49,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, count: int, rank: int | None = None) -> slice:
-        """The share of `count` items that a process (by default this one) encodes."""
+        """The share of `count` items that a process (by default this one) works on."""
         rank = self.rank if rank is None else rank
         return slice(count * rank // self.size, count * (rank + 1) // self.size)
 
@@ -57,6 +64,12 @@ class ProcessGroup:
         received = [torch.empty_like(padded) for _ in range(self.size)]
         distributed.all_gather(received, padded)
         return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
+
+    def gather_array(self, mine: np.ndarray, count: int) -> np.ndarray:
+        """The same for a NumPy array."""
+        if self.size == 1:
+            return mine
+        return self.gather(torch.from_numpy(mine).to(self.device), count).cpu().numpy()
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over all processes."""
@@ -74,13 +87,35 @@ class ProcessGroup:
                     parameter.grad = torch.zeros_like(parameter)
                 distributed.all_reduce(parameter.grad)
 
-    def broadcast(self, numbers: tuple[float, ...], device: torch.device) -> tuple[float, ...]:
+    def broadcast(self, numbers: tuple[float, ...]) -> tuple[float, ...]:
         """The numbers of the first process, in every process."""
         if self.size == 1:
             return numbers
-        shared = torch.tensor(numbers, dtype=torch.float64, device=device)
+        shared = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         distributed.broadcast(shared, src=0)
         return tuple(shared.tolist())
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def maximum(self, number: float) -> float:
+        """The largest number of all processes."""
+        if self.size == 1:
+            return number
+        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+        return float(shared.item())
+
+    def require_equal(self, count: int, what: str) -> None:
+        """Raises InputError if this process has another count than the first."""
+        (first,) = self.broadcast((float(count),))
+        if count != first:
+            raise InputError(
+                f"{what}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "
+                "all machines the same files"
+            )
 
 
 SINGLE = ProcessGroup()

@@ -1,16 +1,18 @@
-"""The reported measures: trec_eval's own code, through ir_measures, over every judged topic.
+"""The reported measures, over every judged topic, in trec_eval's order.
 
-All are computed over one ranking, in trec_eval's order: ir_measures gives some measures (RR@10,
-judged@10) to other libraries, which compare scores as 64-bit floats and break ties the other way.
+The common ones are computed over all topics at once; all others by ir_measures.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from statistics import fmean
 from typing import Any
 
-import numpy as np
+from dpr.measures.graded import MEASURES, in_blocks, needs
+from dpr.records.run import Run
+from dpr.records.types import Found, Qrels
 
-from dpr.records.ranking import ranking
-from dpr.records.types import Qrels, Run
+TOPICS_AT_ONCE = 500  # that ir_measures sees
 
 HEADLINE_DEPTH = 10
 HEADLINE = f"nDCG@{HEADLINE_DEPTH}"  # of tables, plots, validation, fusion weight and audit
@@ -58,36 +60,50 @@ def check(names: list[str]) -> list[str]:
     return names
 
 
-def by_topic(qrels: Qrels, run: Run, measures: list[str]) -> ByTopic:
+def by_topic(qrels: Qrels, run: Found, measures: list[str]) -> ByTopic:
     """Each measure for every judged topic; a topic that the run lacks counts as 0.
 
     That is trec_eval's option -c: without it a system gains by leaving out hard topics.
     """
-    import ir_measures
-
-    names = {parse_measure(name): name for name in measures}
+    run = Run.of(run)
+    parsed = {name: parse_measure(name) for name in measures}
+    ours = {name: m for name, m in parsed.items() if _at_once(m)}
     values = {name: dict.fromkeys(qrels, 0.0) for name in measures}
-    for metric in ir_measures.iter_calc(list(names), qrels, _without_ties(run)):
-        if metric.query_id in qrels:
-            values[names[metric.measure]][metric.query_id] = metric.value
+    if ours:
+        cutoffs = [cutoff(name) for name in ours]
+        deepest = None if None in cutoffs else max(c for c in cutoffs if c is not None)
+        topics = iter(qrels)
+        for grades in in_blocks(qrels, run, deepest):
+            some = list(islice(topics, len(grades.grades)))
+            for name, measure in ours.items():
+                found = MEASURES[measure.NAME](grades, cutoff(name))
+                values[name].update(zip(some, found.tolist(), strict=True))
+    others = {measure: name for name, measure in parsed.items() if name not in ours}
+    for measure, query_id, value in _by_ir_measures(qrels, run, list(others)):
+        values[others[measure]][query_id] = value
     return values
 
 
-def _without_ties(run: Run) -> Run:
-    """The run, with other scores for a topic that has ties: N ... 1 in trec_eval's order."""
-    return {
-        query_id: _in_order(scores) if _has_ties(scores) else scores
-        for query_id, scores in run.items()
-    }
+def _at_once(measure: Any) -> bool:
+    """Whether `dpr.measures.graded` has it: with a depth at most, and no other parameter."""
+    params = measure.params.keys()
+    return measure.NAME in MEASURES and params <= {"cutoff"} and params >= needs(measure.NAME)
 
 
-def _has_ties(scores: dict[str, float]) -> bool:
-    rounded = np.fromiter(scores.values(), np.float32, len(scores))
-    return len(np.unique(rounded)) < len(rounded)
+def _by_ir_measures(
+    qrels: Qrels, run: Run, measures: list[Any]
+) -> Iterator[tuple[Any, str, float]]:
+    """(measure, topic, value) of the judged topics that the run has, some topics at a time."""
+    import ir_measures
 
-
-def _in_order(scores: dict[str, float]) -> dict[str, float]:
-    return {p: float(len(scores) - i) for i, (p, _) in enumerate(ranking(scores))}
+    asked = [query_id for query_id in qrels if query_id in run] if measures else []
+    for start in range(0, len(asked), TOPICS_AT_ONCE):
+        some = asked[start : start + TOPICS_AT_ONCE]
+        # It gives some measures to libraries that break ties the other way: ranks have none.
+        scores = {q: {p: -float(rank) for rank, p in enumerate(run[q])} for q in some}
+        judged = {q: qrels[q] for q in some}
+        for found in ir_measures.iter_calc(measures, judged, scores):
+            yield found.measure, found.query_id, found.value
 
 
 def means(values: ByTopic) -> dict[str, float]:
@@ -95,6 +111,6 @@ def means(values: ByTopic) -> dict[str, float]:
     return {name: fmean(by_query.values()) for name, by_query in values.items()}
 
 
-def headline(qrels: Qrels, run: Run) -> float:
+def headline(qrels: Qrels, run: Found) -> float:
     """The mean of the headline measure over the judged topics."""
     return means(by_topic(qrels, run, [HEADLINE]))[HEADLINE]
