@@ -27,7 +27,7 @@ from dpr.embeddings.storage import stored_type, to_stored
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
-from dpr.indexes.exact_search import exact_search
+from dpr.indexes.exact_search import Resources, exact_search
 from dpr.indexes.index import FILE, Index, save
 from dpr.indexes.kinds import KINDS
 from dpr.records.ids import LINES, write_ids
@@ -44,17 +44,19 @@ def main() -> None:
     command_line.add_argument("--dimension", type=int, default=128)
     command_line.add_argument("--kinds", nargs="*", default=list(KINDS))
     command_line.add_argument("--dtype", default="float32", help="float32, float16 or int8")
+    command_line.add_argument("--memory", type=float, help="GiB of exact search; else of params")
     command_line.add_argument("--one", help=argparse.SUPPRESS)  # the kind of a subprocess
     command_line.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = command_line.parse_args()
     if arguments.one:
-        print(json.dumps(measure(arguments.one, Path(arguments.folder))))
+        print(json.dumps(measure(arguments.one, Path(arguments.folder), arguments.memory)))
         return
     with tempfile.TemporaryDirectory() as name:
         generate(Path(name), arguments.count, arguments.dimension, arguments.dtype)
         rows = []
         for kind in arguments.kinds:
             command = [sys.executable, "-m", "benchmarks.indexes", "--one", kind, "--folder", name]
+            command += ["--memory", str(arguments.memory)] if arguments.memory else []
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], file=sys.stderr)
@@ -112,8 +114,9 @@ def generate(folder: Path, count: int, dimension: int, dtype: str) -> None:
     np.save(folder / "exact.npy", exact_search(Embeddings.open(folder), queries, TOP_K)[1])
 
 
-def measure(kind: str, folder: Path) -> dict[str, Any]:
+def measure(kind: str, folder: Path, gib: float | None) -> dict[str, Any]:
     settings = load_settings("params.yaml")
+    resources = Resources(gib or settings.search.memory)
     runtime.set_up(settings.threads, settings.seed)
     embeddings, queries = Embeddings.open(folder), np.load(folder / "queries.npy")
     options = settings.index.model_copy(update={"kind": kind})
@@ -124,7 +127,7 @@ def measure(kind: str, folder: Path) -> dict[str, Any]:
     save(index, max_norm, embeddings, options, folder / kind)
     started = time.perf_counter()
     size = embeddings.vectors.nbytes if index is None else (folder / kind / FILE).stat().st_size
-    opened = Index(index, embeddings, read_json(folder / kind / MANIFEST), size)
+    opened = Index(index, embeddings, read_json(folder / kind / MANIFEST), size, resources)
     rows = opened.search(queries, TOP_K)[1]
     return {
         "kind": kind,

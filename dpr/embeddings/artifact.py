@@ -55,13 +55,22 @@ class Embeddings:
         Read from the file and not through the map, whose pages count as memory in use.
         """
         stop = min(stop, len(self.vectors))
+        raw = np.empty_like(
+            self.vectors, shape=(stop - start, *self.vectors.shape[1:]), subok=False
+        )
+        return self.fill(np.empty((stop - start, self.dimension), np.float32), raw, start)
+
+    def fill(self, into: np.ndarray, raw: np.ndarray, start: int) -> np.ndarray:
+        """As many rows as `into` has, from `start` on; `raw` gets them as they are stored.
+
+        For a loop: memory that is allocated anew for each chunk is returned late.
+        """
         if not isinstance(self.vectors, np.memmap):
-            return from_stored(self.vectors[start:stop])
-        stored = self.vectors.dtype
-        row = stored if stored.names else np.dtype((stored, (self.dimension,)))
+            return from_stored(self.vectors[start : start + len(into)], into)
         with Path(str(self.vectors.filename)).open("rb") as file:
-            file.seek(self.vectors.offset + start * row.itemsize)
-            return from_stored(np.fromfile(file, row, stop - start))
+            file.seek(self.vectors.offset + start * self.vectors.strides[0])
+            file.readinto(raw.view(np.uint8).data)
+        return from_stored(raw, into)
 
     def take(self, rows: np.ndarray | list[int]) -> np.ndarray:
         """A few rows, as (n, D) float32."""

@@ -17,7 +17,7 @@ from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.run import Run
-from dpr.similarity import INNER_PRODUCT, SIMILARITIES, Similarity
+from dpr.similarity import L1, SIMILARITIES, Similarity
 
 LEAST = 1_024  # vectors compared at a time
 GATHERED = 1_024  # queries whose results processes exchange at a time
@@ -58,10 +58,14 @@ def exact_search(
     starts = range(0, count, size)[processes.rank :: processes.size]
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), top_k), -1, dtype=np.int64)
+    at_once = _queries_at_once(similarity, min(size, count), memory)
+    at_once = max(1, min(at_once, len(queries)))
+    # All large arrays are allocated once: the heap would grow by each that does not fit in a gap.
+    scored = torch.empty(at_once * min(size, count), device=processes.device)
     for start, chunk in _chunks(embeddings, starts, size):
         passages = torch.from_numpy(similarity.truncate(chunk, dimension)).to(processes.device)
-        for some in _blocks(len(queries), _queries_at_once(similarity, len(chunk), memory)):
-            new_scores, new_rows = _search(similarity, queries[some], passages, top_k)
+        for some in _blocks(len(queries), at_once):
+            new_scores, new_rows = _search(similarity, queries[some], passages, top_k, scored)
             both = np.hstack([scores[some], new_scores]), np.hstack([rows[some], new_rows + start])
             scores[some], rows[some] = _best(*both, top_k)
     if processes.size > 1:
@@ -92,21 +96,31 @@ def rows_at_once(dimension: int, stored: int, memory: float) -> int:
 
 
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, vectors) of each chunk; the next one is read in a thread."""
+    """(first row, vectors) of each chunk, until the next is asked for; it is read in a thread."""
     shown = bool(starts[1:]) and starts[0] == 0  # of several processes the first shows its share
     bar = tqdm(total=len(starts), unit=" chunks", disable=None if shown else True)
+    stored, size = embeddings.vectors, min(size, len(embeddings.vectors))
+    raw = np.empty_like(stored, shape=(size, *stored.shape[1:]), subok=False)
+    two = [np.empty((size, embeddings.dimension), np.float32) for _ in starts[:2]]
+
+    def read(number: int) -> np.ndarray:
+        start = starts[number]
+        count = min(size, len(stored) - start)
+        return embeddings.fill(two[number % 2][:count], raw[:count], start)
+
     with ThreadPoolExecutor(1) as thread, bar:
-        ahead = [thread.submit(embeddings.read, start, start + size) for start in starts[:1]]
+        ahead = [thread.submit(read, 0)] if starts else []
         for number, start in enumerate(starts):
             chunk = ahead.pop().result()
-            ahead = [thread.submit(embeddings.read, s, s + size) for s in starts[number + 1 :][:1]]
+            if starts[number + 1 :]:
+                ahead = [thread.submit(read, number + 1)]
             yield start, chunk
             bar.update()
 
 
 def _queries_at_once(similarity: Similarity, passages: int, memory: float) -> int:
     """How many queries' scores fit into a quarter of the memory."""
-    copies = 1 if similarity.metric == INNER_PRODUCT else 4  # distances are computed in steps
+    copies = 2 if similarity.metric == L1 else 1
     return max(1, int(memory * 2**30 / 4) // (4 * copies * passages))
 
 
@@ -115,10 +129,15 @@ def _blocks(count: int, size: int) -> Iterator[slice]:
 
 
 def _search(
-    similarity: Similarity, queries: np.ndarray, passages: torch.Tensor, top_k: int
+    similarity: Similarity,
+    queries: np.ndarray,
+    passages: torch.Tensor,
+    top_k: int,
+    scored: torch.Tensor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best rows of a chunk. (torch multiplies five times as fast as FAISS with its BLAS.)"""
-    scores = similarity.scores(torch.from_numpy(queries).to(passages.device), passages)
+    into = scored[: len(queries) * len(passages)].view(len(queries), len(passages))
+    scores = similarity.scores(torch.from_numpy(queries).to(passages.device), passages, into)
     found = scores.topk(min(top_k, len(passages)))
     return found.values.cpu().numpy(), found.indices.cpu().numpy()
 

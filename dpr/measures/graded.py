@@ -22,15 +22,18 @@ class Graded:
     Args:
         qrels: the T topics; one that the run lacks has no grades.
         depth: the first ranks that count; None: all.
+        places: `run.positions` of the judged passages, if known.
     """
 
-    def __init__(self, qrels: Qrels, run: Run, depth: int | None = None):
+    def __init__(
+        self, qrels: Qrels, run: Run, depth: int | None = None, places: np.ndarray | None = None
+    ):
         found = {query_id: topic for topic, query_id in enumerate(run.query_ids)}
         here = np.array([found.get(query_id, -1) for query_id in qrels], np.int64)
         lengths = np.append(np.diff(run.bounds), 0)[here]  # the last, 0, is that of topic -1
         self.lengths = lengths if depth is None else np.minimum(lengths, depth)
         self.grades = np.full((len(qrels), max(self.lengths, default=0)), UNJUDGED, np.int32)
-        judged = _judged(qrels, run, here)
+        judged = _judged(qrels, run, here, _places(qrels, run) if places is None else places)
         inside = np.arange(self.grades.shape[1]) < self.lengths[:, None]
         starts = np.append(run.bounds[:-1], 0)[here]
         rows = (starts[:, None] + np.arange(self.grades.shape[1]))[inside]
@@ -55,19 +58,25 @@ class Graded:
 
 def in_blocks(qrels: Qrels, run: Run, depth: int | None = None) -> Iterator[Graded]:
     """Of some topics at a time, in the order of the judgments."""
-    query_ids = list(qrels)
+    query_ids, places, done = list(qrels), _places(qrels, run), 0
     for start in range(0, max(1, len(query_ids)), TOPICS_AT_ONCE):
-        some = query_ids[start : start + TOPICS_AT_ONCE]
-        yield Graded({query_id: qrels[query_id] for query_id in some}, run, depth)
+        some = {query_id: qrels[query_id] for query_id in query_ids[start : start + TOPICS_AT_ONCE]}
+        count = sum(map(len, some.values()))
+        yield Graded(some, run, depth, places[done : done + count])
+        done += count
+
+
+def _places(qrels: Qrels, run: Run) -> np.ndarray:
+    """Of each judgment, in order: where the run has its passage among its ids, or -1."""
+    return run.positions([passage_id for grades in qrels.values() for passage_id in grades])
 
 
 def _judged(
-    qrels: Qrels, run: Run, here: np.ndarray
+    qrels: Qrels, run: Run, here: np.ndarray, at: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Grades of (topics, passages) of the run."""
     counts = [len(grades) for grades in qrels.values()]
     topics = np.repeat(here, counts)
-    at = run.positions([passage_id for grades in qrels.values() for passage_id in grades])
     known = (topics >= 0) & (at >= 0)
     grades = np.array([g for found in qrels.values() for g in found.values()], np.int32)[known]
     keys = topics[known] * len(run.ids) + at[known]

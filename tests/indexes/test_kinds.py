@@ -108,6 +108,12 @@ def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, s
         assert (down | (equal & (np.diff(found, axis=1) > 0))).all() and equal.any()
 
 
+def test_no_queries_find_nothing():
+    """A collection need not have validation topics."""
+    scores, rows = exact_search(make_embeddings("cosine"), np.empty((0, 16), np.float32), 3)
+    assert scores.shape == rows.shape == (0, 3)
+
+
 def test_less_memory_than_a_small_chunk_is_an_error():
     embeddings = make_embeddings("cosine")
     with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 251 vectors of 16 .*0\.0005"):
