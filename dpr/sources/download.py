@@ -35,9 +35,17 @@ def fetch(url: str, downloads: Path) -> Path:
     """The file of a URL, from the folder `downloads` if it is there.
 
     Raises:
-        InputError: if it cannot be fetched whole; the URL, and where to put the file by hand.
+        InputError: if it cannot be fetched whole; the URL, and where to put the file by hand. Also
+            for a URL with a password, which would be committed with params.yaml and the manifest.
     """
-    name = PurePosixPath(urlsplit(url).path).name or "file"
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise InputError(
+            f"{parts.scheme}://...@{parts.hostname}{parts.path}: holds a user or a password; put "
+            "them into ~/.netrc, from which they are read"
+        )
+    name = PurePosixPath(parts.path).name
+    name = "file" if name in ("", "..") else name
     path = downloads.absolute() / hashlib.sha256(url.encode()).hexdigest()[:12] / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):  # another experiment may be fetching the same

@@ -165,3 +165,15 @@ def test_msmarco_tiny_has_the_number_of_triples_that_it_promises(server, tmp_pat
     path.write_bytes(server.content + triple.format("x").encode())
     with pytest.raises(InputError, match=r"tiny\.tsv: 11,001 triples, but the name promises 11,0"):
         train("msmarco-tiny", tmp_path / "out")
+
+
+@pytest.mark.parametrize("user", ["me", "me:secret"])
+def test_a_password_is_refused_and_not_told(tmp_path, user):
+    with pytest.raises(InputError, match=r"https://\.\.\.@host/p\.tsv.*netrc") as caught:
+        download.fetch(f"https://{user}@host/p.tsv", tmp_path)
+    assert "secret" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_the_name_of_a_url_does_not_leave_the_folder(server, tmp_path):
+    path = download.fetch(server.url("a/.."), tmp_path / "downloads")
+    assert path.is_relative_to(tmp_path / "downloads") and path.read_bytes() == PAIRS
