@@ -20,6 +20,17 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path):
     assert TrecRun(str(path)).run_data["query"].tolist() == ["7", "7"]
 
 
+@pytest.mark.parametrize(
+    "ids", [("0", "10", "9"), ("007", "8"), ("-0", "1"), ("0x1", "2"), ("5", "a"), ("1", "9" * 30)]
+)
+def test_ids_that_are_numbers_are_told_apart_as_texts(tmp_path, ids):
+    run = {"q": dict(zip(ids, (3.0, 2.0, 1.0), strict=False)), "p": {ids[-1]: 1.0}}
+    trec.write_run(tmp_path / "run.txt", run, tag="t")
+    found = trec.read_run(tmp_path / "run.txt")
+    assert found == run
+    assert sorted(found.ids.to_pylist()) == sorted(ids)
+
+
 def test_any_id_without_white_space_survives_the_file(tmp_path):
     run = {'"q"': {'say "hi"'.replace(" ", "_"): 1.0, "a,b": 0.5, "ä'": 0.25}}
     trec.write_run(tmp_path / "run.txt", run, tag="t")
