@@ -3,6 +3,8 @@
 # make test       the tests but for the slow ones, in two processes; make test-all: all
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
+# make faults    kills, full disks, damage and a million bad inputs; about an hour
+# make audit     looks for known vulnerabilities of the pinned packages; needs a network
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last
 # All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt.
@@ -12,7 +14,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: repro verify test test-all gpu lint costs clean clean-scratch
+.PHONY: repro verify test test-all gpu lint faults audit costs clean clean-scratch
 
 repro: $(VENV)/ready
 	python -m tools.lock
@@ -41,6 +43,14 @@ lint: $(VENV)/ready
 	ruff format --check .
 	lint-imports --no-logo
 	mypy
+
+FAULTS := test_kills.py test_killed_stages.py test_full_disk.py test_damage.py test_side_by_side.py
+faults: $(VENV)/ready
+	pytest -n 2 --dist loadfile tests/fuzz $(addprefix tests/pipeline/,$(FAULTS))
+
+audit: $(VENV)/ready
+	$(VENV)/bin/pip install -q pip-audit
+	pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
 
 # Runs every stage again, which makes the same bytes, and prints what each cost.
 costs: $(VENV)/ready

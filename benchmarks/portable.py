@@ -1,0 +1,94 @@
+"""Whether this processor makes the same bytes as others, if every library is held to AVX2.
+
+    python -m benchmarks.portable              # compares with benchmarks/portable.json
+    python -m benchmarks.portable --record     # adds what this processor makes to that file
+    python -m benchmarks.portable --free       # the libraries choose, as they do by default
+
+A small experiment in fp32 with one thread goes through the whole graph, in a copy of this
+repository. Printed is, for each output, its MD5 in dvc.lock and the processors that made the same.
+Reads dvc.lock of the copy.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from benchmarks import generated, growth
+from dpr.base.processor import processor
+from dpr.evaluation.report import table
+from stages.run import parser
+
+RECORDED = Path("benchmarks/portable.json")
+PINNED = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+    "CT2_FORCE_CPU_ISA": "AVX2",
+    "FAISS_OPT_LEVEL": "AVX2",
+}
+USED = {
+    "threads": 1,
+    "train.precision": "fp32",
+    "train.max_steps": 10,
+    "train.batch_size": 16,
+    "train.eval_every": 10,
+    "train.initial_share": 0.0,
+    "encode.precision": "fp32",
+    "data.overlap": "drop",
+    "second.use": False,
+    "audit.min_recall": 0.0,
+}
+
+
+def main() -> None:
+    arguments = parser("benchmarks.portable", __doc__)
+    arguments.add_argument("--record", action="store_true")
+    arguments.add_argument("--free", action="store_true")
+    chosen = arguments.parse_args()
+    if not chosen.free:
+        os.environ.update(PINNED)
+    with tempfile.TemporaryDirectory() as name:
+        made = made_in(Path(name))
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    rows = []
+    for path, md5 in made.items():
+        same = [who for who, theirs in recorded.items() if theirs.get(path) == md5]
+        rows.append([path, md5[:12], "; ".join(same) or "none"])
+    print(table(["output", "MD5", "the same on"], rows))
+    if chosen.record:
+        recorded[processor()] = made
+        RECORDED.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+
+
+def made_in(folder: Path) -> dict[str, str]:
+    """{output: MD5} of the experiment."""
+    repository = folder / "repository"
+    growth.copy_repository(repository)
+    generated.write_collection(folder / "collection", 1_000, topics=10)
+    generated.write_triples(folder / "triples.tsv", 2_000)
+    code = f"from benchmarks.generated import *; write_encoder(Path({str(folder / 'encoder')!r}))"
+    growth.run(repository, sys.executable, "-c", code)  # in a process with these variables
+    places = {
+        "data.collection": f"beir:{folder / 'collection'}",
+        "data.train": f"triples:{folder / 'triples.tsv'}",
+        "model.name": str(folder / "encoder"),
+    }
+    growth.set_params(repository / "params.yaml", places | USED)
+    growth.run(repository, "dvc", "repro", "--quiet")
+    lock = YAML(typ="safe", pure=True).load(repository / "dvc.lock")
+    return {
+        out["path"]: out["md5"]
+        for stage in lock["stages"].values()
+        for out in stage.get("outs", [])
+        if out["path"].startswith("data/")
+    }
+
+
+if __name__ == "__main__":
+    main()
