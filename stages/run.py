@@ -42,8 +42,8 @@ def run(main: Callable[..., None]) -> None:
     with told_in_one_line(command):
         versions.require_recorded()
         main(*given)
-    if started_first():
-        log_cost(command, time.monotonic() - started)
+        if started_first():
+            log_cost(command, time.monotonic() - started)
 
 
 def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -74,7 +74,8 @@ def told_in_one_line(command: str) -> Iterator[None]:
         if said is None:
             raise
         told = ", ".join([said, *getattr(error, "__notes__", [])[:1]])
-        sys.exit(f"{command}: {told}; see to space and rights and run it again: what is whole is kept")
+        cure = "see to space and rights, and run it again: what is whole is kept"
+        sys.exit(f"{command}: {told}; {cure}")
     except KeyboardInterrupt as stopped:
         print(f"{command}: stopped; what is finished is kept: run it again", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, Terminated) else 130)

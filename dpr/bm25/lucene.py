@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 
+from dpr.base.errors import InputError
 from dpr.base.files import new_folder
 from dpr.bm25.java import HEAP, start_java
 from dpr.bm25.segment_info import without_time
@@ -34,7 +35,7 @@ def build_index(
     start_java(heap)
     from pyserini.index.lucene import LuceneIndexer
 
-    texts = iter(texts)
+    texts, count = iter(texts), 0
     with new_folder(folder) as partial:
         # Java keeps the working directory in which it was started, so it needs an absolute path.
         buffer = ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
@@ -42,10 +43,27 @@ def build_index(
         while batch := list(itertools.islice(texts, BATCH)):
             rows = ({"id": passage_id, "contents": text} for passage_id, text in batch)
             indexer.add_batch_raw([json.dumps(row) for row in rows])
+            count += len(batch)
         indexer.close()
+        _require_whole(partial, count)
         (partial / "write.lock").unlink()
         for path in partial.glob("*.si"):
             path.write_bytes(without_time(path.read_bytes()))
+
+
+def _require_whole(folder: Path, count: int) -> None:
+    """Anserini's indexer logs an error of Lucene, such as that of a full disk, and goes on."""
+    from pyserini.search.lucene import LuceneSearcher
+
+    try:
+        found = LuceneSearcher(str(folder.resolve())).num_docs
+    except Exception as error:
+        found = f"no index ({type(error).__name__})"
+    if found != count:
+        raise InputError(
+            f"{folder}: {found} instead of {count:,} passages; Lucene says above what went wrong: "
+            "make room on the disk, perhaps, and run it again"
+        )
 
 
 def search(
