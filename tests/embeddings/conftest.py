@@ -1,0 +1,35 @@
+"""Encoding the tiny collection with a tiny encoder."""
+
+import pytest
+import torch
+
+from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.passages import encode_passages
+from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
+from dpr.records.corpus import Corpus
+from dpr.settings import EncodeSettings
+
+
+def options(**changes):
+    values = {"window": 16, "batch_tokens": 128, "precision": "fp32", "dtype": "float32"} | changes
+    return EncodeSettings(**values)
+
+
+@pytest.fixture
+def encode(make_encoder, collection, tmp_path):
+    source = tmp_path / "encoder"
+    checkpoint.save(make_encoder(), source)
+    cpu = torch.device("cpu")
+
+    def run(name="out", spoil=lambda embed: embed, **changes):
+        """`spoil` may replace the embedder's own `embed`."""
+        folder, chosen = tmp_path / name, options(**changes)
+        embedder = Embedder(source, chosen, cpu, threads=2, scratch=tmp_path / "cache")
+        embedder.embed = spoil(embedder.embed)
+        corpus, scratch = Corpus(collection, ". "), tmp_path / "scratch"
+        encode_passages(embedder, corpus, chosen, folder, scratch)
+        return Embeddings.open(folder)
+
+    run.encoder = checkpoint.load(source)
+    return run
