@@ -24,6 +24,7 @@ def main() -> None:
         return
     try:
         Lockfile(Repo("."), str(LOCK)).load()
+        print(f"{LOCK}: whole")
     except DvcException:
         shown = subprocess.run(["git", "show", f"HEAD:{LOCK}"], capture_output=True, check=False)
         if shown.returncode:

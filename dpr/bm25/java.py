@@ -3,12 +3,15 @@
 import os
 import re
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dpr.base.errors import InputError
 
 JAVA_VERSION = 21
+NO_UNSAFE = 23  # from this version on, Java warns about it and knows how not to
 # Lucene draws the ids of its segments from this seed; without one, from the clock.
 LUCENE_SEED = "-Dtests.seed=2a"
 HEAP = 1.0  # GiB
@@ -28,12 +31,18 @@ def java_home() -> Path:
         home = Path(os.environ["JAVA_HOME"])
     else:
         raise InputError(_no_java("there is no Java"))
+    version = _version(home)
+    if version < JAVA_VERSION:
+        raise InputError(_no_java(f"{home} has {f'Java {version}' if version else 'no Java'}"))
+    return home
+
+
+def _version(home: Path) -> int:
+    """Of a Java; 0 if there is none."""
     release = home / "release"
     text = release.read_text(encoding="utf-8") if release.exists() else ""
-    version = re.search(r'JAVA_VERSION="(\d+)', text)
-    if not version or int(version[1]) < JAVA_VERSION:
-        raise InputError(_no_java(f"{home} has {version[0] if version else 'no Java'}"))
-    return home
+    found = re.search(r'JAVA_VERSION="(\d+)', text)
+    return int(found[1]) if found else 0
 
 
 def start_java(heap: float = HEAP) -> None:
@@ -65,7 +74,28 @@ def start_java(heap: float = HEAP) -> None:
         jnius_config.add_classpath(*map(str, jars))
         # -Xrs leaves Ctrl-C and SIGTERM to Python.
         jnius_config.add_options("-Xrs", LUCENE_SEED, f"-Xmx{round(heap * 1024)}m")
-    import jnius  # noqa: F401
+        if _version(home) >= NO_UNSAFE:  # Lucene still calls sun.misc.Unsafe
+            jnius_config.add_options("--sun-misc-unsafe-memory-access=allow")
+    _printed()
+
+
+def last_error() -> str:
+    """The last error that Java has printed, or "no error": Anserini only logs those of Lucene."""
+    lines = str(_printed().toString()).splitlines()
+    return next((line.strip() for line in reversed(lines) if "Exception" in line), "no error")
+
+
+@cache
+def _printed() -> Any:
+    """Takes the place of Java's System.out and System.err, which tell each step in many lines."""
+    from jnius import autoclass
+
+    buffer = autoclass("java.io.ByteArrayOutputStream")()
+    stream = autoclass("java.io.PrintStream")(buffer, True)
+    system = autoclass("java.lang.System")
+    system.setOut(stream)
+    system.setErr(stream)
+    return buffer
 
 
 def _no_java(what: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder
-from dpr.bm25.java import HEAP, start_java
+from dpr.bm25.java import HEAP, last_error, start_java
 from dpr.bm25.segment_info import without_time
 from dpr.records.run import Run
 from dpr.records.types import Query
@@ -61,8 +61,8 @@ def _require_whole(folder: Path, count: int) -> None:
         found = f"no index ({type(error).__name__})"
     if found != count:
         raise InputError(
-            f"{folder}: {found} instead of {count:,} passages; Lucene says above what went wrong: "
-            "make room on the disk, perhaps, and run it again"
+            f"{folder}: {found} instead of {count:,} passages; make room on the disk, perhaps, and "
+            f"run it again. Lucene logged: {last_error()}"
         )
 
 

@@ -19,6 +19,6 @@ def test_a_wrong_java_is_one_clear_error(monkeypatch, tmp_path, release):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     if release:
         (tmp_path / "release").write_text(release)
-    found = 'JAVA_VERSION="17' if release else "no Java"
+    found = "Java 17" if release else "no Java"
     with pytest.raises(InputError, match=rf"has {found}; pyserini needs Java 21"):
         java.java_home()

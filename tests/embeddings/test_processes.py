@@ -154,7 +154,7 @@ def test_a_disk_that_another_process_fills_is_an_error_before_the_work(folder, m
 
 def test_processes_that_would_make_other_vectors_are_stopped(folder, monkeypatch):
     """As on machines with other processors."""
-    monkeypatch.setattr(passages.resume, "key", lambda *_: "00000000002a")
+    monkeypatch.setattr(passages.Work, "key", "00000000002a")
     monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, numbers: (60.0,))
     with pytest.raises(InputError, match="process 1 would make other vectors than the first"):
         make(folder, ProcessGroup())
