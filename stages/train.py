@@ -98,6 +98,7 @@ def main(round: Round) -> None:
             processes,
             unfinished.folder / "state.safetensors",
             settings.save_every,
+            settings.train_memory,
         )
         history = trainer.run()
         if processes.is_first:

@@ -1,6 +1,5 @@
 """What a process runs on: seeds, threads, device and memory."""
 
-import ctypes
 import os
 import random
 import sys
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from dpr.base import memory
 from dpr.base.errors import InputError
 from dpr.base.threads import thread_count
 
@@ -36,23 +36,8 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     torch.set_deterministic_debug_mode("warn" if torch.accelerator.is_available() else "error")
     # Slow, and never read. (torch sets the module up so that mypy cannot see the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    _keep_freed_memory()
+    memory.keep_freed()
     return threads
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse the memory of large tensors and not return it to the kernel.
-
-    By default every large tensor is mapped, zeroed and unmapped again, page by page, which makes a
-    training step on a CPU 1.5 times as long. Results stay the same. Linux only.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-        libc.mallopt(m_mmap_threshold, 2**30)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def device() -> torch.device:

@@ -31,6 +31,7 @@ class Settings(Group):
     similarity: Literal["cosine", "dot", "l2", "l1"]
     launcher: Annotated[str, Field(min_length=1)]
     save_every: Annotated[float, Field(ge=0)]
+    train_memory: Annotated[float, Field(gt=0)] | None
     data: DataSettings
     model: ModelSettings
     mine: MineSettings

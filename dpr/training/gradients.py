@@ -2,8 +2,8 @@
 
 The loss needs the vectors of the whole batch; the encoder's activations are needed only for its own
 backward pass. So the vectors are detached from the encoder, the loss gives their gradients, and
-these are passed back through the encoder. With `chunk_size` that is done chunk by chunk: each is
-encoded a second time, with the same dropout (GradCache, Gao et al. 2021,
+these are passed back through the encoder, forward pass by forward pass. A pass whose activations
+were dropped is computed a second time, with the same dropout (GradCache, Gao et al. 2021,
 https://arxiv.org/abs/2101.06983).
 
 Each process encodes its shard of the batch and computes the loss over the vectors of all, so that
@@ -22,6 +22,7 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokens, token_batches
 from dpr.training.batch import Batch
+from dpr.training.room import Room
 
 # Tokens in a forward pass on a CPU, padding included: less padding and smaller activations than in
 # one pass over the batch, so less time and memory. A GPU has room for all.
@@ -32,7 +33,8 @@ class EncodedTexts:
     """The vectors of some texts, and the backward pass through their encoder.
 
     Args:
-        chunk_size: texts in a forward pass, whose activations are then dropped; None keeps all.
+        chunk_size: texts in a forward pass, whose activations are then dropped; None keeps those
+            that `room` has room for.
     """
 
     def __init__(
@@ -42,26 +44,34 @@ class EncodedTexts:
         role: Role,
         format: str,
         chunk_size: int | None,
+        room: Room,
     ):
         self.encoder, self.tokens, self.role, self.format = encoder, tokens, role, format
-        self.keep_graph = chunk_size is None or chunk_size >= len(tokens)
+        self.room = room
+        self.may_keep = chunk_size is None or chunk_size >= len(tokens)
         # Texts of similar length share a pass, which keeps padding low.
-        if self.keep_graph and encoder.device.type == "cpu":
+        if self.may_keep and encoder.device.type == "cpu":
             self.chunks = list(token_batches(tokens, CPU_TOKENS))
         else:
             by_length = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
             size = max(1, len(tokens) if chunk_size is None else min(chunk_size, len(tokens)))
             self.chunks = [by_length[at : at + size] for at in range(0, len(by_length), size)]
-        self.random_states: list[dict[str, torch.Tensor]] = []
-        vectors = [self._first_forward(chunk) for chunk in self.chunks]
+        # Of each chunk: its vectors with their graph, or the state of dropout before it.
+        self.passes: list[torch.Tensor | dict[str, torch.Tensor]] = []
         none = torch.zeros(0, encoder.dimension, device=encoder.device)
+        vectors = torch.cat([none, *map(self._first_forward, self.chunks)])
         order = torch.tensor(list(itertools.chain(*self.chunks)), dtype=torch.long)
-        self.vectors = torch.cat([none, *vectors])[order.argsort()]
+        self.vectors = vectors[order.argsort()]
 
     def _first_forward(self, chunk: list[int]) -> torch.Tensor:
-        if not self.keep_graph:  # the second forward pass will need the same dropout
-            self.random_states.append(runtime.random_state(self.encoder.device))
-        with torch.set_grad_enabled(self.keep_graph):
+        size = len(chunk) * max(len(self.tokens[i]) for i in chunk)
+        if self.may_keep and self.room.has(size):
+            with self.room.taken_by(size):
+                vectors = self._forward(chunk)
+            self.passes.append(vectors)
+            return vectors.detach()
+        self.passes.append(runtime.random_state(self.encoder.device))
+        with torch.no_grad():
             return self._forward(chunk)
 
     def _forward(self, chunk: list[int]) -> torch.Tensor:
@@ -69,16 +79,15 @@ class EncodedTexts:
             return self.encoder([self.tokens[i] for i in chunk], self.role).float()
 
     def backward(self, gradient: torch.Tensor) -> None:
-        """Add to the parameters' gradients, given the (N, D) gradient of the vectors."""
-        if not self.tokens:  # a batch smaller than the number of processes
-            return
-        if self.keep_graph:
-            self.vectors.backward(gradient)
-            return
-        device = self.encoder.device
-        for chunk, state in zip(self.chunks, self.random_states, strict=True):
-            with runtime.random_state_of(state, device):
-                vectors = self._forward(chunk)
+        """Add to the parameters' gradients, given the (N, D) gradient of the vectors.
+
+        The last pass comes first, as in one graph of all: the sums have the same bits.
+        """
+        for chunk in reversed(self.chunks):
+            vectors = self.passes.pop()
+            if isinstance(vectors, dict):
+                with runtime.random_state_of(vectors, self.encoder.device):
+                    vectors = self._forward(chunk)
             vectors.backward(gradient[chunk])
 
 
@@ -89,6 +98,7 @@ def forward_backward(
     format: str,
     chunk_size: int | None,
     processes: ProcessGroup,
+    room: Room | None = None,
 ) -> torch.Tensor:
     """Add the gradients of `loss(query vectors, passage vectors)` to the encoder's parameters.
 
@@ -97,8 +107,11 @@ def forward_backward(
 
     Args:
         batch: the whole batch, the same in every process.
+        room: for activations; None has room for all.
     Returns: the loss, the same in every process.
     """
+    room = room or Room()
+    room.clear()
     leaves, shards = [], []
     roles: tuple[tuple[list[Tokens] | torch.Tensor, Role], ...] = (
         (batch.queries, "query"),
@@ -109,13 +122,13 @@ def forward_backward(
             leaves.append(tokens.to(encoder.device))
             continue
         shard = processes.shard(len(tokens))
-        encoded = EncodedTexts(encoder, tokens[shard], role, format, chunk_size)
-        vectors = processes.gather(encoded.vectors.detach(), len(tokens))
+        encoded = EncodedTexts(encoder, tokens[shard], role, format, chunk_size, room)
+        vectors = processes.gather(encoded.vectors, len(tokens))
         leaves.append(vectors.requires_grad_())
-        shards.append((encoded, shard))
+        shards.append((leaves[-1], encoded, shard))
     value = loss(*leaves)
     value.backward()
-    for leaf, (encoded, shard) in zip(leaves, shards, strict=False):  # fixed passages come last
+    for leaf, encoded, shard in reversed(shards):  # passages first: they take the most room
         assert leaf.grad is not None
         encoded.backward(leaf.grad[shard])
     return value.detach()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dpr.base.interrupts import held
+from dpr.base.memory import return_freed
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
@@ -21,8 +22,11 @@ from dpr.training.gradients import forward_backward
 from dpr.training.history import History, Step, Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
+from dpr.training.room import Room
 from dpr.training.snapshot import Snapshots
 from dpr.training.weights import RunningMean, mix_weights, set_weights, weights
+
+FREED = 1.25  # memory that is freed but kept, as a multiple of what activations may take
 
 
 @dataclass
@@ -37,7 +41,9 @@ class Trainer:
         validate: scores the encoder after a step; only the first process calls it.
         seed: of the batches and the dropout.
         snapshot: the file to resume from after a kill; see `Snapshots`.
-        save_every: seconds between snapshots; it does not change the result.
+        save_every: seconds between snapshots.
+        memory: GiB for the activations of a step on a CPU; None: for all. Neither of these two
+            changes the result.
     """
 
     encoder: DualEncoder
@@ -48,6 +54,7 @@ class Trainer:
     processes: ProcessGroup = SINGLE
     snapshot: Path | None = None
     save_every: float = 60.0
+    memory: float | None = None
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -85,6 +92,7 @@ class Trainer:
             self.clock,
         )
         self.console = Console(self.processes.is_first)
+        self.room = Room(self.memory if self.encoder.device.type == "cpu" else None)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
     def _number_of_steps(self) -> int:
@@ -115,6 +123,8 @@ class Trainer:
                     step = self.step(number, drawn)
                 history.steps.append(step)
                 advance(bar, step)
+                if self.memory is not None:
+                    return_freed(over=FREED * self.memory)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
                 self.snapshots.save_if_due(history, self.best_weights, signals)
@@ -165,6 +175,7 @@ class Trainer:
             self.format,
             self.settings.chunk_size,
             self.processes,
+            self.room,
         )
 
     def _batches(self, start: int) -> Iterator[Batch]:

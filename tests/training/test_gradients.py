@@ -10,6 +10,7 @@ from dpr.encoders import checkpoint
 from dpr.training import gradients
 from dpr.training.batch import Batch, Targets
 from dpr.training.loss import Loss
+from dpr.training.room import Room
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
 PASSAGES = [
@@ -89,7 +90,7 @@ def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypat
     value, in_one = forward_backward(encoder, None)
     monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
     tokens = encoder.tokenize(PASSAGES, "passage")
-    passes = gradients.EncodedTexts(encoder, tokens, "passage", "fp32", None).chunks
+    passes = gradients.EncodedTexts(encoder, tokens, "passage", "fp32", None, Room()).chunks
     assert sorted(i for chunk in passes for i in chunk) == list(range(8))
     assert 1 < len(passes) < 8
     again, in_several = forward_backward(make_encoder(tied=tied), None)
@@ -99,11 +100,59 @@ def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypat
         torch.testing.assert_close(in_several[name], gradient, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("format", ["fp32", "bf16"])
+def test_without_room_the_gradients_have_the_same_bits(make_encoder, monkeypatch, tied, format):
+    """A pass is computed twice, with the same dropout. Autograd's own sums are the reference."""
+    monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
+    encoder = dropped_out(make_encoder(tied=tied), 0.2)
+    batch, loss = batch_of(encoder, 6), loss_of(encoder)
+    torch.manual_seed(1)
+    graphs = []
+    for tokens, role in ((batch.queries, "query"), (batch.passages, "passage")):
+        encoded = gradients.EncodedTexts(encoder, tokens, role, format, None, Room())
+        order = torch.tensor([i for chunk in encoded.chunks for i in chunk]).argsort()
+        graphs.append(torch.cat(encoded.passes)[order])
+    loss(*graphs).backward()
+    reference = gradients_of(encoder)
+
+    def found(room):
+        again = dropped_out(make_encoder(tied=tied), 0.2)
+        torch.manual_seed(1)
+        gradients.forward_backward(again, batch, loss, format, None, SINGLE, room)
+        return gradients_of(again)
+
+    expected = found(Room())
+    for room in (Room(1e-5), Room(5e-5)):
+        again = found(room)
+        assert again.keys() == reference.keys()
+        assert all(torch.equal(again[name], expected[name]) for name in reference)
+    for name, gradient in reference.items():
+        if tied:  # autograd first adds up what is to be added to a parameter
+            torch.testing.assert_close(expected[name], gradient)
+        else:
+            assert torch.equal(expected[name], gradient)
+
+
+def test_room_is_for_what_a_backward_pass_needs(make_encoder):
+    """A linear layer keeps its input; a Tanh its result: 4 bytes x 10 x 8 each."""
+    room = Room(1000 / 2**30)
+    layer, texts = torch.nn.Linear(8, 8), torch.randn(10, 8)
+    assert room.has(10**6)  # nothing is known
+    with room.taken_by(10):
+        layer(texts).tanh()
+    assert room.taken == 640
+    assert room.has(5)
+    assert not room.has(6)
+    room.clear()
+    assert room.has(15)
+
+
 def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
     """With the same dropout in each chunk, the test above would prove nothing."""
     encoder = dropped_out(make_encoder(), 0.2)
     tokens = encoder.tokenize(["heart", "heart", "heart"], "query")
-    vectors = gradients.EncodedTexts(encoder, tokens, "query", "fp32", 1).vectors
+    vectors = gradients.EncodedTexts(encoder, tokens, "query", "fp32", 1, Room()).vectors
     assert not torch.allclose(vectors[0], vectors[1])
 
 
