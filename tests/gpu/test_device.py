@@ -132,7 +132,7 @@ def trainer_of(encoder, snapshot=None, **changes):
     made = PairSet.read(Corpus(folder, ""), pairs, encoder, chosen, folder)
     validate = lambda encoder, step: Validation(step, 1.0, float(step))  # noqa: E731
     clock = itertools.count().__next__
-    return Trainer(encoder, made, validate, chosen, 0, SINGLE, snapshot, 3, clock)
+    return Trainer(encoder, made, validate, chosen, 0, SINGLE, snapshot, 3, clock=clock)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
