@@ -4,6 +4,7 @@ By YAML 1.2, `3e-05`, which `dvc exp run -S train.lr=3e-5` writes, is a number t
 (PyYAML, which reads YAML 1.1, takes it for text.)
 """
 
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ def _describe(problem: dict[str, Any], model: type[BaseModel]) -> str:
         return f"{key}: missing; every key has to be given"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    shown = "" if isinstance(given, dict) else f" (got {given!r})"
+    shown = "" if isinstance(given, dict) else f" (got {reprlib.repr(given)})"
     return f"{key or 'the file'}: {message}{shown}"
 
 

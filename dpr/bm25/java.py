@@ -82,7 +82,7 @@ def start_java(heap: float = HEAP) -> None:
 def last_error() -> str:
     """The last error that Java has printed, or "no error": Anserini only logs those of Lucene."""
     lines = str(_printed().toString()).splitlines()
-    return next((line.strip() for line in reversed(lines) if "Exception" in line), "no error")
+    return next((line for line in reversed(lines) if " ERROR " in line), "no error")
 
 
 @cache

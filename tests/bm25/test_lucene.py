@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, contents
+from helpers import ROOT, contents, works
 
 from dpr.bm25 import lucene
 from dpr.records.types import Passage, Query
@@ -120,3 +120,24 @@ print(dict(lucene.search(Path("index"), [Query("q", "heart")], 0.9, 0.4, 10, 1))
         text=True,
     )
     assert "'d1': 0.3431" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not works("prlimit", "--version"), reason="no prlimit here")
+def test_an_index_that_is_not_whole_is_an_error(tmp_path):
+    """Anserini only logs that Lucene could not write; what it logs is told."""
+    code = """
+from pathlib import Path
+from dpr.bm25 import lucene
+lucene.build_index([(str(number), "the heart beats") for number in range(64)], Path("index"))
+"""
+    done = subprocess.run(
+        ["prlimit", "--fsize=300", sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    line = done.stderr.strip().splitlines()[-1]
+    assert "instead of 64 passages; make room" in line
+    assert line.endswith("File too large")
+    assert not (tmp_path / "index").exists()

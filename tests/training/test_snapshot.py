@@ -171,7 +171,8 @@ def trainer(snapshot=None):
     encoder = checkpoint.load({encoder!r})
     work, corpus = Path(tempfile.mkdtemp(dir=folder)), Corpus(folder, ". ")
     pairs = PairSet.read(corpus, beir.read_pairs(folder), encoder, chosen, work)
-    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, 3, clock=count().__next__)
+    clock = count().__next__
+    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, 3, clock=clock)
 
 undisturbed = trainer()
 expected = undisturbed.run()
