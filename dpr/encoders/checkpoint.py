@@ -5,12 +5,11 @@ are safetensors.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, new_folder, write_json
+from dpr.base.files import new_folder, write_json
 from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
@@ -28,14 +27,7 @@ def save(encoder: DualEncoder, folder: str | Path, format: str = "fp32") -> None
         write_json(partial / SPEC_FILE, encoder.spec.as_dict())
         made_with = {"format": format, "versions": installed("torch", "transformers")}
         write_json(partial / MADE_WITH, made_with)
-        write_json(partial / PASSAGE_SIDE, _passage_side(encoder, partial))
-
-
-def _passage_side(encoder: DualEncoder, folder: Path) -> dict[str, Any]:
-    source = encoder.spec.folders(folder)["passage"]
-    # The other files only decide how libraries call it.
-    decides = [source / "config.json", source / "tokenizer.json", *source.glob("*.safetensors")]
-    return {"files": fingerprint(sorted(decides)), **encoder.spec.passage_side()}
+        write_json(partial / PASSAGE_SIDE, encoder.spec.whole_passage_side(partial))
 
 
 def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint
+from dpr.base.files import fingerprint, read_json
 from dpr.encoders import formats
 from dpr.encoders.engines import open_engine
 from dpr.encoders.spec import PASSAGE_SIDE, Role, read_spec
@@ -56,8 +56,15 @@ class Embedder:
 
     @cached_property
     def passage_side(self) -> str:
-        """The fingerprint of what decides the vectors of passages."""
-        return fingerprint([self.folder / PASSAGE_SIDE])
+        """The fingerprint of what decides the vectors of passages.
+
+        Raises:
+            InputError: if the encoder is not the one that its folder says it is.
+        """
+        file = self.folder / PASSAGE_SIDE
+        if read_json(file) != self.spec.whole_passage_side(self.folder):
+            raise InputError(f"{file}: not what the files beside it are; make the encoder again")
+        return fingerprint([file])
 
     def embed_texts(self, texts: list[str], role: Role) -> np.ndarray:
         """(N, D) float32 vectors of a few texts."""

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from dpr.base.errors import InputError
-from dpr.base.files import read_json
+from dpr.base.files import fingerprint, read_json
 
 SPEC_FILE = "encoder.json"
-PASSAGE_SIDE = (
-    "passage_side.json"  # what decides the vectors of passages: training queries keeps it
-)
+PASSAGE_SIDE = "passage_side.json"  # a training of the query encoder leaves it as it is
 Role = Literal["query", "passage"]
 
 
@@ -48,6 +46,13 @@ class EncoderSpec:
         """What of it decides the vectors of passages."""
         about = self.as_dict()
         return {k: about[k] for k in about if not k.startswith("query_") and k != "tied"}
+
+    def whole_passage_side(self, encoder: Path) -> dict[str, Any]:
+        """All that decides the vectors of passages: this, and files of the encoder."""
+        source = self.folders(encoder)["passage"]
+        # The other files only decide how libraries call it.
+        decides = [source / "config.json", source / "tokenizer.json", *source.glob("*.safetensors")]
+        return {"files": fingerprint(sorted(decides)), **self.passage_side()}
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -100,9 +100,19 @@ def stream_queries(folder: str | Path) -> Iterator[Query]:
         yield query
 
 
-def read_queries(folder: str | Path) -> dict[str, Query]:
-    """Queries by id; InputError for a duplicate id, and as `stream_queries`."""
-    queries: dict[str, Query] = {}
+class Queries(dict[str, Query]):
+    """Queries by id; to ask for one that the file lacks is an InputError."""
+
+    def __init__(self, folder: str | Path):
+        self.file = Path(folder) / QUERIES
+
+    def __missing__(self, query_id: str) -> Query:
+        raise InputError(f"{self.file}: no query {query_id!r}, but it is named beside it; cut off?")
+
+
+def read_queries(folder: str | Path) -> Queries:
+    """All queries; InputError for a duplicate id, and as `stream_queries`."""
+    queries = Queries(folder)
     for query in stream_queries(folder):
         if query.id in queries:
             raise InputError(

@@ -30,7 +30,8 @@ def test_a_truncated_file_is_refused(stages_done, tmp_path, case):
     without_outs(stages_done, folder, *step)
     for file in files_in(stages_done / dep):
         damaged = folder / file.relative_to(stages_done)
-        damaged.write_bytes(damaged.read_bytes()[: file.stat().st_size // 2])
+        half = damaged.read_bytes()[: file.stat().st_size // 2]
+        damaged.write_bytes(half.rstrip(b"}\n"))  # else it may be a shorter file, which DVC sees
         process = start(folder, *step)
         errors = process.communicate()[1]
         if process.returncode == 0:
