@@ -3,8 +3,8 @@
 # make test       the tests but for the slow ones, in two processes; make test-all: all
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
-# make faults    kills, full disks, damage and a million bad inputs; about an hour
-# make audit     looks for known vulnerabilities of the pinned packages; needs a network
+# make faults     kills, full disks, damage and a million bad inputs; about an hour
+# make audit      known vulnerabilities of the pinned packages; needs a network
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last
 # All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt.
@@ -44,9 +44,9 @@ lint: $(VENV)/ready
 	lint-imports --no-logo
 	mypy
 
-FAULTS := test_kills.py test_killed_stages.py test_full_disk.py test_damage.py test_side_by_side.py
+FAULTS := $(addprefix tests/pipeline/test_,$(addsuffix .py,kills killed_stages full_disk damage elsewhere side_by_side))
 faults: $(VENV)/ready
-	pytest -n 2 --dist loadfile tests/fuzz $(addprefix tests/pipeline/,$(FAULTS))
+	pytest -n 2 --dist loadfile tests/fuzz $(FAULTS)
 
 audit: $(VENV)/ready
 	$(VENV)/bin/pip install -q pip-audit
