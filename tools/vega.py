@@ -15,7 +15,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from stages.run import parser, told_in_one_line
 
-PAGE, TEMPLATE = Path(".dvc/plots.html"), Path("tools/plots_page.html")
+PAGE, TEMPLATE = Path(".dvc/plots.html"), Path("tools/pages/plots.html")
 
 
 def main(packages: list[Path]) -> None:

@@ -1,0 +1,115 @@
+"""One question, asked to a system: its best passages, with what the judgments say."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dpr.base import runtime
+from dpr.base.errors import InputError
+from dpr.base.files import read_json
+from dpr.bm25 import lucene
+from dpr.embeddings.artifact import Embeddings
+from dpr.encoders.embedder import Embedder
+from dpr.indexes.exact_search import Resources, as_run
+from dpr.indexes.index import Index
+from dpr.records import beir
+from dpr.records.run import Run
+from dpr.records.text import folded
+from dpr.records.types import Query
+from dpr.runs.fusion import Fusion
+from dpr.settings import Settings, load_settings
+from dpr.systems import ENCODERS
+from stages.run import SCRATCH
+from tools.highlight import Words
+from tools.lookup import Lookup
+
+COLLECTION, BM25 = Path("data/collection"), Path("data/indexes/bm25")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`judged` is the grade of a passage if the question is a topic that judges it."""
+
+    rank: int
+    id: str
+    score: float
+    title: str
+    snippet: str
+    judged: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Answers:
+    """Opened once, asked often.
+
+    Args:
+        system: one of `dpr.systems.SYSTEMS`.
+    Raises:
+        InputError: if a stage that makes what the system needs has not run.
+    """
+
+    def __init__(self, system: str):
+        self.settings, self.system = load_settings("params.yaml"), system
+        self.threads = runtime.set_up(self.settings.threads)
+        self.passages = Lookup(COLLECTION)
+        encoder = system if system in ENCODERS else "dense"
+        self.dense = None if system == "bm25" else Dense(encoder, self.settings, self.threads)
+        if system not in ENCODERS and not BM25.exists():
+            raise InputError(f"{BM25}: not here; `dvc repro bm25_index` makes it")
+        self.weight = read_json("metrics/fuse.json")["dense_weight"] if system == "hybrid" else 0.0
+        queries, self.judged = beir.read_queries(COLLECTION), {}
+        for split in ("valid", "test"):
+            for query_id, grades in beir.read_qrels(COLLECTION, split).items():
+                self.judged[folded(queries[query_id].text)] = grades
+        self.ask("warm up", 1)  # Java and the encoder load what they need with the first question
+
+    def ask(self, question: str, k: int = 10) -> list[Answer]:
+        """The `k` best passages; InputError for a question without a letter."""
+        if not question.strip():
+            raise InputError("the question is empty; ask in words")
+        words, judged = Words(question), self.judged.get(folded(question))
+        answers = []
+        for rank, (passage_id, score) in enumerate(self._found(question, k), 1):
+            passage = self.passages[passage_id]
+            snippet = words.snippet(passage.text)
+            grade = None if judged is None else judged.get(passage_id)
+            answers.append(Answer(rank, passage_id, score, passage.title, snippet, grade))
+        return answers
+
+    def _found(self, question: str, k: int) -> list[tuple[str, float]]:
+        depth = k if self.system in ("bm25", *ENCODERS) else self.settings.search.top_k
+        runs = [self.dense.search(question, depth)] if self.dense else []
+        if self.system not in ENCODERS:
+            runs.append(self._by_words(question, depth))
+        run = runs[0]
+        if self.system == "rrf":
+            run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
+        if self.system == "hybrid":
+            run = Fusion.of(*runs).weighted(self.weight, k)
+        return sorted(run.get("question", {}).items(), key=lambda found: -found[1])[:k]
+
+    def _by_words(self, question: str, depth: int) -> Run:
+        bm25, query = self.settings.bm25, Query("question", question)
+        return lucene.search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap)
+
+
+class Dense:
+    """An encoder, its embeddings and its index."""
+
+    def __init__(self, system: str, settings: Settings, threads: int):
+        self.options = settings.search
+        folder = Path("data/encoders") / system
+        self.embedder = Embedder(folder, settings.encode, runtime.device(), threads, SCRATCH)
+        self.embeddings = Embeddings.open(f"data/embeddings/{system}")
+        resources = Resources(self.options.memory)
+        self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
+
+    def search(self, question: str, depth: int) -> Run:
+        vectors = self.embedder.embed_texts([question], "query")
+        options = self.options
+        scores, rows = self.index.search(
+            vectors, depth, options.nprobe, options.ef_search, options.rescore
+        )
+        return as_run(["question"], scores, rows, self.embeddings.ids)

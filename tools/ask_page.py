@@ -1,0 +1,70 @@
+"""The page of `tools.ask --serve`, by the standard library: one question at a time, no script."""
+
+import sys
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from jinja2 import Environment, FileSystemLoader
+
+from dpr.base.errors import InputError
+from dpr.systems import SYSTEMS
+from tools.answers import Answers
+from tools.highlight import Words
+
+PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True)
+LONGEST = 2_000  # letters of a question
+answers = cache(Answers)  # a system is opened when it is first asked
+
+
+def serve(host: str, port: int) -> None:
+    """Answer until Ctrl-C; InputError for a port that is taken."""
+    answers("dense")
+    try:
+        server = HTTPServer((host, port), Handler)
+    except OSError as error:
+        raise InputError(f"{host}:{port}: {error.strerror}; another --port?") from None
+    print(f"http://{host}:{server.server_port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    with server:
+        server.serve_forever()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path != "/":
+            self.send_error(404)
+            return
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        body = page(asked.get("q", ""), asked.get("system", "dense")).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Questions are nobody's business."""
+
+
+def page(question: str, system: str) -> str:
+    """The page after a question; before one, if it is empty."""
+    found, problem = [], None
+    question = question[:LONGEST]
+    try:
+        if system not in SYSTEMS:
+            raise InputError(f"no system {system}; there are {', '.join(SYSTEMS)}")
+        if question:
+            found = answers(system).ask(question)
+    except InputError as error:
+        problem = str(error)
+    return PAGES.get_template("ask.html").render(
+        question=question,
+        system=system,
+        systems=SYSTEMS,
+        found=found,
+        problem=problem,
+        words=Words(question),
+    )
