@@ -4,57 +4,11 @@ import re
 from collections.abc import Iterator
 
 # The commonest words of English say nothing about a passage.
-COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "how",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "not",
-        "of",
-        "on",
-        "or",
-        "such",
-        "that",
-        "the",
-        "their",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "was",
-        "what",
-        "when",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-    ]
-)
+COMMON = """
+    a an and are as at be but by can did do does for from had has have how if in into is it its
+    not of on or such that the their then there these they this to was what when which who why
+    will with
+"""
 SHORTEST, ENDING = 4, 3  # letters that a word keeps at least, and that it may lose at its end
 
 
@@ -62,7 +16,7 @@ class Words:
     """The words of a query. Words with the same beginning are the same: wound, wounds, wounded."""
 
     def __init__(self, query: str):
-        found = {word.casefold() for word in re.findall(r"\w+", query)} - COMMON
+        found = {word.casefold() for word in re.findall(r"\w+", query)} - set(COMMON.split())
         stems = [re.escape(w[: max(SHORTEST, len(w) - ENDING)]) for w in sorted(found)]
         self.pattern = re.compile(rf"\b(?:{'|'.join(stems)})\w*", re.IGNORECASE) if stems else None
 
