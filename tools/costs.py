@@ -13,12 +13,17 @@ from stages.run import COSTS, parser, told_in_one_line
 
 
 def main() -> None:
+    print(table(*last()))
+
+
+def last() -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what the last run of each stage cost."""
     if not COSTS.exists():
         raise InputError(f"{COSTS}: no stage has run here yet; `make repro` runs them")
     costs = map(json.loads, COSTS.read_text(encoding="utf-8").splitlines())
-    last = {cost["stage"]: cost for cost in costs}
-    rows = [[c["stage"], f"{c['seconds']:.0f}", f"{c['peak_gib']:.1f}"] for c in last.values()]
-    print(table(["stage", "seconds", "peak GiB"], rows))
+    of = {cost["stage"]: cost for cost in costs}
+    rows = [[c["stage"], f"{c['seconds']:.0f}", f"{c['peak_gib']:.1f}"] for c in of.values()]
+    return ["stage", "seconds", "peak GiB"], rows
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         for name in (arguments.before, arguments.after)
     )
     for side in (before, after):
-        require_this_collection(side, arguments.split)
+        sides.require_this_collection(side, arguments.split)
     qrels = shared_topics(qrels, before, after, arguments.common)
     old, new = (
         measures.by_topic(qrels, side.run, [arguments.measure])[arguments.measure]
@@ -53,17 +53,6 @@ def main(arguments: argparse.Namespace) -> None:
             f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
             "part of the difference is the number format's"
         )
-
-
-def require_this_collection(side: Side, split: str) -> None:
-    """Raises InputError if a side was made on other passages, queries or judgments than these."""
-    here = sides.here(split)
-    for part, found in (side.collection or {}).items():
-        if found != here.get(part, found):
-            raise InputError(
-                f"{side.name}: its {part} are not those of data/collection here, so its figures "
-                "do not compare; check out a commit with the same data, and compare there"
-            )
 
 
 def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:

@@ -1,9 +1,12 @@
-"""Print the measures of all systems with intervals, and the tests against the references.
+"""Print the measures of all systems and their tests, and write report.html and report.md.
 
-Reads metrics/compare.json and, to say what made the systems, encoders, embeddings and the log of
-costs if they are here. `--readme` writes the tables to README.md, between their markers.
+Reads metrics, plots, runs and data/collection and, to say what made the systems, encoders,
+embeddings and the log of costs if they are here. With two sides (revisions, experiments or
+`workspace`) the report compares their `dense`. The page needs no network and no other file.
+`--readme` writes the tables to README.md, between their markers.
 
     python -m tools.report
+    python -m tools.report HEAD NAME
     python -m tools.report --readme
 """
 
@@ -20,18 +23,25 @@ from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
 from stages.run import COSTS, parser, told_in_one_line
+from tools import report_contents, report_page
 
-README = Path("README.md")
+README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
 
 
-def main(readme: bool) -> None:
+def main(readme: bool, sides: list[str]) -> None:
     tables = made_tables()
     if readme:
         write_readme(tables)
         return
-    print(tables, end="\n\n")
-    print("\n".join(made_with()), file=sys.stderr)
+    if not sides:
+        print(tables, end="\n\n")
+        print("\n".join(made_with()), file=sys.stderr)
+    about = report_contents.gather(sides, list(made_with()))
+    report_page.write(PAGE, "report.html", about)
+    report_page.write(MARKDOWN, "report.md", about)
+    print(about["answer"])
+    print(f"{PAGE.resolve().as_uri()}")
 
 
 def made_tables() -> str:
@@ -71,7 +81,10 @@ def made_with() -> Iterator[str]:
 
 if __name__ == "__main__":
     arguments = parser("tools.report", __doc__)
+    arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two to compare, or none")
     arguments.add_argument("--readme", action="store_true", help="write the tables to README.md")
     chosen = arguments.parse_args()
+    if len(chosen.sides) not in (0, 2):
+        arguments.error("give two sides, or none")
     with told_in_one_line("report"):
-        main(chosen.readme)
+        main(chosen.readme, chosen.sides)

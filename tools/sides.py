@@ -31,11 +31,11 @@ def read(name: str, split: str, system: str) -> Side:
     manifest = f"data/embeddings/{encoder}/manifest.json"
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / f"{system}.txt"
-        run.write_text(_text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
+        run.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
         return Side(
             name,
             trec.read_run(run),
-            fingerprints(json.loads(_text(name, MANIFEST)), split),
+            fingerprints(json.loads(text(name, MANIFEST)), split),
             None if system == "bm25" else _format(name, manifest),
         )
 
@@ -56,15 +56,26 @@ def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
     return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
 
 
+def require_this_collection(side: Side, split: str) -> None:
+    """Raises InputError if a side was made on other passages, queries or judgments than these."""
+    known = here(split)
+    for part, found in (side.collection or {}).items():
+        if found != known.get(part, found):
+            raise InputError(
+                f"{side.name}: its {part} are not those of data/collection here, so its figures "
+                "do not compare; check out a commit with the same data, and compare there"
+            )
+
+
 def _format(side: str, manifest: str) -> str | None:
     """The format that embeddings say; None if they are not in the cache any more."""
     try:
-        return str(json.loads(_text(side, manifest))["format"])
+        return str(json.loads(text(side, manifest))["format"])
     except InputError:
         return None
 
 
-def _text(side: str, path: str) -> str:
+def text(side: str, path: str) -> str:
     """A file of a side."""
     import dvc.api
     from dvc.exceptions import DvcException

@@ -29,7 +29,7 @@ def systems_table(compared: dict[str, Any], measures: list[str]) -> str:
     return table(
         ["system", *measures],
         (
-            [system, *(_interval(by_measure[measure]) for measure in measures)]
+            [system, *(interval(by_measure[measure]) for measure in measures)]
             for system, by_measure in systems.items()
         ),
     )
@@ -119,5 +119,6 @@ def _parameter(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _interval(value: dict[str, float]) -> str:
+def interval(value: dict[str, float]) -> str:
+    """A mean with its interval."""
     return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
