@@ -98,16 +98,27 @@ def read_citations(path: Path) -> Iterator[Citation]:
                 element.clear()
                 while element.getprevious() is not None:  # free the memory of what was read
                     del element.getparent()[0]
-    except (etree.XMLSyntaxError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (etree.XMLSyntaxError, EOFError, gzip.BadGzipFile, zlib.error, Incomplete) as error:
         raise InputError(
             f"{path}: not the XML of MEDLINE ({error}); install {PACKAGE} again"
         ) from None
 
 
+class Incomplete(ValueError):
+    """An element lacks one that it must have."""
+
+
+def _needed(element: etree._Element, name: str) -> etree._Element:
+    found = element.find(name)
+    if found is None:
+        raise Incomplete(f"{element.tag} without {name}, line {element.sourceline}")
+    return found
+
+
 def _citation(element: etree._Element) -> Citation:
     parts = element.findall("Article/Abstract/AbstractText")
     return Citation(
-        pmid=element.findtext("PMID"),
+        pmid=_needed(element, "PMID").text,
         title=_inner_text(element.find("Article/ArticleTitle")),
         abstract=" ".join(_inner_text(part) for part in parts),
         languages=tuple(language.text for language in element.findall("Article/Language")),
@@ -117,7 +128,7 @@ def _citation(element: etree._Element) -> Citation:
 
 def _heading(element: etree._Element) -> Heading:
     return Heading(
-        _term(element.find("DescriptorName")),
+        _term(_needed(element, "DescriptorName")),
         tuple(map(_term, element.findall("QualifierName"))),
     )
 

@@ -50,6 +50,6 @@ def test_three_workers_make_what_one_makes(experiment):
         sh(experiment, f"dvc exp remove worker-{seed}")
     assert len(set(of_workers.values())) == len(SEEDS)
     for seed in SEEDS:
-        sh(experiment, f"dvc exp run -q --temp --name alone-{seed} -S seed={seed} --no-run-cache")
+        sh(experiment, f"dvc exp run -q --temp --name alone-{seed} -S seed={seed} --force")
         assert lock_of(experiment, f"alone-{seed}") == of_workers[seed]
         sh(experiment, f"dvc exp remove alone-{seed}")

