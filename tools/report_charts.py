@@ -23,13 +23,15 @@ def rows(path: str | Path) -> list[dict[str, Any]]:
 def intervals(measure: str) -> Chart:
     """Means of the systems with their 95 % intervals."""
     values = [row for row in rows("plots/systems.csv") if row["measure"] == measure]
-    y = _field("system", "nominal", None, sort="-x")
+    order = sorted(values, key=lambda row: -row["mean"])
+    y = _field("system", "nominal", None, sort=[row["system"] for row in order])
     x: Chart = {"title": f"{measure}, mean and 95 % interval over the test topics"}
     x |= {"type": "quantitative", "scale": {"zero": False}}
     colour = _field("system", "nominal", None, scale=SCALE, legend=None)
     return _chart(
         values,
         height={"step": 30},
+        autosize={"type": "fit-x", "contains": "padding"},
         encoding={"y": y, "color": colour},
         layer=[
             {
@@ -88,13 +90,14 @@ def training(suffix: str) -> list[tuple[str, Chart]]:
 def gains(values: list[dict[str, Any]], measure: str) -> Chart:
     """A bar for each topic, the greatest gain first."""
     sign = {"condition": {"test": "datum.gain < 0", "value": "#d55e00"}, "value": "#0072b2"}
-    x = _field("place", "quantitative", "topics, by their gain", axis={"grid": False})
+    x = _field("place", "ordinal", "topics, by their gain", axis=BARE)
     y = _field("gain", "quantitative", f"gain in {measure}")
     encoding = {"x": x, "y": y, "color": sign, "tooltip": _tips("topic", "gain")}
-    return _chart(values, mark={"type": "bar", "width": {"band": 0.9}}, encoding=encoding)
+    return _chart(values, mark="bar", encoding=encoding)
 
 
 BOTTOM = {"orient": "bottom", "title": None}
+BARE = {"labels": False, "ticks": False}
 
 
 def _lines(values: list[dict[str, Any]], x: Chart, y: Chart) -> Chart:
