@@ -1,0 +1,45 @@
+"""Query words in a passage, by cases written by hand."""
+
+import pytest
+
+from tools.highlight import Words
+
+
+def marked(query, text):
+    return "".join(f"[{part}]" if hit else part for part, hit in Words(query).parts(text))
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "expected"),
+    [
+        ("wound healing", "Healing of Wounds", "[Healing] of [Wounds]"),
+        ("does zinc impair it", "impaired zincs do", "[impaired] [zincs] do"),  # "does" is common
+        ("c++ (heart)", "a heart; c", "a [heart]; [c]"),
+        ("the of", "the heart of", "the heart of"),
+        ("deficiency", "zinc-deficient", "zinc-[deficient]"),
+        ("straße", "STRASSE Straße", "[STRASSE] [Straße]"),
+        ("<b>", "<b>", "<[b]>"),
+        ("heart", "", ""),
+    ],
+)
+def test_words(query, text, expected):
+    assert marked(query, text) == expected
+
+
+def test_parts_are_the_text():
+    text = "Zinc, zinc and wounds; healing" * 3
+    assert "".join(part for part, _ in Words("zinc wound").parts(text)) == text
+
+
+def test_a_snippet_is_where_most_words_are():
+    text = "zinc " + "x" * 5 + " filler" * 60 + " zinc in wound healing" + " filler" * 60
+    found = Words("zinc wound healing").snippet(text, 100)
+    assert "zinc in wound healing" in found
+    assert found.startswith("… ")
+    assert found.endswith(" …")
+    assert len(found) <= 104
+
+
+def test_a_short_text_is_its_snippet():
+    assert Words("heart").snippet("the heart") == "the heart"
+    assert Words("").snippet("y " * 300, 10) == "y y y y y …"
