@@ -1,17 +1,19 @@
-"""README's tree is that of the files, and its tables are those of the metrics."""
+"""README and docs show what is there: files, stages, figures."""
 
 import re
 import shutil
+from itertools import pairwise
 
 import pytest
+from graph_helpers import STEPS, deps, outs
 from helpers import ROOT
 
 from dpr.base.errors import InputError
-from tools import report
+from tools import figure, report
 
 
 def test_the_tree_is_that_of_the_files():
-    text = (ROOT / "README.md").read_text().split("## What is where")[1].split("```")[1]
+    text = (ROOT / "docs/code.md").read_text().split("## What is where")[1].split("```")[1]
     lines = text.split("dpr/\n")[1].split("tests/")[0].splitlines()
     named, package = set(), ""
     for line in lines:
@@ -22,6 +24,36 @@ def test_the_tree_is_that_of_the_files():
             named.add(name if len(indent) == 2 else package + name)
     files = {str(path.relative_to(ROOT / "dpr")) for path in (ROOT / "dpr").rglob("*.py")}
     assert named == {file for file in files if not file.endswith("__init__.py")}
+
+
+def test_the_graph_is_that_of_dvc():
+    """An arrow is a dependency; a dependency is an arrow or a path of arrows."""
+    text = re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    chains = [line.strip().split(" --> ") for line in text.splitlines() if "-->" in line]
+    drawn = {edge for chain in chains for edge in pairwise(chain)}
+    real = {
+        (maker, name)
+        for name, key in STEPS
+        for maker, other in STEPS
+        if any(dep.startswith(tuple(outs(maker, other))) for dep in deps(name, key))
+        and (key, other) != ("second", "first")  # drawn once for both rounds
+    }
+    assert drawn <= real
+    assert real <= paths(drawn)
+
+
+def paths(edges):
+    """All pairs that a path of edges joins."""
+    found = set(edges)
+    while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
+        found |= more
+    return found
+
+
+def test_the_figure_is_that_of_the_metrics(monkeypatch):
+    """(`python -m tools.figure` draws it.)"""
+    monkeypatch.chdir(ROOT)
+    assert figure.FIGURE.read_text() == figure.drawn()
 
 
 def test_the_tables_are_those_of_the_metrics(monkeypatch):

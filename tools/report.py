@@ -13,7 +13,7 @@ embeddings and the log of costs if they are here. With two sides (revisions, exp
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dpr.base.errors import InputError
@@ -29,7 +29,7 @@ README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
 
 
-def main(readme: bool, sides: list[str]) -> None:
+def main(readme: bool = False, sides: Sequence[str] = ()) -> None:
     tables = made_tables()
     if readme:
         write_readme(tables)
@@ -37,7 +37,7 @@ def main(readme: bool, sides: list[str]) -> None:
     if not sides:
         print(tables, end="\n\n")
         print("\n".join(made_with()), file=sys.stderr)
-    about = report_contents.gather(sides, list(made_with()))
+    about = report_contents.gather(list(sides), list(made_with()))
     report_page.write(PAGE, "report.html", about)
     report_page.write(MARKDOWN, "report.md", about)
     print(about["answer"])
