@@ -9,7 +9,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import memory_map, read_manifest
-from dpr.embeddings.storage import dimension_of, from_stored
+from dpr.embeddings.storage import dimension_of, from_stored, is_stored
 from dpr.records.ids import Ids
 
 READ_AT_ONCE = 65_536  # rows
@@ -36,6 +36,8 @@ class Embeddings:
         folder = Path(folder)
         manifest = read_manifest(folder / MANIFEST, KEYS, "encode again")
         vectors = memory_map(folder / VECTORS, "encode again")
+        if not is_stored(vectors):
+            raise InputError(f"{folder / VECTORS}: damaged, no vectors; encode again")
         ids = Ids.open(folder)
         count = manifest["count"]
         if len(vectors) != count or len(ids) != count:
@@ -55,17 +57,19 @@ class Embeddings:
         Read from the file and not through the map, whose pages count as memory in use.
         """
         stop = min(stop, len(self.vectors))
-        raw = np.empty_like(
-            self.vectors, shape=(stop - start, *self.vectors.shape[1:]), subok=False
-        )
+        raw = None
+        if isinstance(self.vectors, np.memmap):
+            shape = (stop - start, *self.vectors.shape[1:])
+            raw = np.empty_like(self.vectors, shape=shape, subok=False)
         return self.fill(np.empty((stop - start, self.dimension), np.float32), raw, start)
 
-    def fill(self, into: np.ndarray, raw: np.ndarray, start: int) -> np.ndarray:
+    def fill(self, into: np.ndarray, raw: np.ndarray | None, start: int) -> np.ndarray:
         """As many rows as `into` has, from `start` on; `raw` gets them as they are stored.
 
-        For a loop: memory that is allocated anew for each chunk is returned late.
+        For a loop: memory that is allocated anew for each chunk is returned late. (Vectors in
+        memory need none.)
         """
-        if not isinstance(self.vectors, np.memmap):
+        if not isinstance(self.vectors, np.memmap) or raw is None:
             return from_stored(self.vectors[start : start + len(into)], into)
         with Path(str(self.vectors.filename)).open("rb") as file:
             file.seek(self.vectors.offset + start * self.vectors.strides[0])

@@ -11,6 +11,14 @@ def stored_type(dtype: str, dimension: int) -> np.dtype:
     return np.dtype([("numbers", np.int8, (dimension,)), ("scale", np.float32)])
 
 
+def is_stored(vectors: np.ndarray) -> bool:
+    """Whether an array is what `to_stored` makes."""
+    if vectors.dtype.names == ("numbers", "scale"):
+        dimensions = vectors.dtype["numbers"].shape or (0,)
+        return vectors.ndim == 1 and vectors.dtype == stored_type("int8", dimensions[0])
+    return vectors.ndim == 2 and vectors.dtype in (np.float32, np.float16)
+
+
 def to_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
     """(N, D) float32 vectors as they are stored.
 

@@ -52,6 +52,8 @@ class Index:
         manifest = read_manifest(folder / MANIFEST, KEYS, "index again")
         if "max_norm" not in manifest:
             raise InputError(f"{folder}: an index of an earlier version; index again")
+        if not isinstance(manifest["max_norm"], float | int | None):
+            raise InputError(f"{folder / MANIFEST}: 'max_norm' is damaged; index again")
         if manifest["embeddings"] != embeddings.manifest["sha256"]:
             raise InputError(
                 f"{folder}: built from other embeddings (their fingerprints differ); index again"

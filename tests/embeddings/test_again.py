@@ -5,7 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from dpr.base.errors import InputError
 from dpr.embeddings import passages
+from dpr.embeddings.artifact import Embeddings
 
 
 def forget(tmp_path):
@@ -115,3 +117,20 @@ def test_what_is_not_whole_is_not_copied(encode, tmp_path):
     second = encode("second")
     assert list(second.ids) == list(first.ids)
     np.testing.assert_array_equal(second.vectors, first.vectors)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((60, 4, 0), np.float32),  # found by fuzzing: '<0f4' as the type
+        np.zeros((60, 4), ">f4"),
+        np.zeros((60, 4), np.int8),
+        np.zeros(60, [("numbers", np.int8), ("scale", np.float32)]),
+        np.zeros(60, [("other", np.int8, 4)]),
+    ],
+)
+def test_an_array_that_is_no_vectors_is_refused(encode, tmp_path, array):
+    encode("out")
+    np.save(tmp_path / "out/vectors.npy", array)
+    with pytest.raises(InputError, match=r"vectors\.npy: damaged, no vectors; encode again"):
+        Embeddings.open(tmp_path / "out")

@@ -24,7 +24,7 @@ from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.sources import medline_xml, text_pairs
 
-SECONDS = 10  # for one input
+SECONDS = 10  # of the processor, for one input
 IN_ALL, IN_ALL_SLOW = 5_000, 500_000
 
 JSONL = [{"_id": f"d{i}", "title": "A title", "text": "é and “words” " * i} for i in range(6)]
@@ -141,7 +141,7 @@ def test_damaged_input_is_read_or_refused(tmp_path, folder, name, count):
     for number in range(count // len(READERS)):
         damaged = mutated(content, rng)
         path.write_bytes(gzip.compress(damaged, 1) if name == "XML" else damaged)
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             read(where)
         except InputError as error:
@@ -153,5 +153,5 @@ def test_damaged_input_is_read_or_refused(tmp_path, folder, name, count):
             kept = tmp_path.parent / f"{name}-{number}"
             shutil.copy(path, kept)
             raise AssertionError(f"{type(error).__name__}: {error}; the input is {kept}") from error
-        assert time.perf_counter() - started < SECONDS
+        assert time.process_time() - started < SECONDS
     assert refused > count // len(READERS) // 10

@@ -37,6 +37,9 @@ def test_an_index_of_an_earlier_version_is_refused(tmp_path):
     write_json(tmp_path / "i/manifest.json", manifest)
     with pytest.raises(InputError, match=r"i: an index of an earlier version; index again"):
         Index.open(tmp_path / "i", embeddings)
+    write_json(tmp_path / "i/manifest.json", manifest | {"max_norm": [1]})  # found by fuzzing
+    with pytest.raises(InputError, match=r"manifest\.json: 'max_norm' is damaged; index again"):
+        Index.open(tmp_path / "i", embeddings)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:99] + b"x" + b[100:]])
