@@ -9,7 +9,7 @@ from graph_helpers import STEPS, deps, outs
 from helpers import ROOT
 
 from dpr.base.errors import InputError
-from tools import figure, report
+from tools import figure, parameters, report
 
 
 def test_the_tree_is_that_of_the_files():
@@ -48,6 +48,12 @@ def paths(edges):
     while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
         found |= more
     return found
+
+
+def test_the_parameters_are_those_of_the_settings(monkeypatch):
+    """(`python -m tools.parameters` writes them.)"""
+    monkeypatch.chdir(ROOT)
+    assert parameters.PAGE.read_text() == parameters.page()
 
 
 def test_the_figure_is_that_of_the_metrics(monkeypatch):
