@@ -40,7 +40,7 @@ def page() -> str:
         tables.setdefault(group, []).append([cell.replace("|", "\\|") for cell in cells])
     parts = [
         "# Parameters",
-        "Made by `python -m tools.parameters` from `params.yaml` and the types in `dpr/settings/`.\n"
+        "Made by `python -m tools.parameters` of `params.yaml` and the types in `dpr/settings/`.\n"
         "Set one with `dvc exp run -S train.lr=3e-5`.",
     ]
     for group, rows in tables.items():
