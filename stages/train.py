@@ -32,6 +32,7 @@ from dpr.settings import Round, load_settings
 from dpr.similarity import require_same_similarity
 from dpr.training import parameters
 from dpr.training.history import History, Step, Validation
+from dpr.training.live import watching
 from dpr.training.pairs import PairSet
 from dpr.training.passages import FixedPassages
 from dpr.training.trainer import Trainer
@@ -89,18 +90,20 @@ def main(round: Round) -> None:
             teacher=mined / TEACHER if options.teacher_share else None,
             prompts=prompts,
         )
-        trainer = Trainer(
-            encoder,
-            pairs,
-            Validator(corpus, encoder, options, fixed, prompts).validate,
-            options,
-            settings.seed,
-            processes,
-            unfinished.folder / "state.safetensors",
-            settings.save_every,
-            settings.train_memory,
-        )
-        history = trainer.run()
+        with watching(curves(round), settings.loggers, SCRATCH, processes.is_first) as watchers:
+            trainer = Trainer(
+                encoder,
+                pairs,
+                Validator(corpus, encoder, options, fixed, prompts).validate,
+                options,
+                settings.seed,
+                processes,
+                unfinished.folder / "state.safetensors",
+                settings.save_every,
+                settings.train_memory,
+                watchers,
+            )
+            history = trainer.run()
         if processes.is_first:
             write_results(round, trainer, history)
             shutil.rmtree(unfinished.folder)
@@ -126,12 +129,18 @@ def write_figures(
     round: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
 ) -> None:
     """The metrics and curves of a round. A plot needs a row: without a step, one of zeros."""
-    suffix = rounds.SUFFIX[round]
-    write_json(f"metrics/train{suffix}.json", figures)
-    write_csv(f"plots/train{suffix}.csv", Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
+    write_json(f"metrics/train{rounds.SUFFIX[round]}.json", figures)
+    of_steps, of_validations = curves(round)
+    write_csv(of_steps, Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
     measured = validations[0].measured if validations else {HEADLINE: 0.0}
     rows = [[v.step, v.loss, *v.measured.values()] for v in validations] or [[0, 0.0, 0.0]]
-    write_csv(f"plots/valid{suffix}.csv", ["step", "loss", *measured], rows)
+    write_csv(of_validations, ["step", "loss", *measured], rows)
+
+
+def curves(round: Round) -> tuple[Path, Path]:
+    """The files of steps and of validations, which grow while a training runs."""
+    suffix = rounds.SUFFIX[round]
+    return Path(f"plots/train{suffix}.csv"), Path(f"plots/valid{suffix}.csv")
 
 
 if __name__ == "__main__":

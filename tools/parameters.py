@@ -88,7 +88,9 @@ def kind(about: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def comments() -> dict[str, str]:
     """{key: what params.yaml says of it}, beside it or in the lines above."""
-    found, path, above = {}, [], []
+    found: dict[str, str] = {}
+    path: list[str] = []
+    above: list[str] = []
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"( *)#\s?(.*)", line):
             above.append(match[2])

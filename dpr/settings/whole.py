@@ -32,6 +32,7 @@ class Settings(Group):
     launcher: Annotated[str, Field(min_length=1)]
     save_every: Annotated[float, Field(ge=0)]
     train_memory: Annotated[float, Field(gt=0)] | None
+    loggers: list[Literal["dvclive", "tensorboard", "wandb"]]
     data: DataSettings
     model: ModelSettings
     mine: MineSettings

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dpr.training.batch import Batch
 from dpr.training.console import Console, advance
 from dpr.training.gradients import forward_backward
 from dpr.training.history import History, Step, Validation
+from dpr.training.live import Watcher, tell
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
 from dpr.training.room import Room
@@ -44,6 +45,7 @@ class Trainer:
         save_every: seconds between snapshots.
         memory: GiB for the activations of a step on a CPU; None: for all. Neither of these two
             changes the result.
+        watchers: are told of each step and validation.
     """
 
     encoder: DualEncoder
@@ -55,6 +57,7 @@ class Trainer:
     snapshot: Path | None = None
     save_every: float = 60.0
     memory: float | None = None
+    watchers: Sequence[Watcher] = ()
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -111,6 +114,7 @@ class Trainer:
             InputError: naming the step, if the loss is no longer finite.
         """
         history = self._resume() or self._begin()
+        tell(self.watchers, history)
         done = len(history.steps)
         batches = self._batches(done * self.settings.accumulate)
         with self.console.bar(done, self.max_steps) as bar, held() as signals:
@@ -123,10 +127,14 @@ class Trainer:
                     step = self.step(number, drawn)
                 history.steps.append(step)
                 advance(bar, step)
+                for watcher in self.watchers:
+                    watcher.step(step)
                 if self.memory is not None:
                     return_freed(over=FREED * self.memory)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._validate(history, number)
+                    for watcher in self.watchers:
+                        watcher.validation(history.validations[-1])
                 self.snapshots.save_if_due(history, self.best_weights, signals)
         self.console.say_rates()
         if self.settings.overfit_one_batch:

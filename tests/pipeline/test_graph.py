@@ -8,7 +8,7 @@ from helpers import ROOT
 
 from dpr.settings import Group, Settings
 
-NO_INPUT = {"save_every", "train_memory"}  # they decide no output
+NO_INPUT = {"save_every", "train_memory", "loggers"}  # they decide no output
 NOT_OPENED = {"data/indexes/bm25"}  # Java reads it
 NOT_OPENED |= {"metrics/compare.json", "metrics/eval.json"}  # they put audit after them,
 NOT_OPENED |= {"data/checked.json"}  # and this the dear stages after check

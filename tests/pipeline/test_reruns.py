@@ -64,6 +64,7 @@ PARAMS = [
     ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
     ("kind: flat", "kind: hnsw", {"check"} | both("index")),
     ("save_every: 60", "save_every: 5", set()),
+    ("loggers: []", "loggers: [dvclive]", set()),
     ("train_memory: 2.5", "train_memory: 1", set()),
 ]
 

@@ -1,0 +1,159 @@
+"""Curves that grow while a training runs: rows appended to files, and the loggers of others.
+
+They change no result: the stage writes the same files anew when the training has ended.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from dpr.base.errors import InputError
+from dpr.training.history import History, Step, Validation
+
+INSTALL = "pip install -r requirements-loggers.txt"
+
+
+class Watcher(Protocol):
+    """Told of each step and validation, those of a resumed training included."""
+
+    def step(self, step: Step) -> None: ...
+    def validation(self, validation: Validation) -> None: ...
+    def close(self) -> None: ...
+
+
+class CurveFiles:
+    """Two CSV files, of steps and of validations, each row written as soon as it is known."""
+
+    def __init__(self, steps: Path, validations: Path):
+        self.paths = (steps, validations)
+        for path in self.paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+
+    def step(self, step: Step) -> None:
+        _append(self.paths[0], Step._fields, step)
+
+    def validation(self, validation: Validation) -> None:
+        names = ["step", "loss", *validation.measured]
+        _append(
+            self.paths[1], names, [validation.step, validation.loss, *validation.measured.values()]
+        )
+
+    def close(self) -> None:
+        pass
+
+
+class DvcLive:
+    """DVCLive's folder, for Studio and the extension of VS Code."""
+
+    def __init__(self, folder: Path):
+        live = _imported("dvclive").Live
+        self.live = live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
+
+    def step(self, step: Step) -> None:
+        self.live.step = step.step
+        for name, value in zip(Step._fields[1:], step[1:], strict=True):
+            self.live.log_metric(f"train/{name}", value)
+        self.live.make_summary()
+
+    def validation(self, validation: Validation) -> None:
+        self.live.step = validation.step
+        for name, value in {"loss": validation.loss, **validation.measured}.items():
+            self.live.log_metric(f"valid/{name}", value)
+        self.live.make_summary()
+
+    def close(self) -> None:
+        self.live.end()
+
+
+class TensorBoard:
+    """Event files: `tensorboard --logdir .scratch/tensorboard`."""
+
+    def __init__(self, folder: Path):
+        _imported("tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder))
+
+    def step(self, step: Step) -> None:
+        for name, value in zip(Step._fields[1:], step[1:], strict=True):
+            self.writer.add_scalar(f"train/{name}", value, step.step)
+
+    def validation(self, validation: Validation) -> None:
+        for name, value in {"loss": validation.loss, **validation.measured}.items():
+            self.writer.add_scalar(f"valid/{name}", value, validation.step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandB:
+    """Weights & Biases; WANDB_MODE=offline keeps it here."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run = _imported("wandb").init(dir=str(folder), project="dpr")
+
+    def step(self, step: Step) -> None:
+        values = zip(Step._fields[1:], step[1:], strict=True)
+        self.run.log({f"train/{name}": value for name, value in values}, step=step.step)
+
+    def validation(self, validation: Validation) -> None:
+        values = {"loss": validation.loss, **validation.measured}
+        self.run.log({f"valid/{n}": v for n, v in values.items()}, step=validation.step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+LOGGERS: dict[str, Any] = {"dvclive": DvcLive, "tensorboard": TensorBoard, "wandb": WandB}
+
+
+@contextmanager
+def watching(
+    curves: tuple[Path, Path], names: Sequence[str], scratch: Path, is_first: bool
+) -> Iterator[list[Watcher]]:
+    """The files of curves and the loggers with these names, which write below `scratch`.
+
+    Args:
+        is_first: the other processes watch nothing.
+    Raises:
+        InputError: if a logger's package is not installed.
+    """
+    watchers: list[Watcher] = []
+    if is_first:
+        watchers = [CurveFiles(*curves), *(LOGGERS[name](scratch / name) for name in names)]
+    try:
+        yield watchers
+    finally:
+        for watcher in watchers:
+            watcher.close()
+
+
+def tell(watchers: Sequence[Watcher], history: History) -> None:
+    """All that has happened so far, in order."""
+    validations = {validation.step: validation for validation in history.validations}
+    steps = {step.step: step for step in history.steps}
+    for number in range(len(steps) + 1):
+        for watcher in watchers:
+            if number in steps:
+                watcher.step(steps[number])
+            if number in validations:
+                watcher.validation(validations[number])
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(f"params.yaml: loggers: {name} is not installed; {INSTALL}") from None
+
+
+def _append(path: Path, names: Sequence[str], row: Sequence[Any]) -> None:
+    new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([names, row] if new else [row])

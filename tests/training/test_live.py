@@ -1,0 +1,107 @@
+"""What a running training writes is what the ended one writes; loggers see the same."""
+
+import csv
+
+import pytest
+
+from dpr.base.errors import InputError
+from dpr.base.files import write_csv
+from dpr.training import live
+from dpr.training.history import Step
+
+
+@pytest.fixture
+def curves(tmp_path):
+    return tmp_path / "plots/train.csv", tmp_path / "plots/valid.csv"
+
+
+def watched(make_trainer, curves, names=(), **changes):
+    with live.watching(curves, names, curves[0].parent, True) as watchers:
+        trainer = make_trainer(**changes)
+        trainer.watchers = watchers
+        return trainer, trainer.run()
+
+
+def test_the_files_are_those_of_the_end(make_trainer, curves, tmp_path):
+    _, history = watched(make_trainer, curves)
+    write_csv(tmp_path / "steps.csv", Step._fields, history.steps)
+    names = ["step", "loss", *history.validations[0].measured]
+    rows = [[v.step, v.loss, *v.measured.values()] for v in history.validations]
+    write_csv(tmp_path / "validations.csv", names, rows)
+    assert curves[0].read_bytes() == (tmp_path / "steps.csv").read_bytes()
+    assert curves[1].read_bytes() == (tmp_path / "validations.csv").read_bytes()
+
+
+def test_a_row_is_there_when_its_step_has_ended(make_trainer, curves):
+    seen = []
+
+    class Spy:
+        def step(self, step):
+            seen.append(len(list(csv.reader(curves[0].open()))) - 1)
+
+        def validation(self, validation):
+            pass
+
+    with live.watching(curves, [], curves[0].parent, True) as watchers:
+        trainer = make_trainer(max_steps=3)
+        trainer.watchers = [*watchers, Spy()]
+        trainer.run()
+    assert seen == [1, 2, 3]
+
+
+def test_a_resumed_training_has_all_rows(make_trainer, curves, tmp_path):
+    watched(make_trainer, curves)
+    expected = [path.read_bytes() for path in curves]
+    state = tmp_path / "state"
+
+    class Dies:
+        def step(self, step):
+            if step.step == 7:
+                raise KeyboardInterrupt
+
+        def validation(self, validation):
+            pass
+
+    trainer = make_trainer(snapshot=state, save_every=1)
+    trainer.watchers = [Dies()]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    watched(make_trainer, curves, snapshot=state, save_every=1)
+    assert [path.read_bytes() for path in curves] == expected
+
+
+def test_tensorboard_has_the_losses(make_trainer, curves):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _, history = watched(make_trainer, curves, ["tensorboard"], max_steps=3)
+    events = EventAccumulator(str(curves[0].parent / "tensorboard")).Reload()
+    found = [event.value for event in events.Scalars("train/loss")]
+    assert found == pytest.approx([step.loss for step in history.steps])
+
+
+def test_dvclive_has_the_losses(make_trainer, curves):
+    pytest.importorskip("dvclive")
+    _, history = watched(make_trainer, curves, ["dvclive"], max_steps=3)
+    (file,) = (curves[0].parent / "dvclive").rglob("train/loss.tsv")
+    rows = list(csv.DictReader(file.open(), delimiter="\t"))
+    found = [float(row["loss"]) for row in rows]
+    assert found == pytest.approx([step.loss for step in history.steps])
+
+
+def test_a_logger_that_is_not_installed_is_named(curves, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(live, "import_module", missing)
+    with (
+        pytest.raises(InputError, match="loggers: wandb is not installed; pip install -r"),
+        live.watching(curves, ["wandb"], curves[0].parent, True),
+    ):
+        pass
+
+
+def test_other_processes_watch_nothing(curves):
+    with live.watching(curves, ["wandb"], curves[0].parent, False) as watchers:
+        assert watchers == []
+    assert not curves[0].exists()
