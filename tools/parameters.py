@@ -77,9 +77,8 @@ def kind(about: dict[str, Any], schema: dict[str, Any]) -> str:
         return ", ".join(map(str, about["enum"]))
     if "const" in about:
         return str(about["const"])
-    name = {"string": "text", "boolean": "true, false"}.get(
-        about.get("type", ""), about.get("type")
-    )
+    plain = str(about.get("type", "any"))
+    name = {"string": "text", "boolean": "true, false"}.get(plain, plain)
     if name == "array":
         return f"list of {kind(about.get('items', {}), schema)}"
     limits = [words.format(f"{about[key]:g}") for key, words in LIMITS.items() if key in about]
