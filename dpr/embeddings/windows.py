@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from dpr.base.processes import ProcessGroup
+from dpr.base.progress import progress
 from dpr.embeddings.storage import stored_type, to_stored
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
@@ -48,7 +48,7 @@ def encode_windows(
     total = sum(len(range(count)[_rows(number, options.window)]) for number in mine)
     with (
         (work / VECTORS).open("r+b") as file,
-        tqdm(total=total, unit=" passages", disable=None if processes.is_first else True) as bar,
+        progress(total=total, unit=" passages", shown=processes.is_first) as bar,
     ):
         for number, ids, tokens in _tokenized(embedder, corpus, options.window, mine):
             found = embedder.embed(tokens, "passage", bar.update)

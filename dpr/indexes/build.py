@@ -10,11 +10,11 @@ from typing import Any
 
 import faiss
 import numpy as np
-from tqdm import tqdm
 
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
 from dpr.base.processes import SINGLE, ProcessGroup
+from dpr.base.progress import progress
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, shards, wrappers
 from dpr.indexes.dot_as_l2 import DotAsL2
@@ -73,8 +73,7 @@ def build(
 
     def fill(index: faiss.Index, rows: range) -> None:
         def chunks() -> Iterator[np.ndarray]:
-            quiet = None if processes.is_first else True
-            for start in tqdm(rows[::CHUNK], unit=" chunks", disable=quiet):
+            for start in progress(rows[::CHUNK], processes.is_first, unit=" chunks"):
                 yield converted(embeddings.read(start, min(start + CHUNK, rows.stop)))
 
         if wrappers.inner(index).d == chosen.width:  # no transform comes before it

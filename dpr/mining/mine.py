@@ -5,9 +5,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dpr.base.errors import InputError
+from dpr.base.progress import progress
 from dpr.mining import teachers
 from dpr.mining.negatives import candidates
 from dpr.mining.rankers import Ranker
@@ -97,7 +96,7 @@ class Miner:
 
     def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
         """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
-        with tqdm(total=len(self.positives), unit=" queries", disable=None) as bar:
+        with progress(total=len(self.positives), unit=" queries") as bar:
             for asked, positives in self._asked():
                 runs = [ranker(asked, positives) for ranker, _ in self.rankers]
                 own = {query.id for query in asked if query.is_passage}

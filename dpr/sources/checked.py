@@ -6,9 +6,8 @@ Invalid input is an error. Repairs, and oddities that are kept, are counted: doc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tqdm import tqdm
-
 from dpr.base.errors import InputError
+from dpr.base.progress import progress
 from dpr.records.id_set import IdSet
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean, is_repaired
@@ -25,7 +24,7 @@ class Passages:
 
     def __iter__(self) -> Iterator[Passage]:
         counts = self.counts
-        for passage in tqdm(self.passages, desc=self.name, unit=" passages", disable=None):
+        for passage in progress(self.passages, desc=self.name, unit=" passages"):
             _check_id(passage.id, f"{self.name}: passage {counts['count'] + 1}")
             title, text = clean(passage.title), clean(passage.text)
             counts["count"] += 1

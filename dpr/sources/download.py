@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
+from dpr.base.progress import progress
 from dpr.records.lines import existing
 
 TRIES, PAUSE = 3, 1.0  # seconds between two tries
@@ -95,7 +95,7 @@ def _receive(url: str, partial: Path, version: Path) -> None:
             partial.unlink(missing_ok=True)
             version.write_text(_mark(response.headers))
         total = int(size) if size.isdigit() else None
-        bar = tqdm(desc=url, total=total, initial=start, unit="B", unit_scale=True, disable=None)
+        bar = progress(desc=url, total=total, initial=start, unit="B", unit_scale=True)
         with partial.open("ab") as file, bar:
             for block in response.raw.stream(BLOCK, decode_content=False):
                 file.write(block)

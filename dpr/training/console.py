@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from dpr.base.progress import progress
 from dpr.training.batch import Batch
 from dpr.training.history import Step
 
@@ -23,8 +24,7 @@ class Console:
             tqdm.write(message, file=sys.stdout)
 
     def bar(self, done: int, total: int) -> tqdm:
-        disable = None if self.is_first else True
-        return tqdm(total=total, initial=done, unit=" steps", disable=disable)
+        return progress(total=total, initial=done, unit=" steps", shown=self.is_first)
 
     @contextmanager
     def timed(self, batches: list[Batch]) -> Iterator[None]:

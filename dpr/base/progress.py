@@ -1,0 +1,36 @@
+"""Progress of long work: a bar on a terminal, and a line a minute elsewhere."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+EVERY = 60.0  # seconds
+LINE = "{desc}{n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
+
+
+def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: Any) -> tqdm:
+    """A bar as tqdm's, with its options.
+
+    Args:
+        shown: False in all processes but the first.
+    """
+    if not shown or sys.stderr.isatty():
+        return tqdm(rows, disable=not shown, **options)
+    if "desc" in options:
+        options["desc"] += ": "
+    return _Lines(rows, mininterval=EVERY, maxinterval=EVERY, bar_format=LINE, **options)
+
+
+class _Lines(tqdm):
+    """Lines of a log: none for what takes less than a minute."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.n > self.initial:
+            print(str(self).strip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if not self.disable:
+            self.disable = True
+            self._decr_instances(self)  # type: ignore[attr-defined]  # without tqdm's own line end
