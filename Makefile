@@ -3,7 +3,7 @@
 # make test       the tests but for the slow ones, in two processes; make test-all: all
 # make gpu        tests of a GPU and both speeds on it, with PYTHON's own packages: ten minutes
 # make lint       style, layers of imports, types
-# make faults     kills, full disks, damage and half a million bad inputs; two hours
+# make faults     kills, full disks, damage and half a million bad inputs; more than an hour
 # make audit      known vulnerabilities of the pinned packages; needs a network
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last

@@ -33,12 +33,14 @@ PINNED = {
     "CT2_FORCE_CPU_ISA": "AVX2",
     "FAISS_OPT_LEVEL": "AVX2",
 }
+RUN = ("prepare", "init", "train", "encode", "index", "search")
 USED = {
     "threads": 1,
     "train.precision": "fp32",
-    "train.max_steps": 10,
+    "train.max_steps": 30,
     "train.batch_size": 16,
-    "train.eval_every": 10,
+    "train.eval_every": 30,
+    "train.lr": 0.001,
     "train.initial_share": 0.0,
     "encode.precision": "fp32",
     "data.overlap": "drop",
@@ -100,9 +102,9 @@ def made_in(folder: Path) -> dict[str, str]:
     lock = YAML(typ="safe", pure=True).load(repository / "dvc.lock")
     return {
         out["path"]: out["md5"]
-        for stage in lock["stages"].values()
+        for name, stage in lock["stages"].items()
         for out in stage.get("outs", [])
-        if out["path"].startswith("data/")
+        if name.split("@")[0] in RUN
     }
 
 

@@ -32,8 +32,12 @@ with told_in_one_line("train first"), held() as signals:
 """
 
 
+# A test in the background of a shell has a SIGINT that is ignored.
+CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def stopped(code, *signals):
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", CTRL_C + code]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         assert process.stdout.readline() == "begun\n"

@@ -98,7 +98,7 @@ ANY = st.recursive(
 
 
 @given(where=st.sampled_from(sorted(leaves(VALUES))), value=ANY)
-@settings(max_examples=500)
+@settings(max_examples=150)
 def test_a_parameter_of_any_type_is_taken_or_named(where, value):
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "params.yaml")
