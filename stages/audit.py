@@ -7,7 +7,6 @@ audit.min_recall; it runs last, so that the other figures are those of the same 
     python -m stages.audit
 """
 
-import sys
 from pathlib import Path
 
 from dpr.base import runtime
@@ -28,14 +27,14 @@ from dpr.systems import ENCODERS
 from stages.run import SCRATCH, run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     threads, device = runtime.set_up(settings.threads), runtime.device()
     qrels = sample_topics(beir.read_qrels("data/collection", "test"), settings.audit.topics)
     queries = beir.read_queries("data/collection")
     judged = [queries[query_id] for query_id in qrels]
     corpus = Corpus(Path("data/collection"), settings.data.separator)
-    results, tradeoff = {}, []
+    results, tradeoff, rates = {}, [], []
     for system in ENCODERS:
         source = Path("data/encoders") / system
         embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
@@ -48,14 +47,12 @@ def main() -> None:
         results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]
         ours, exact = found.queries_per_second
-        print(
-            f"{system}: {found.metrics}; queries a second: {ours:,.0f}, exact search {exact:,.0f}",
-            file=sys.stderr,
-        )
+        rates.append(f"{system} {ours:,.0f} queries a second, exact search {exact:,.0f}")
     write_json("metrics/audit.json", results)
     write_csv("plots/tradeoff.csv", ["system", "setting", "value", "recall@10"], tradeoff)
     for system in ENCODERS:  # last, so that what fails can be read
         require_recall(results[system], settings.audit.min_recall, f"data/indexes/{system}")
+    return "; ".join(rates)
 
 
 if __name__ == "__main__":

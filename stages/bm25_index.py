@@ -13,11 +13,12 @@ from dpr.settings import load_settings
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     options, folder = settings.bm25, Path("data/indexes/bm25")
     lucene.build_index(corpus.texts(), folder, options.threads, options.heap)
+    return f"{corpus.passage_count():,} passages"
 
 
 if __name__ == "__main__":

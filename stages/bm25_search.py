@@ -18,15 +18,17 @@ from stages import figures
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     figures.forget("bm25")
     queries = beir.read_queries("data/collection")
-    top_k = settings.search.top_k
+    top_k, topics = settings.search.top_k, 0
     for split in ("valid", "test"):
+        judged = beir.read_qrels("data/collection", split)
+        topics += len(judged)
         found = lucene.search(
             Path("data/indexes/bm25"),
-            [queries[query_id] for query_id in beir.read_qrels("data/collection", split)],
+            [queries[query_id] for query_id in judged],
             settings.bm25.k1,
             settings.bm25.b,
             search_depth(top_k, queries),
@@ -34,6 +36,7 @@ def main() -> None:
             settings.bm25.heap,
         )
         write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, queries), tag="bm25")
+    return f"{topics} topics, {top_k:,} passages each"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from stages.run import SCRATCH, run
 ENCODER = Path("data/encoders/zero_shot")
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     threads = runtime.set_up(settings.threads)
     _, _, encoder = open_engine(
@@ -38,6 +38,7 @@ def main() -> None:
     width = kinds.dimension(settings.index, encoder.dimension)
     kinds.plan(settings.index, similarity, passages, width).empty_index()
     write_json("data/checked.json", {"encoder": "opens", "index": "can be built"})
+    return "the encoder opens, pairs fill the batches, the index can be built"
 
 
 if __name__ == "__main__":

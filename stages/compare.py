@@ -16,10 +16,11 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.systems import SYSTEMS
+from stages.figures import headline
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
@@ -58,6 +59,7 @@ def main() -> None:
         for level, value in found.items()
     )
     write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
+    return f"{len(qrels)} topics; {headline(results)}"
 
 
 if __name__ == "__main__":

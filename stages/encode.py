@@ -20,14 +20,14 @@ from dpr.similarity import require_same_similarity
 from stages.run import SCRATCH, run
 
 
-def main(system: str) -> None:
+def main(system: str) -> str:
     settings = load_settings("params.yaml")
     threads, device = runtime.set_up(settings.threads), runtime.device()
     processes = ProcessGroup.join(device)
     folder = Path("data/encoders") / system
     require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
     embedder = Embedder(folder, settings.encode, device, threads, SCRATCH)
-    encode_passages(
+    embeddings = encode_passages(
         embedder,
         corpus=Corpus(Path("data/collection"), settings.data.separator),
         options=settings.encode,
@@ -36,6 +36,7 @@ def main(system: str) -> None:
         processes=processes,
     )
     processes.leave()
+    return embeddings.described
 
 
 if __name__ == "__main__":

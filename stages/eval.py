@@ -14,10 +14,11 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
+from stages.figures import headline
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
@@ -34,6 +35,7 @@ def main() -> None:
         for number, q in enumerate(qrels, start=1)
     )
     write_csv("plots/topics.csv", ["topic", "query", *ENCODERS], rows)
+    return f"{len(qrels)} topics; {headline(results)}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ If a stage fails between a run and its figures, those of the run before would be
 
 from pathlib import Path
 
+from dpr import measures
+from dpr.measures import HEADLINE, ByTopic
 from dpr.systems import ENCODERS
 
 OF_ENCODERS = (
@@ -15,6 +17,12 @@ OF_ALL = (
     *("metrics/compare.json", "metrics/fuse.json", "plots/compare_topics.csv"),
     *("plots/precision.csv", "plots/recall.csv", "plots/systems.csv"),
 )
+
+
+def headline(results: dict[str, ByTopic]) -> str:
+    """The mean nDCG@10 of each system, in one line."""
+    means = (f"{s} {measures.means(values)[HEADLINE]:.3f}" for s, values in results.items())
+    return f"{HEADLINE} {', '.join(means)}"
 
 
 def forget(system: str) -> None:

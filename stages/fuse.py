@@ -19,7 +19,7 @@ from stages import figures
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     figures.forget("rrf")
     depth, steps = settings.search.top_k, settings.fuse.weight_steps
@@ -39,6 +39,7 @@ def main() -> None:
         hybrid = fusion.weighted(best, depth)
         write_run(f"data/runs/{split}/hybrid.txt", hybrid, tag="hybrid")
     write_json("metrics/fuse.json", {"dense_weight": best, "valid": {HEADLINE: tried.get(best)}})
+    return f"dense with weight {best}, of {len(tried)} tried on validation topics"
 
 
 def fusion_of(split: str) -> Fusion:

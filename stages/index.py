@@ -20,7 +20,7 @@ from dpr.similarity import require_same_similarity
 from stages.run import run
 
 
-def main(system: str) -> None:
+def main(system: str) -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     processes = ProcessGroup.join(torch.device("cpu"))
@@ -32,6 +32,7 @@ def main(system: str) -> None:
     if processes.is_first:
         save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
     processes.leave()
+    return f"{settings.index.kind}, {len(embeddings.ids):,} passages"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dpr.settings import load_settings
 from stages.run import run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
     spec = EncoderSpec(
@@ -37,13 +37,11 @@ def main() -> None:
         settings.model.dtype,
     )
     checkpoint.save(encoder, "data/encoders/zero_shot")
-    parameters = sum(p.numel() for p in encoder.parameters())
-    print(f"{settings.model.name}: {parameters:,} parameters, {encoder.dimension} dimensions")
-    for role, prefix in (
-        ("query", encoder.spec.query_prefix),
-        ("passage", encoder.spec.passage_prefix),
-    ):
-        print(f"before each {role}: {prefix!r}")
+    parameters, spec = sum(p.numel() for p in encoder.parameters()), encoder.spec
+    return (
+        f"{settings.model.name}, {parameters:,} parameters, {encoder.dimension} dimensions; "
+        f"prompts {spec.query_prefix!r} and {spec.passage_prefix!r}"
+    )
 
 
 if __name__ == "__main__":

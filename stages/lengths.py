@@ -7,7 +7,6 @@ measured.
     python -m stages.lengths
 """
 
-import json
 from pathlib import Path
 
 from dpr.base.files import read_json, write_json
@@ -21,7 +20,7 @@ from stages.run import run
 COLLECTION, TRAINING = Path("data/collection"), Path("data/training")
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     tokenizer = Tokenizer.open(Path("data/encoders/zero_shot"))
     spec, separator = tokenizer.spec, settings.data.separator
@@ -47,7 +46,8 @@ def main() -> None:
         lengths = token_lengths(tokenizer, query_texts, "query")
         measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
-    print(json.dumps(measured, indent=2))
+    shares = (f"{name} {found['truncated']:.1%}" for name, found in measured.items())
+    return "truncated: " + ", ".join(shares)
 
 
 if __name__ == "__main__":

@@ -33,23 +33,24 @@ from stages.run import SCRATCH, run
 TRAINING = Path("data/training")
 
 
-def main(round: Round) -> None:
+def main(round: Round) -> str:
     settings = load_settings("params.yaml")
     made = rounds.negatives(round)
     if not settings.mines(round):
         if started_first():
             with new_folder(made) as folder:
                 keep_pairs(settings, round, folder)
-            write_figures(settings, round)
-        return
-    processes = ProcessGroup.join(runtime.device())
+            return write_figures(settings, round)
+        return ""
+    processes, done = ProcessGroup.join(runtime.device()), ""
     if processes.is_first:
         with new_folder(made) as folder:
             mine(settings, round, processes, folder)
-        write_figures(settings, round)
+        done = write_figures(settings, round)
     else:
         mine(settings, round, processes)
     processes.leave()
+    return done
 
 
 def keep_pairs(settings: Settings, round: Round, folder: Path) -> None:
@@ -60,10 +61,14 @@ def keep_pairs(settings: Settings, round: Round, folder: Path) -> None:
         (folder / "unused").touch()
 
 
-def write_figures(settings: Settings, round: Round) -> None:
-    made = rounds.negatives(round)
-    figures = beir.count_negatives(made) if settings.runs(round) else {"pairs": 0}
+def write_figures(settings: Settings, round: Round) -> str:
+    """The metrics of a round, also in words."""
+    made, runs = rounds.negatives(round), settings.runs(round)
+    figures = beir.count_negatives(made) if runs else {"pairs": 0}
     write_json(f"metrics/mine{rounds.SUFFIX[round]}.json", figures)
+    if not runs:
+        return "the round does not run"
+    return f"{figures['pairs']:,} pairs, {figures['negatives_per_pair']:.1f} hard negatives each"
 
 
 def mine(

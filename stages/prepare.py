@@ -7,8 +7,6 @@ checked, and queries that are trained on and judged are refused, or dropped if d
     python -m stages.prepare
 """
 
-import json
-
 from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
@@ -17,7 +15,7 @@ from dpr.sources.overlap import separate
 from stages.run import SCRATCH, run
 
 
-def main() -> None:
+def main() -> str:
     settings = load_settings("params.yaml")
     data = settings.data
     collection = registry.open_collection(data)
@@ -35,7 +33,11 @@ def main() -> None:
         "version": data.version,
     }
     write_json("data/manifest.json", manifest)
-    print(json.dumps(manifest, indent=2))
+    searched_by = {split: found["queries"] for split, found in searched["judgments"].items()}
+    return (
+        f"{searched['passages']['count']:,} passages, topics {searched_by}; "
+        f"{trained['pairs']['count']:,} training pairs"
+    )
 
 
 if __name__ == "__main__":

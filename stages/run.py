@@ -26,10 +26,10 @@ CHOICES = {"system": ENCODERS, "round": get_args(Round)}
 COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change dvc.lock
 
 
-def run(main: Callable[..., None]) -> None:
-    """Call a stage's `main` with the arguments of the command line; print and log what it cost.
+def run(main: Callable[..., str]) -> None:
+    """Call a stage's `main` with the arguments of the command line; say what it did and cost.
 
-    Its parameters are its arguments: none, `system` or `round`.
+    Its parameters are its arguments: none, `system` or `round`. What it did, it returns.
     """
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
@@ -41,9 +41,10 @@ def run(main: Callable[..., None]) -> None:
     started = time.monotonic()
     with told_in_one_line(command):
         versions.require_recorded()
-        main(*given)
+        done = main(*given)
         if started_first():
-            log_cost(command, time.monotonic() - started)
+            cost = log_cost(command, time.monotonic() - started)
+            print(f"{command}: {done} ({cost})", file=sys.stderr)
 
 
 def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -93,11 +94,11 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def log_cost(command: str, seconds: float) -> None:
-    """Append time and peak memory to the log that `python -m tools.costs` prints."""
+def log_cost(command: str, seconds: float) -> str:
+    """Append time and peak memory to the log that `python -m tools.costs` prints; say them."""
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
     cost |= {"processor": processor()}
-    print(f"{command}: {seconds:.0f} s, peak {cost['peak_gib']} GiB", file=sys.stderr)
     COSTS.parent.mkdir(exist_ok=True)
     with COSTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(cost) + "\n")
+    return f"{seconds:.0f} s, {cost['peak_gib']} GiB"

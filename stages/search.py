@@ -26,7 +26,7 @@ from stages import figures
 from stages.run import SCRATCH, run
 
 
-def main(system: str) -> None:
+def main(system: str) -> str:
     settings = load_settings("params.yaml")
     threads, device = runtime.set_up(settings.threads), runtime.device()
     processes = ProcessGroup.join(device)
@@ -41,9 +41,10 @@ def main(system: str) -> None:
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 
-    depth = search_depth(options.top_k, queries)
+    depth, topics = search_depth(options.top_k, queries), 0
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
+        topics += len(query_ids)
         vectors = embed_topics(embedder, "data/collection", query_ids)
         scores, rows = index.search(
             vectors, depth, options.nprobe, options.ef_search, options.rescore
@@ -52,6 +53,7 @@ def main(system: str) -> None:
             found = finish(as_run(query_ids, scores, rows, embeddings.ids), options.top_k, queries)
             write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
     processes.leave()
+    return f"{topics} topics, {options.top_k:,} passages each"
 
 
 if __name__ == "__main__":

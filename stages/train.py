@@ -43,7 +43,7 @@ from stages.run import SCRATCH, run
 TRAINING = Path("data/training")
 
 
-def main(round: Round) -> None:
+def main(round: Round) -> str:
     settings = load_settings("params.yaml")
     begin, mined = rounds.BEGINS[round], rounds.negatives(round)
     if not settings.runs(round):
@@ -51,7 +51,7 @@ def main(round: Round) -> None:
             with new_folder(rounds.MAKES[round]) as folder:
                 shutil.copytree(begin, folder, dirs_exist_ok=True)
             write_figures(round, {"steps": 0}, [], [])
-        return
+        return f"the round does not run; a copy of {begin}"
     runtime.set_up(settings.threads, settings.seed)
     options, processes = settings.train_of(round), ProcessGroup.join(runtime.device())
     encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
@@ -108,6 +108,7 @@ def main(round: Round) -> None:
             write_results(round, trainer, history)
             shutil.rmtree(unfinished.folder)
     processes.leave()
+    return history.described(options.valid_measure)
 
 
 def write_results(round: Round, trainer: Trainer, history: History) -> None:

@@ -23,17 +23,17 @@ from stages import rounds
 from stages.run import SCRATCH, run
 
 
-def main(round: Round) -> None:
+def main(round: Round) -> str:
     settings = load_settings("params.yaml")
     if not settings.needs_vectors(round):
         if started_first():
             with new_folder(rounds.vectors(round)) as folder:
                 (folder / "unused").touch()
-        return
+        return "no vectors needed"
     threads, device = runtime.set_up(settings.threads), runtime.device()
     processes, encoder = ProcessGroup.join(device), rounds.BEGINS[round]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
-    encode_passages(
+    embeddings = encode_passages(
         Embedder(encoder, settings.encode, device, threads, SCRATCH),
         corpus=Corpus(Path("data/training"), settings.data.separator),
         options=settings.encode,
@@ -42,6 +42,7 @@ def main(round: Round) -> None:
         processes=processes,
     )
     processes.leave()
+    return embeddings.described
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import errno
 import os
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES)
-FULL += tuple(getattr(errno, name) for name in ("EDQUOT",) if hasattr(errno, name))
+NAMES = ("ENOSPC", "EFBIG", "EROFS", "EACCES", "EDQUOT")  # Windows lacks the last
+FULL: tuple[int, ...] = tuple(getattr(errno, n) for n in NAMES if hasattr(errno, n))
 
 
 class InputError(ValueError):
@@ -17,6 +17,6 @@ def of_the_disk(error: BaseException) -> str | None:
     Libraries in C++, Rust and Java put it into the text of errors of their own.
     """
     said = [os.strerror(code) for code in FULL]
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in FULL:
         return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")
     return next((words for words in said if words in str(error)), None)

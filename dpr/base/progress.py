@@ -23,6 +23,14 @@ def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: A
     return _Lines(rows, mininterval=EVERY, maxinterval=EVERY, bar_format=LINE, **options)
 
 
+def say(message: str) -> None:
+    """A line of its own, beside a bar or in a log."""
+    if sys.stderr.isatty():
+        tqdm.write(message, file=sys.stdout)
+    else:
+        print(message, flush=True)  # tqdm would repeat the line of the progress
+
+
 class _Lines(tqdm):
     """Lines of a log: none for what takes less than a minute."""
 

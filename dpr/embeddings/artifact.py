@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.base.files import memory_map, read_manifest
+from dpr.base.files import memory_map, read_manifest, sha256
 from dpr.embeddings.storage import dimension_of, from_stored, is_stored
-from dpr.records.ids import Ids
+from dpr.records.ids import LINES, Ids
 
 READ_AT_ONCE = 65_536  # rows
 VECTORS, MANIFEST = "vectors.npy", "manifest.json"
-KEYS = {"count": int, "similarity": str, "sha256": str, "encoder": dict}
+KEYS = {"count": int, "similarity": str, "sha256": str, "ids_sha256": str, "encoder": dict}
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,20 @@ class Embeddings:
                 f"{folder}: the manifest says {count} passages, but there are {len(vectors)} "
                 f"vectors and {len(ids)} ids; encode again"
             )
+        if sha256(folder / LINES) != manifest["ids_sha256"]:
+            raise InputError(
+                f"{folder / LINES}: damaged (not the bytes of its manifest); encode again"
+            )
         return cls(vectors, ids, manifest)
 
     @property
     def dimension(self) -> int:
         return dimension_of(self.vectors)
+
+    @property
+    def described(self) -> str:
+        kept = self.manifest.get("dtype", self.vectors.dtype)
+        return f"{len(self.vectors):,} passages, {self.dimension} dimensions, kept as {kept}"
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.

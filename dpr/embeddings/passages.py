@@ -26,7 +26,7 @@ def encode_passages(
     folder: Path,
     scratch: Path,
     processes: ProcessGroup = SINGLE,
-) -> None:
+) -> Embeddings:
     """Encode a corpus into the embeddings artifact `folder`, each process some windows.
 
     A killed run leaves its complete windows in a subfolder of `scratch`, named by a key. The next
@@ -69,6 +69,7 @@ def encode_passages(
             known = [str(folder.resolve()), *_places(made)]
             write_json(made, {"folders": known[:PLACES], "sha256": _sha256_of(folder)})
         processes.wait()
+    return Embeddings.open(folder)
 
 
 def _require_equal_keys(key: str, processes: ProcessGroup) -> None:

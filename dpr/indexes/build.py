@@ -21,7 +21,6 @@ from dpr.indexes.dot_as_l2 import DotAsL2
 from dpr.indexes.kinds import Plan, plan
 from dpr.indexes.reserve import reserve
 from dpr.records.id_set import IdSet
-from dpr.records.ids import Ids
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
@@ -102,13 +101,11 @@ def build(
 
 
 def _check_files(embeddings: Embeddings) -> None:
-    """Raises InputError for other vectors or ids than the manifest says, and for a duplicate id."""
-    manifest, ids = embeddings.manifest, embeddings.ids
-    lines = ids.lines if isinstance(ids, Ids) else None
-    for key, mapped in (("sha256", embeddings.vectors), ("ids_sha256", lines)):
-        path = mapped.filename if isinstance(mapped, np.memmap) else None
-        if path is not None and sha256(str(path)) != manifest[key]:
-            raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
+    """Raises InputError for other vectors than the manifest says, and for a duplicate id."""
+    vectors = embeddings.vectors
+    path = vectors.filename if isinstance(vectors, np.memmap) else None
+    if path is not None and sha256(str(path)) != embeddings.manifest["sha256"]:
+        raise InputError(f"{path}: damaged (not the bytes of its manifest); encode again")
     seen = IdSet()
     for passage_id in embeddings.ids:
         seen.add(passage_id)

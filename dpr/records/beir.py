@@ -8,14 +8,13 @@
 Any BEIR tool reads the first three. If a file is missing, the same name with `.gz` is read.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
+from dpr.records.jsonl import id_of, read_jsonl, text_of, write_jsonl
 from dpr.records.lines import existing, read_lines
 from dpr.records.types import Judgment, Pair, Passage, Qrels, Query
 
@@ -24,13 +23,13 @@ QRELS_HEADER = "query-id\tcorpus-id\tscore"
 
 
 def write_passages(folder: Path, passages: Iterable[Passage]) -> None:
-    _write_jsonl(
+    write_jsonl(
         folder / PASSAGES, ({"_id": p.id, "title": p.title, "text": p.text} for p in passages)
     )
 
 
 def write_queries(folder: Path, queries: Iterable[Query]) -> None:
-    _write_jsonl(
+    write_jsonl(
         folder / QUERIES,
         (
             {"_id": q.id, "text": q.text}
@@ -42,7 +41,7 @@ def write_queries(folder: Path, queries: Iterable[Query]) -> None:
 
 
 def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
-    _write_jsonl(folder / PAIRS, (pair._asdict() for pair in pairs))
+    write_jsonl(folder / PAIRS, (pair._asdict() for pair in pairs))
 
 
 def copy_pairs(source: Path, folder: Path) -> None:
@@ -77,8 +76,8 @@ def read_passages(
         wanted: whether a row, from 0, is parsed and given.
     """
     for where, row in read_jsonl(Path(folder) / PASSAGES, wanted):
-        title = _text(where, row, "title", default="")
-        yield Passage(_id(where, row, "_id"), title, _text(where, row, "text"))
+        title = text_of(where, row, "title", default="")
+        yield Passage(id_of(where, row, "_id"), title, text_of(where, row, "text"))
 
 
 def stream_queries(folder: str | Path) -> Iterator[Query]:
@@ -90,7 +89,7 @@ def stream_queries(folder: str | Path) -> Iterator[Query]:
     """
     for where, row in read_jsonl(Path(folder) / QUERIES):
         own, source = row.get("is_passage") is True, row.get("mixture_source", 1)
-        query = Query(_id(where, row, "_id"), _text(where, row, "text"), own, source)
+        query = Query(id_of(where, row, "_id"), text_of(where, row, "text"), own, source)
         if not query.text.strip():
             raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
         if type(source) is not int or source < 1:
@@ -129,7 +128,7 @@ def stream_pairs(folder: str | Path) -> Iterator[Pair]:
         negatives = row.get("negative_ids", [])
         if not (isinstance(negatives, list) and all(isinstance(n, str) for n in negatives)):
             raise InputError(f"{where}: 'negative_ids' must be a list of ids, not {negatives!r}")
-        yield Pair(_id(where, row, "query_id"), _id(where, row, "passage_id"), tuple(negatives))
+        yield Pair(id_of(where, row, "query_id"), id_of(where, row, "passage_id"), tuple(negatives))
 
 
 def read_pairs(folder: str | Path) -> list[Pair]:
@@ -181,42 +180,3 @@ def read_qrels(folder: str | Path, split: str) -> Qrels:
             )
         qrels[query_id][passage_id] = grade
     return qrels
-
-
-def read_jsonl(
-    path: Path, wanted: Callable[[int], bool] = lambda row: True
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE:LINE", object) of each line whose row, from 0, is wanted."""
-    for number, line in read_lines(path):
-        if not wanted(number - 1):
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-            if "\\ud" in line.lower():  # half a pair of them is no character
-                json.dumps(row, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not a line of JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")
-        yield where, row
-
-
-def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with new_file(path) as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _text(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
-    value = row.get(key, default)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: {key!r} must be text, not {value!r}")
-    return value
-
-
-def _id(where: str, row: dict[str, Any], key: str) -> str:
-    value = _text(where, row, key)
-    if not value or value.split() != [value]:
-        # A TREC run separates its columns by white space.
-        raise InputError(f"{where}: {key!r} must be an id without white space, not {value!r}")
-    return value

@@ -14,7 +14,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.records import beir
+from dpr.records.jsonl import read_jsonl
 
 TEACHER = "teacher.jsonl"  # in a folder with pairs.jsonl
 LAYOUT = '"query_id" with "passage_id" and "score", or with the lists "passage_ids" and "scores"'
@@ -27,7 +27,7 @@ def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]
     Raises:
         InputError: naming file and row, for one that is not of the layout or not finite.
     """
-    rows = _parquet(path) if path.suffix == ".parquet" else beir.read_jsonl(path)
+    rows = _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
     for where, row in rows:
         query_id: Any = row.get("query_id")
         passage_ids: Any = row.get("passage_ids")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.records import beir
 from dpr.records.id_set import hash64
+from dpr.records.jsonl import read_jsonl
 from dpr.records.lines import read_lines
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean
@@ -45,7 +45,7 @@ def read_pairs(path: Path) -> Iterator[Example]:
         for query, passage in _columns(path, ("query", "passage")):
             yield Example(query, passage, None)
         return
-    for where, row in beir.read_jsonl(path):
+    for where, row in read_jsonl(path):
         texts = (row.get("query"), row.get("passage"))
         if not all(isinstance(text, str) and text.strip() for text in texts):
             raise InputError(f'{where}: "query" and "passage" must be texts that are not empty')

@@ -8,6 +8,7 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
 from dpr.records import beir
+from dpr.records.jsonl import read_jsonl
 from dpr.records.types import Judgment
 from dpr.sources.checked import Judgments, Pairs, Passages, Queries, refuse_duplicates
 from dpr.sources.types import Collection, Training
@@ -65,7 +66,7 @@ def _write(
     beir.write_queries(folder, queries)
     if not queries.counts["count"]:
         raise InputError(f"{name}: no queries")
-    rows = (row["_id"] for _, row in beir.read_jsonl(folder / beir.QUERIES))
+    rows = (row["_id"] for _, row in read_jsonl(folder / beir.QUERIES))
     refuse_duplicates(queries.ids, rows, f"{name}: queries")
 
     judged = {}

@@ -1,13 +1,12 @@
 """What a training prints: a progress bar, its validations, and its rates at the end."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from dpr.base.progress import progress
+from dpr.base.progress import progress, say
 from dpr.training.batch import Batch
 from dpr.training.history import Step
 
@@ -21,7 +20,7 @@ class Console:
 
     def say(self, message: str) -> None:
         if self.is_first:
-            tqdm.write(message, file=sys.stdout)
+            say(message)
 
     def bar(self, done: int, total: int) -> tqdm:
         return progress(total=total, initial=done, unit=" steps", shown=self.is_first)

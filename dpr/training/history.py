@@ -31,6 +31,11 @@ class History(NamedTuple):
         """The validation with the highest score; of equal ones the first."""
         return max(self.validations, key=lambda v: v.score)
 
+    def described(self, measure: str) -> str:
+        best, untrained = self.best, self.validations[0]
+        scores = f"{measure} {best.score:.4f}, untrained {untrained.score:.4f}"
+        return f"{len(self.steps)} steps; best after {best.step}: validation {scores}"
+
     def validations_since_best(self) -> int:
         """How many validations have followed the best one."""
         return sum(v.step > self.best.step for v in self.validations)

@@ -3,6 +3,7 @@
 import math
 
 from dpr.base.errors import InputError
+from dpr.training.pairs import PairSet
 
 SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
     "constant": lambda progress, cycles: 1.0,
@@ -12,6 +13,21 @@ SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
         0.0 if progress >= 1 else (1 + math.cos(math.pi * (cycles * progress % 1))) / 2
     ),
 }
+
+
+def number_of_steps(
+    max_steps: int | None, epochs: float | None, pairs: PairSet, accumulate: int
+) -> int:
+    """`max_steps` or, if that is None, those of so many `epochs` of `accumulate` batches each.
+
+    Raises:
+        InputError: if the pairs do not fill a batch of a training with steps.
+    """
+    per_epoch = pairs.steps_per_epoch if max_steps != 0 else 0
+    if max_steps is not None:
+        return max_steps
+    assert epochs is not None  # dpr/settings: one of the two
+    return max(1, round(epochs * (per_epoch / accumulate)))
 
 
 def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:

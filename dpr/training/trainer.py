@@ -63,7 +63,9 @@ class Trainer:
     def __post_init__(self) -> None:
         settings = self.settings
         checks.require_dimensions(settings, self.encoder.dimension)
-        self.max_steps = self._number_of_steps()
+        self.max_steps = schedule.number_of_steps(
+            settings.max_steps, settings.epochs, self.pairs, settings.accumulate
+        )
         self.warmup = schedule.warmup_steps(
             settings.warmup_steps, settings.warmup_ratio, self.max_steps
         )
@@ -97,15 +99,6 @@ class Trainer:
         self.console = Console(self.processes.is_first)
         self.room = Room(self.memory if self.encoder.device.type == "cpu" else None)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
-
-    def _number_of_steps(self) -> int:
-        settings = self.settings
-        # Asked for unless nothing is trained, since it refuses pairs that do not fill a batch.
-        per_epoch = self.pairs.steps_per_epoch if settings.max_steps != 0 else 0
-        if settings.max_steps is not None:
-            return settings.max_steps
-        assert settings.epochs is not None  # dpr/settings: one of the two
-        return max(1, round(settings.epochs * (per_epoch / settings.accumulate)))
 
     def run(self) -> History:
         """Train, or go on with the training of a killed run.
@@ -169,8 +162,8 @@ class Trainer:
         if self.mean:
             self.mean.add(self.encoder, number)
         # Here a GPU is waited for, once a step. (Not all GPUs have float64.)
-        *values, norm_value = torch.stack([loss.to(norm) for loss in (*losses, norm)]).tolist()
-        temperature_value = temperature.item()
+        told = [value.to(norm) for value in (*losses, norm, temperature)]
+        *values, norm_value, temperature_value = torch.stack(told).tolist()
         checks.require_finite_step(number, sum(values), norm_value)
         return Step(number, sum(values), settings.lr * share, norm_value, temperature_value)
 
