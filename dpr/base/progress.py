@@ -7,7 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 EVERY = 60.0  # seconds
-LINE = "{desc}{n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
+LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
 
 
 def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: Any) -> tqdm:

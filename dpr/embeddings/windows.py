@@ -48,7 +48,7 @@ def encode_windows(
     total = sum(len(range(count)[_rows(number, options.window)]) for number in mine)
     with (
         (work / VECTORS).open("r+b") as file,
-        progress(total=total, unit=" passages", shown=processes.is_first) as bar,
+        progress(total=total, unit="passages", shown=processes.is_first) as bar,
     ):
         for number, ids, tokens in _tokenized(embedder, corpus, options.window, mine):
             found = embedder.embed(tokens, "passage", bar.update)

@@ -72,7 +72,7 @@ def build(
 
     def fill(index: faiss.Index, rows: range) -> None:
         def chunks() -> Iterator[np.ndarray]:
-            for start in progress(rows[::CHUNK], processes.is_first, unit=" chunks"):
+            for start in progress(rows[::CHUNK], processes.is_first, unit="chunks"):
                 yield converted(embeddings.read(start, min(start + CHUNK, rows.stop)))
 
         if wrappers.inner(index).d == chosen.width:  # no transform comes before it

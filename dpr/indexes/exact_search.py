@@ -98,7 +98,7 @@ def rows_at_once(dimension: int, stored: int, memory: float) -> int:
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, vectors) of each chunk, until the next is asked for; it is read in a thread."""
     shown = bool(starts[1:]) and starts[0] == 0  # of several processes the first shows its share
-    bar = progress(total=len(starts), unit=" chunks", shown=shown)
+    bar = progress(total=len(starts), unit="chunks", shown=shown)
     stored, size = embeddings.vectors, min(size, len(embeddings.vectors))
     raw = np.empty_like(stored, shape=(size, *stored.shape[1:]), subok=False)
     two = [np.empty((size, embeddings.dimension), np.float32) for _ in starts[:2]]

@@ -96,7 +96,7 @@ class Miner:
 
     def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
         """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
-        with progress(total=len(self.positives), unit=" queries") as bar:
+        with progress(total=len(self.positives), unit="queries") as bar:
             for asked, positives in self._asked():
                 runs = [ranker(asked, positives) for ranker, _ in self.rankers]
                 own = {query.id for query in asked if query.is_passage}

@@ -24,7 +24,7 @@ class Passages:
 
     def __iter__(self) -> Iterator[Passage]:
         counts = self.counts
-        for passage in progress(self.passages, desc=self.name, unit=" passages"):
+        for passage in progress(self.passages, desc=self.name, unit="passages"):
             _check_id(passage.id, f"{self.name}: passage {counts['count'] + 1}")
             title, text = clean(passage.title), clean(passage.text)
             counts["count"] += 1

@@ -23,7 +23,7 @@ class Console:
             say(message)
 
     def bar(self, done: int, total: int) -> tqdm:
-        return progress(total=total, initial=done, unit=" steps", shown=self.is_first)
+        return progress(total=total, initial=done, unit="steps", shown=self.is_first)
 
     @contextmanager
     def timed(self, batches: list[Batch]) -> Iterator[None]:

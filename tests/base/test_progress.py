@@ -7,7 +7,7 @@ from dpr.base import progress
 
 def test_a_line_each_time(monkeypatch, capsys):
     monkeypatch.setattr(progress, "EVERY", 0.05)
-    for _ in progress.progress(range(20), desc="here", unit=" things"):
+    for _ in progress.progress(range(20), desc="here", unit="things"):
         time.sleep(0.01)
     lines = capsys.readouterr().err.splitlines()
     assert 2 <= len(lines) <= 5
@@ -15,7 +15,7 @@ def test_a_line_each_time(monkeypatch, capsys):
 
 
 def test_what_is_quick_or_hidden_says_nothing(monkeypatch, capsys):
-    list(progress.progress(range(3), unit=" things"))
+    list(progress.progress(range(3), unit="things"))
     monkeypatch.setattr(progress, "EVERY", 0.0)
     list(progress.progress(range(3), shown=False))
     with progress.progress(total=0):

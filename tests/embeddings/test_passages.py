@@ -82,6 +82,14 @@ def test_damaged_embeddings_are_refused(encode, tmp_path):
         Embeddings.open(tmp_path / "out")
 
 
+def test_a_changed_id_is_seen(encode, tmp_path):
+    encode()
+    path = tmp_path / "out" / "ids.txt"
+    path.write_text(path.read_text().replace("d00", "d0x"))
+    with pytest.raises(InputError, match=r"ids\.txt: damaged"):
+        Embeddings.open(tmp_path / "out")
+
+
 def test_a_float16_overflow_names_the_passage(encode):
     def large(embed):
         return lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)

@@ -9,7 +9,6 @@ from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds
 from dpr.indexes.build import build
-from dpr.records.ids import Ids, write_ids
 from dpr.similarity import SIMILARITIES
 
 
@@ -81,14 +80,6 @@ def test_other_vectors_than_the_manifest_says_are_refused(tmp_path):
     manifest = {"similarity": "dot", "sha256": "another"}
     with pytest.raises(InputError, match=r"vectors\.npy: damaged"):
         build(Embeddings(mapped, ids(500), manifest), options(), 0)
-
-
-def test_other_ids_than_the_manifest_says_are_refused(tmp_path):
-    embeddings = make_embeddings("dot")
-    write_ids(tmp_path, reversed(embeddings.ids), 500)
-    manifest = embeddings.manifest | {"ids_sha256": "of others"}
-    with pytest.raises(InputError, match=r"ids\.txt: damaged"):
-        build(Embeddings(embeddings.vectors, Ids.open(tmp_path), manifest), options(), 0)
 
 
 def test_threads_are_restored(tmp_path):

@@ -10,12 +10,11 @@ from helpers import ROOT
 
 from dpr.systems import ENCODERS, SYSTEMS
 
-HELPERS = {"__init__", "run", "rounds", "figures", "sides", "experiments"}
 COMMANDS = [
     f"{package}.{path.stem}"
     for package in ("stages", "tools")
     for path in sorted((ROOT / package).glob("*.py"))
-    if path.stem not in HELPERS and (package, path.stem) != ("stages", "versions")
+    if '__name__ == "__main__"' in path.read_text()
 ]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 

@@ -77,8 +77,8 @@ def test_a_side_of_another_collection_is_refused(compare, part, message):
     manifest = json.loads(json.dumps(MANIFEST).replace(f'"{part[0]}"', '"other"'))
     side = Side("HEAD~1", {}, sides.fingerprints(manifest, "test"), "int8")
     with pytest.raises(InputError, match=f"HEAD~1: its {message} are not those of data/collection"):
-        diff.require_this_collection(side, "test")
-    diff.require_this_collection(Side("x", {}, sides.here("test"), "int8"), "test")
+        sides.require_this_collection(side, "test")
+    sides.require_this_collection(Side("x", {}, sides.here("test"), "int8"), "test")
 
 
 def test_a_system_of_this_collection_was_asked_every_topic():
