@@ -33,9 +33,9 @@ def main() -> str:
         "version": data.version,
     }
     write_json("data/manifest.json", manifest)
-    searched_by = {split: found["queries"] for split, found in searched["judgments"].items()}
+    valid, test = (searched["judgments"][split]["queries"] for split in ("valid", "test"))
     return (
-        f"{searched['passages']['count']:,} passages, topics {searched_by}; "
+        f"{searched['passages']['count']:,} passages, {valid} validation and {test} test topics; "
         f"{trained['pairs']['count']:,} training pairs"
     )
 

@@ -89,6 +89,14 @@ def test_dvclive_has_the_losses(make_trainer, curves):
     assert found == pytest.approx([step.loss for step in history.steps])
 
 
+def test_wandb_works_without_a_network(make_trainer, curves, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    watched(make_trainer, curves, ["wandb"], max_steps=3)
+    (file,) = (curves[0].parent / "wandb").rglob("*.wandb")
+    assert b"gradient_norm" in file.read_bytes()
+
+
 def test_a_logger_that_is_not_installed_is_named(curves, monkeypatch):
     def missing(name):
         raise ImportError(name)
