@@ -1,7 +1,7 @@
 """Stages as DVC runs them, each by itself, in copies of one folder in which all have run."""
 
-import re
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +65,7 @@ def without_outs(whole, folder, name, key):
 
 
 def check_left(folder, step, expected, why):
-    """What a stage that did not end has left is unfinished by its name, a curve so far, or whole."""
+    """What a stage that did not end has left is named as unfinished, a curve so far, or whole."""
     left = made(folder, *step)
     finished = [p for p in left if ".partial" not in p and not re.search(r"plots/(train|valid)", p)]
     differs = {p for p in finished if left[p] != expected.get(p)}
