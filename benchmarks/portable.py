@@ -32,6 +32,7 @@ PINNED = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
     "CT2_FORCE_CPU_ISA": "AVX2",
+    "CT2_USE_MKL": "0",  # by default on Intel's processors alone
     "FAISS_OPT_LEVEL": "AVX2",
 }
 RUN = ("prepare", "init", "train", "encode", "index", "search")
