@@ -75,15 +75,23 @@ def search(
     threads: int,
     heap: float = HEAP,
 ) -> Run:
-    """BM25 scores of the `top_k` best passages of each query; {} for one without a match."""
+    """BM25 scores of the `top_k` best passages of each query; {} for one without a match.
+
+    Raises:
+        InputError: for an index that is missing, truncated or damaged.
+    """
     if not queries:
         return Run.of({})
     start_java(heap)
-    from jnius import autoclass
+    from jnius import JavaException, autoclass
     from pyserini.search.lucene import LuceneSearcher
 
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MAX_QUERY_TERMS)
-    searcher = LuceneSearcher(str(folder.resolve()))
+    try:
+        searcher = LuceneSearcher(str(folder.resolve()))
+    except JavaException as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"{folder}: not a whole Lucene index ({said}); make it again") from None
     searcher.set_bm25(k1, b)
     topics: list[np.ndarray] = []
     scores: list[np.ndarray] = []

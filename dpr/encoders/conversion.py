@@ -68,12 +68,12 @@ def _convert(folder: Path, made: Path) -> None:
     from dpr.encoders import checkpoint
 
     encoder = checkpoint.load(folder, "float32")
-    targets = encoder.spec.folders(made)
+    sources, targets = (encoder.spec.folders(of) for of in (folder, made))
     try:
-        for role, source in encoder.spec.folders(folder).items():
+        for role, source in sources.items():
             if not (targets[role] / "model.bin").exists():  # tied: one transformer for both roles
                 with TemporaryDirectory() as copy:
-                    _link(source, Path(copy))
+                    _link(source, sources["passage"], Path(copy))
                     TransformersConverter(copy).convert(str(targets[role]), force=True)
         # Afterwards, since the converter empties its folder.
         write_json(made / SPEC_FILE, encoder.spec.as_dict())
@@ -84,12 +84,14 @@ def _convert(folder: Path, made: Path) -> None:
         raise Unconvertible(str(error)) from None
 
 
-def _link(source: Path, folder: Path) -> None:
-    """The files of a transformer, with a key that the converter wants.
+def _link(source: Path, tokenizer: Path, folder: Path) -> None:
+    """The files of a transformer and of the tokenizer, with a key that the converter wants.
 
-    transformers 5 no longer writes it, since it knows no other value.
+    transformers 5 no longer writes it, since it knows no other value. Both roles have the tokenizer
+    of passages, as everywhere.
     """
-    for file in source.iterdir():
+    tokens = (path for path in tokenizer.iterdir() if ".safetensors" not in path.name)
+    for file in (*source.glob("*.safetensors*"), *tokens):
         if file.is_file() and file.name != "config.json":
             (folder / file.name).symlink_to(file.resolve())
     config = read_json(source / "config.json")

@@ -3,6 +3,7 @@
 The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.ranking`).
 """
 
+import os
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
@@ -56,11 +57,26 @@ def read_run(path: str | Path) -> Run:
 
     Raises:
         InputError: naming file and line, for an empty file, a wrong number of columns, a score
-            that is not a finite number, or a document that a topic has twice.
+            that is not a finite number, a document that a topic has twice, or a last line without
+            an end.
     """
+    _require_line_end(path)
     with ONE_AT_A_TIME:
         run = _read_columns(path)
     return Run.of(_read_lines(path)) if run is None else run
+
+
+def _require_line_end(path: str | Path) -> None:
+    """A run that was cut off is a run of fewer topics, and its last line seldom ends."""
+    file = Path(path)
+    if file.is_file() and file.stat().st_size:
+        with file.open("rb") as opened:
+            opened.seek(-1, os.SEEK_END)
+            if opened.read() not in b"\r\n":
+                raise InputError(
+                    f"{path}: the last line has no end, so the run may be cut off; make it again "
+                    "(or, if it is whole, end it with a line end)"
+                )
 
 
 def _read_columns(path: str | Path) -> Run | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers import sh
+from hub import hub
 
 from dpr.base.files import read_json
 from dpr.encoders import checkpoint
@@ -48,6 +49,18 @@ def test_other_readers_read_the_runs(published, experiment):
     expected = read_json(published / "compare.json")["systems"]["dense"]["nDCG@10"]["mean"]
     assert found[ir_measures.nDCG @ 10] == pytest.approx(expected, abs=1e-9)
     assert set(TrecRun(str(run)).topics()) == set(qrels)
+
+
+def test_a_hub_gets_the_folder(published, experiment, tmp_path):
+    with hub() as (address, stored):
+        at = f"HF_HUB_DISABLE_TELEMETRY=1 HF_ENDPOINT={address} python -m tools.publish"
+        sh(experiment, f"HF_TOKEN=right {at} {tmp_path / 'mine'} --push me/mine")
+        with pytest.raises(AssertionError, match=r"publish: me/other: not uploaded \(.*401"):
+            sh(experiment, f"HF_TOKEN=wrong {at} {tmp_path / 'other'} --push me/other")
+    files = {str(p.relative_to(published)): p for p in published.rglob("*") if p.is_file()}
+    assert stored["me/mine"].keys() == files.keys()
+    weights = (published / "model.safetensors").read_bytes()
+    assert stored == {"me/mine": stored["me/mine"] | {"model.safetensors": weights}}
 
 
 def test_a_folder_that_is_there_is_left_alone(published, experiment):
