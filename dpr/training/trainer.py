@@ -1,6 +1,7 @@
 """The training loop: AdamW, a schedule, validations, and the best checkpoint kept."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ class Trainer:
             self.mean,
             self.clock,
         )
+        given = None if settings.overfit_one_batch else settings.patience
+        self.patience = math.inf if given is None else given
         self.console = Console(self.processes.is_first)
         self.room = Room(self.memory if self.encoder.device.type == "cpu" else None)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
@@ -112,7 +115,7 @@ class Trainer:
         batches = self._batches(done * self.settings.accumulate)
         with self.console.bar(done, self.max_steps) as bar, held() as signals:
             for number in range(done + 1, self.max_steps + 1):
-                if self._out_of_patience(history):
+                if history.validations_since_best() >= self.patience:
                     break
                 drawn = list(itertools.islice(batches, self.settings.accumulate))
                 in_memory = checks.fits_in_memory(number, self.settings.chunk_size)
@@ -162,8 +165,8 @@ class Trainer:
         if self.mean:
             self.mean.add(self.encoder, number)
         # Here a GPU is waited for, once a step. (Not all GPUs have float64.)
-        told = [value.to(norm) for value in (*losses, norm, temperature)]
-        *values, norm_value, temperature_value = torch.stack(told).tolist()
+        *values, norm_value = torch.stack([loss.to(norm) for loss in (*losses, norm)]).tolist()
+        temperature_value = temperature.item()
         checks.require_finite_step(number, sum(values), norm_value)
         return Step(number, sum(values), settings.lr * share, norm_value, temperature_value)
 
@@ -217,9 +220,3 @@ class Trainer:
         if history.best.step == number:
             self.best_weights = weights(self.encoder)
         set_weights(self.encoder, trained)
-
-    def _out_of_patience(self, history: History) -> bool:
-        patience = self.settings.patience
-        if patience is None or self.settings.overfit_one_batch:
-            return False
-        return history.validations_since_best() >= patience

@@ -22,8 +22,6 @@ def hub():
 
 
 class Handler(BaseHTTPRequestHandler):
-    stored = {}
-
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         address = f"http://{self.headers['Host']}"
