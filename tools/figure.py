@@ -14,19 +14,20 @@ from tools.report_charts import COLOURS
 from tools.report_page import PAGES
 
 FIGURE = Path("docs/systems.svg")
+METRICS = "metrics/compare.json"
 LEFT, WIDTH, ROW, STEP = 90, 520, 34, 0.05  # pixels; the last between the lines of the axis
 
 
 def main() -> None:
     with new_file(FIGURE) as file:
         file.write(drawn())
+    print(f"{FIGURE}: drawn from {METRICS}")
 
 
 def drawn() -> str:
     """The SVG: a dot and a line each, the best system first."""
     measured = {
-        system: values[HEADLINE]
-        for system, values in read_json("metrics/compare.json")["systems"].items()
+        system: values[HEADLINE] for system, values in read_json(METRICS)["systems"].items()
     }
     order = sorted(measured, key=lambda system: -measured[system]["mean"])
     first = int(min(value["low"] for value in measured.values()) / STEP) * STEP

@@ -26,6 +26,7 @@ LIMITS |= {"maximum": "to {}", "exclusiveMaximum": "below {}"}
 def main() -> None:
     with new_file(PAGE) as file:
         file.write(page())
+    print(f"{PAGE}: made from {PARAMS} and its types")
 
 
 def page() -> str:

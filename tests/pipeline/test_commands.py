@@ -52,7 +52,7 @@ def exp_run(experiment, words):
 def tool(experiment, words):
     """Run in the clone, with its experiment for every name."""
     module, arguments = words[0], words[1:]
-    if module == "tools.diff":
+    if module in ("tools.diff", "tools.report"):
         sides = [side if side == "workspace" else "tiny" for side in arguments[:2]]
         arguments = sides + arguments[2:]
     assert sh(experiment, shlex.join(["python", "-m", module, *arguments]))
@@ -98,6 +98,7 @@ CHECKS = {
     "dvc queue start": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc repro": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc plots show": lambda clone, words: run(clone, [*words, "-o", "plots-as-html"]),
+    "dvc artifacts get": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc": run,  # exp show, metrics diff, checkout
     "git restore": lambda clone, words: tracked(clone, words[2:]),
     "pytest": lambda clone, words: tracked(clone, words[1:]),
@@ -107,6 +108,7 @@ CHECKS = {
     "python -m tools.suite": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.verify": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.report --readme": lambda clone, words: parsed(clone, words[2:]),
+    "python -m tools.versions": run,
     "python -m tools.": lambda clone, words: tool(clone, words[2:]),
     "python -m benchmarks.": lambda clone, words: parsed(clone, words[2:]),
 }
