@@ -1,62 +1,59 @@
-"""Draw docs/systems.svg: the systems' headline measure with its intervals.
+"""Draw the figures of README and docs, docs/figures/*.svg, with the report's charts.
 
-Reads metrics/compare.json.
+Reads plots/*.csv. Makes docs/figures.
 
     python -m tools.figure
 """
 
 from pathlib import Path
+from typing import Any
 
-from dpr.base.files import new_file, read_json
+import vl_convert
+
+from dpr.base.files import new_file
 from dpr.measures import HEADLINE
 from stages.run import parser, told_in_one_line
-from tools.report_charts import COLOURS
-from tools.report_page import PAGES
+from tools import report_charts
+from tools.report_charts import Chart
 
-FIGURE = Path("docs/systems.svg")
-METRICS = "metrics/compare.json"
-LEFT, WIDTH, ROW, STEP = 90, 520, 34, 0.05  # pixels; the last between the lines of the axis
+FOLDER = Path("docs/figures")
+WIDTH = 560  # pixels
 
 
 def main() -> None:
-    with new_file(FIGURE) as file:
-        file.write(drawn())
-    print(f"{FIGURE}: drawn from {METRICS}")
+    figures = drawn()
+    for name, svg in figures.items():
+        with new_file(FOLDER / f"{name}.svg") as file:
+            file.write(svg)
+    print(f"{FOLDER}: {', '.join(figures)}, drawn from plots/")
 
 
-def drawn() -> str:
-    """The SVG: a dot and a line each, the best system first."""
-    measured = {
-        system: values[HEADLINE] for system, values in read_json(METRICS)["systems"].items()
+def drawn() -> dict[str, str]:
+    """{name: SVG}."""
+    charts = {
+        "systems": report_charts.intervals(HEADLINE),
+        "recall": report_charts.recall(),
+        "training": {"hconcat": curves()},
+        "topics": report_charts.gains(report_charts.topics("zero_shot", "dense"), HEADLINE),
     }
-    order = sorted(measured, key=lambda system: -measured[system]["mean"])
-    first = int(min(value["low"] for value in measured.values()) / STEP) * STEP
-    last = (int(max(value["high"] for value in measured.values()) / STEP) + 1) * STEP
+    return {name: vl_convert.vegalite_to_svg(on_paper(chart)) for name, chart in charts.items()}
 
-    def x(value: float) -> float:
-        return round(LEFT + WIDTH * (value - first) / (last - first), 1)
 
-    rows = [
-        {
-            "name": system,
-            "y": ROW * (place + 1),
-            "colour": COLOURS[system],
-            "mean": f"{measured[system]['mean']:.3f}",
-            **{f"x_{key}": x(measured[system][key]) for key in ("mean", "low", "high")},
-        }
-        for place, system in enumerate(order)
-    ]
-    count = round((last - first) / STEP) + 1
-    lines = [(f"{first + STEP * i:.2f}", x(first + STEP * i)) for i in range(count)]
-    return PAGES.get_template("systems.svg").render(
-        rows=rows,
-        lines=lines,
-        measure=HEADLINE,
-        width=LEFT + WIDTH + 30,
-        middle=LEFT + WIDTH / 2,
-        bottom=ROW * (len(rows) + 0.7),
-        height=round(ROW * (len(rows) + 2.1)),
-    )
+def curves() -> list[Chart]:
+    """The loss of the first round, and what the second does to the validation topics."""
+    (name, loss), _ = report_charts.training("")
+    _, (measure, validation) = report_charts.training("_second")
+    first, second = {"title": f"{name}, first round"}, {"title": f"{measure}, second round"}
+    return [loss | first, validation | second]
+
+
+def on_paper(chart: Chart) -> dict[str, Any]:
+    """White, since GitHub shows pages in the dark too, and as wide as a column."""
+    if "hconcat" in chart:
+        both = [on_paper(part) | {"width": WIDTH // 2 - 30} for part in chart["hconcat"]]
+        schema = both[0]["$schema"]
+        return {"$schema": schema, "background": "white", "padding": 10, "hconcat": both}
+    return chart | {"width": WIDTH, "autosize": "pad", "background": "white", "padding": 10}
 
 
 if __name__ == "__main__":

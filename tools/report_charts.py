@@ -24,7 +24,8 @@ def intervals(measure: str) -> Chart:
     """Means of the systems with their 95 % intervals."""
     values = [row for row in rows("plots/systems.csv") if row["measure"] == measure]
     order = sorted(values, key=lambda row: -row["mean"])
-    y = _field("system", "nominal", None, sort=[row["system"] for row in order])
+    names = [row["system"] for row in order]
+    y = _field("system", "nominal", None, sort=names, scale={"padding": 0.8})
     x: Chart = {"title": f"{measure}, mean and 95 % interval over the test topics"}
     x |= {"type": "quantitative", "scale": {"zero": False}}
     colour = _field("system", "nominal", None, scale=SCALE, legend=None)
@@ -94,6 +95,13 @@ def gains(values: list[dict[str, Any]], measure: str) -> Chart:
     y = _field("gain", "quantitative", f"gain in {measure}")
     encoding = {"x": x, "y": y, "color": sign, "tooltip": _tips("topic", "gain")}
     return _chart(values, mark="bar", encoding=encoding)
+
+
+def topics(before: str, after: str) -> list[dict[str, Any]]:
+    """The gain of one system over another by topic, the greatest first."""
+    values = rows("plots/compare_topics.csv")
+    gained = sorted(((row[after] - row[before], row["query"]) for row in values), reverse=True)
+    return [{"place": n, "topic": text, "gain": gain} for n, (gain, text) in enumerate(gained)]
 
 
 BOTTOM = {"orient": "bottom", "title": None}

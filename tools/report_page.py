@@ -22,7 +22,6 @@ from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.records.ranking import ranking
 from dpr.records.types import Passage, Qrels
-from dpr.systems import SYSTEMS
 from tools.highlight import Words
 from tools.lookup import Lookup
 from tools.sides import Side
@@ -36,8 +35,6 @@ PAGES = Environment(
 )
 VEGA = Path(".dvc/plots.html")
 MOVED, SHOWN = 10, 3  # topics that won or lost most, and the first passages of each
-# Okabe and Ito's colours; a system has the same one everywhere.
-COLOURS = dict(zip(SYSTEMS, ("#999999", "#56b4e9", "#0072b2", "#cc79a7", "#d55e00"), strict=True))
 
 
 @dataclass(frozen=True)
