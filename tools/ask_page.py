@@ -15,6 +15,7 @@ from tools.highlight import Words
 
 PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True)
 LONGEST = 2_000  # letters of a question
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 answers = cache(Answers)  # a system is opened when it is first asked
 
 
@@ -41,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", POLICY)
         self.end_headers()
         self.wfile.write(body)
 

@@ -31,8 +31,7 @@ def intervals(measure: str) -> Chart:
     colour = _field("system", "nominal", None, scale=SCALE, legend=None)
     return _chart(
         values,
-        height={"step": 30},
-        autosize={"type": "fit-x", "contains": "padding"},
+        height=50 + 30 * len(values),
         encoding={"y": y, "color": colour},
         layer=[
             {
