@@ -3,11 +3,26 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import time
 
 import pytest
 from helpers import sh
 from small_collection import TEST_TOPICS, VALID_TOPICS
+
+
+@pytest.mark.parametrize("stage", ["prepare", "bm25_index", "bm25_search", "eval"])
+def test_a_stage_says_in_one_line_what_it_did(experiment, stage):
+    """Java and Lucene say nothing."""
+    command = [sys.executable, "-m", f"stages.{stage}"]
+    done = subprocess.run(command, cwd=experiment, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert re.fullmatch(rf"{stage}: .*\d.* \(\d+ s, \d+\.\d+ GiB\)\n", done.stderr)
+    if stage == "eval":
+        measured = json.loads((experiment / "metrics/eval.json").read_text())
+        said = ", ".join(f"{s} {measured[s]['nDCG@10']:.3f}" for s in ("zero_shot", "dense"))
+        assert f"{TEST_TOPICS} topics; nDCG@10 {said} (" in done.stderr
 
 
 def test_an_experiment_from_end_to_end(experiment):
