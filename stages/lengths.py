@@ -46,7 +46,7 @@ def main() -> str:
         lengths = token_lengths(tokenizer, query_texts, "query")
         measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
-    shares = (f"{name} {found['truncated']:.1%}" for name, found in measured.items())
+    shares = (f"{of.replace('_', ' ')} {found['truncated']:.1%}" for of, found in measured.items())
     return "truncated: " + ", ".join(shares)
 
 
