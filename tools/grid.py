@@ -18,9 +18,11 @@ import dvc.api
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
+from stages import rounds
 from stages.run import parser, told_in_one_line
 
-VALID, TEST = f"best.{HEADLINE}", f"dense.{HEADLINE}"  # in metrics/train.json and eval.json
+VALID, TEST = f"best.{HEADLINE}", f"dense.{HEADLINE}"  # in metrics/train*.json and eval.json
+SECOND = f"metrics/train{rounds.SUFFIX['second']}.json"
 
 
 def main() -> None:
@@ -46,14 +48,15 @@ def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def figure(row: dict[str, Any], name: str) -> float:
-    """A metric of an experiment; NaN if it has none.
+    """A metric of an experiment, after the second round if it ran one; NaN if it has none.
 
     DVC puts the file before a name that two files have. An experiment that failed, waits or runs
     shows the files of the commit that it began from, which are not its own.
     """
     if row.get("State") not in (None, "Success"):
         return math.nan
-    values = (row[key] for key in row if key == name or key.endswith(f":{name}"))
+    keys = (key for key in row if key == name or key.endswith(f":{name}"))
+    values = (row[key] for key in sorted(keys, key=lambda key: SECOND not in key))
     return next((value for value in values if isinstance(value, float)), math.nan)
 
 

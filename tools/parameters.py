@@ -45,7 +45,7 @@ def page() -> str:
         "Set one with `dvc exp run -S train.lr=3e-5`.",
     ]
     for group, rows in tables.items():
-        parts += [f"## {group}"] if group else []
+        parts += [f"## {group}", *filter(None, [said.get(group)])] if group else []
         parts.append(table(["key", "value", "type", "what it is"], rows))
     return "\n\n".join(parts) + "\n"
 
@@ -87,22 +87,26 @@ def kind(about: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def comments() -> dict[str, str]:
-    """{key: what params.yaml says of it}, beside it or in the lines above."""
+    """{key or group: what params.yaml says of it}, beside it, below that, or in the lines above."""
     found: dict[str, str] = {}
     path: list[str] = []
     above: list[str] = []
+    column = -1  # of the comment beside the last key, which lines below may go on with
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"( *)#\s?(.*)", line):
-            above.append(match[2])
+            if len(match[1]) == column:
+                found[".".join(path)] += f" {match[2]}"
+            else:
+                above.append(match[2])
             continue
         match = re.match(r"( *)([\w@-]+):(.*)", line)
         if match is None:
-            above = []
+            above, column = [], -1
             continue
         path = [*path[: len(match[1]) // 2], match[2]]
         beside = re.search(r"(?:^|\s)#\s?(.*)", match[3])
         found[".".join(path)] = " ".join([*above, *([beside[1]] if beside else [])])
-        above = []
+        above, column = [], line.index("#") if beside else -1
     return found
 
 

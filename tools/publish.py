@@ -15,6 +15,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
+from dpr.encoders.pretrained import PACKAGED
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
@@ -60,13 +61,19 @@ def card() -> str:
         headline=HEADLINE,
         measures=settings.eval.measures,
         commit=commit(),
+        packaged=PACKAGED,
     )
 
 
 def commit() -> str:
-    """Of the repository, or "unknown"."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Of the repository, or "unknown"; and whether something was changed since."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = " with uncommitted changes" if git("status", "--porcelain", "-uno") else ""
+    return (git("rev-parse", "HEAD") or "unknown") + changed
 
 
 def upload(folder: Path, name: str) -> None:

@@ -12,6 +12,14 @@ from tools import grid
     [
         ({"best.nDCG@10": 0.65, "State": None}, 0.65),
         ({"metrics/train.json:best.nDCG@10": 0.65, "State": "Success"}, 0.65),
+        (
+            {"metrics/train.json:best.nDCG@10": 0.8, "metrics/train_second.json:best.nDCG@10": 0.4},
+            0.4,
+        ),
+        (
+            {"metrics/train.json:best.nDCG@10": 0.8, "metrics/train_second.json:best.nDCG@10": ""},
+            0.8,  # it ran the first round alone
+        ),
         ({"best.nDCG@10": 0.65, "State": "Failed"}, None),  # the figures of where it began
         ({"best.nDCG@10": 0.65, "State": "Running"}, None),
         ({"best.nDCG@10": "!", "State": None}, None),  # DVC's mark for a file that is not there
