@@ -1,7 +1,9 @@
 """What is published loads elsewhere, and says what the metrics say."""
 
+import ir_measures
 import numpy as np
 import pytest
+import pytrec_eval
 from helpers import sh
 from hub import hub
 
@@ -37,18 +39,46 @@ def test_the_card_has_the_figures(published, experiment):
     assert card.data.library_name == "sentence-transformers"
 
 
-def test_other_readers_read_the_runs(published, experiment):
-    import ir_measures
-    from trectools import TrecRun
+READERS = {
+    "ir_measures": lambda run, qrels: ir_measures.calc_aggregate(
+        [ir_measures.nDCG @ 10], qrels, list(ir_measures.read_trec_run(run))
+    )[ir_measures.nDCG @ 10],
+    "trec_eval": lambda run, qrels: trec_eval(run, qrels),
+    "ranx": lambda run, qrels: ranx(run, qrels),
+}
 
-    run = published / "runs/test/dense.txt"
+
+def trec_eval(run, qrels):
+    evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
+    with open(run) as file:
+        found = evaluator.evaluate(pytrec_eval.parse_run(file))
+    return sum(values["ndcg_cut_10"] for values in found.values()) / len(qrels)
+
+
+def ranx(run, qrels):
+    library = pytest.importorskip("ranx")
+    found = library.Run.from_file(run, kind="trec")
+    return library.evaluate(library.Qrels(qrels), found, "ndcg@10", make_comparable=True)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_others_read_the_runs(published, experiment, reader):
     qrels = beir.read_qrels(experiment / "data/collection", "test")
-    found = ir_measures.calc_aggregate(
-        [ir_measures.nDCG @ 10], qrels, list(ir_measures.read_trec_run(str(run)))
-    )
+    found = READERS[reader](str(published / "runs/test/dense.txt"), qrels)
     expected = read_json(published / "compare.json")["systems"]["dense"]["nDCG@10"]["mean"]
-    assert found[ir_measures.nDCG @ 10] == pytest.approx(expected, abs=1e-9)
-    assert set(TrecRun(str(run)).topics()) == set(qrels)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_pyserini_and_trectools_read_the_runs(published, experiment):
+    import pyserini.trectools
+    import trectools
+
+    run, qrels = (
+        str(published / "runs/test/dense.txt"),
+        beir.read_qrels(experiment / "data/collection", "test"),
+    )
+    for library in (pyserini.trectools, trectools):
+        assert set(map(str, library.TrecRun(run).topics())) == set(qrels)
 
 
 def test_a_hub_gets_the_folder(published, experiment, tmp_path):
