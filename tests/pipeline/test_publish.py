@@ -1,5 +1,7 @@
 """What is published loads elsewhere, and says what the metrics say."""
 
+from pathlib import Path
+
 import ir_measures
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ READERS = {
 
 def trec_eval(run, qrels):
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
-    with open(run) as file:
+    with Path(run).open() as file:
         found = evaluator.evaluate(pytrec_eval.parse_run(file))
     return sum(values["ndcg_cut_10"] for values in found.values()) / len(qrels)
 
