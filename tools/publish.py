@@ -15,7 +15,6 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
-from dpr.encoders.pretrained import PACKAGED
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
@@ -45,6 +44,8 @@ def main(folder: Path, push: str | None) -> None:
 
 def card() -> str:
     """The model card, with the measured figures."""
+    from dpr.encoders.pretrained import PACKAGED  # here, since it loads transformers
+
     settings, compared, manifest = (
         load_settings("params.yaml"),
         read_json(METRICS),

@@ -86,9 +86,9 @@ def test_pyserini_and_trectools_read_the_runs(published, experiment):
 def test_a_hub_gets_the_folder(published, experiment, tmp_path):
     with hub() as (address, stored):
         at = f"HF_HUB_DISABLE_TELEMETRY=1 HF_ENDPOINT={address} python -m tools.publish"
-        sh(experiment, f"HF_TOKEN=right {at} {tmp_path / 'mine'} --push me/mine")
+        sh(experiment, f"env HF_TOKEN=right {at} {tmp_path / 'mine'} --push me/mine")
         with pytest.raises(AssertionError, match=r"publish: me/other: not uploaded \(.*401"):
-            sh(experiment, f"HF_TOKEN=wrong {at} {tmp_path / 'other'} --push me/other")
+            sh(experiment, f"env HF_TOKEN=wrong {at} {tmp_path / 'other'} --push me/other")
     files = {str(p.relative_to(published)): p for p in published.rglob("*") if p.is_file()}
     assert stored["me/mine"].keys() == files.keys()
     assert {p: len(content) for p, content in stored["me/mine"].items() if "README" not in p} == {
