@@ -34,12 +34,12 @@ def main(readme: bool = False, sides: Sequence[str] = ()) -> None:
     if readme:
         write_readme(tables)
         return
-    if not sides:
-        print(tables, end="\n\n")
-        print("\n".join(made_with()), file=sys.stderr)
     about = report_contents.gather(list(sides), list(made_with()))
     report_page.write(PAGE, "report.html", about)
     report_page.write(MARKDOWN, "report.md", about)
+    if not sides:
+        print(tables, end="\n\n")
+        print("\n".join(made_with()), file=sys.stderr)
     print(about["answer"])
     print(f"{PAGE.resolve().as_uri()}")
 
