@@ -52,7 +52,7 @@ def exp_run(experiment, words):
 def tool(experiment, words):
     """Run in the clone, with its experiment for every name."""
     module, arguments = words[0], words[1:]
-    if module in ("tools.diff", "tools.report"):
+    if module == "tools.diff":
         sides = [side if side == "workspace" else "tiny" for side in arguments[:2]]
         arguments = sides + arguments[2:]
     assert sh(experiment, shlex.join(["python", "-m", module, *arguments]))
@@ -108,6 +108,7 @@ CHECKS = {
     "python -m tools.suite": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.verify": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.report --readme": lambda clone, words: parsed(clone, words[2:]),
+    "python -m tools.report HEAD NAME": lambda clone, words: parsed(clone, words[2:]),
     "python -m tools.versions": run,
     "python -m tools.": lambda clone, words: tool(clone, words[2:]),
     "python -m benchmarks.": lambda clone, words: parsed(clone, words[2:]),

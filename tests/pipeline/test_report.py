@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 
+import pytest
 from helpers import sh
 
 from dpr.base.files import read_json
@@ -36,6 +37,7 @@ def test_charts_have_the_rows_of_the_plots(experiment):
     assert json.dumps(chart)
 
 
+@pytest.mark.slow
 def test_two_sides(experiment):
     sh(experiment, "dvc exp run -q --temp --name other -S bm25.b=0.5 -S seed=3")
     printed = sh(experiment, "python -m tools.report tiny other")
