@@ -60,7 +60,8 @@ class Index:
             )
         of_embeddings = {"count": len(embeddings.vectors), "vector_dimension": embeddings.dimension}
         of_embeddings["similarity"] = embeddings.manifest["similarity"]
-        if manifest | of_embeddings != manifest:
+        narrow = 0 < manifest["dimension"] <= embeddings.dimension
+        if manifest | of_embeddings != manifest or not narrow:
             raise InputError(f"{folder / MANIFEST}: damaged (not of its embeddings); index again")
         if manifest["sha256"] is None:
             return cls(None, embeddings, manifest, embeddings.vectors.nbytes, resources)
@@ -71,6 +72,10 @@ class Index:
             )
         flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
         index = faiss.read_index(str(path), flags)
+        more = index.d - manifest["dimension"]
+        fits = more == 0 if manifest["max_norm"] is None else more > 0  # `DotAsL2`
+        if index.ntotal != manifest["count"] or not fits:
+            raise InputError(f"{folder / MANIFEST}: damaged (not of its {FILE}); index again")
         return cls(index, embeddings, manifest, path.stat().st_size, resources)
 
     def search(

@@ -13,7 +13,7 @@ from index_helpers import build_and_open, make_embeddings
 from mutations import mutated
 
 from dpr.base.errors import InputError
-from dpr.base.files import write_json
+from dpr.base.files import sha256, write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.spec import read_spec
 from dpr.indexes.index import Index
@@ -123,7 +123,8 @@ def folder(tmp_path):
             made.mkdir()
             np.save(made / "vectors.npy", given.vectors)
             write_ids(made, given.ids, 40)
-            write_json(made / "manifest.json", given.manifest | {"count": 40, "dimension": 16})
+            about = {"count": 40, "dimension": 16, "ids_sha256": sha256(made / "ids.txt")}
+            write_json(made / "manifest.json", given.manifest | about)
         return made
 
     return write

@@ -42,6 +42,19 @@ def test_an_index_of_an_earlier_version_is_refused(tmp_path):
         Index.open(tmp_path / "i", embeddings)
 
 
+@pytest.mark.parametrize(
+    ("kind", "dimension"),
+    [("ivf", 6), ("ivf", 0), ("ivf", 17), ("flat", 0), ("flat", 17)],  # 6 was found by fuzzing
+)
+def test_another_dimension_in_the_manifest_is_seen(tmp_path, kind, dimension):
+    embeddings = make_embeddings("cosine")
+    build_and_open(embeddings, tmp_path / "i", kind=kind)
+    manifest = read_json(tmp_path / "i/manifest.json")
+    write_json(tmp_path / "i/manifest.json", manifest | {"dimension": dimension})
+    with pytest.raises(InputError, match=r"manifest\.json: damaged \(not of its .*; index again"):
+        Index.open(tmp_path / "i", embeddings)
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:99] + b"x" + b[100:]])
 def test_a_damaged_index_is_refused(tmp_path, damage):
     embeddings = make_embeddings("dot")
