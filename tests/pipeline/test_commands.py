@@ -55,6 +55,7 @@ def tool(experiment, words):
     if module == "tools.diff":
         sides = [side if side == "workspace" else "tiny" for side in arguments[:2]]
         arguments = sides + arguments[2:]
+    arguments = [argument.replace("/PATH/", f"{experiment.parent}/") for argument in arguments]
     assert sh(experiment, shlex.join(["python", "-m", module, *arguments]))
 
 
@@ -99,10 +100,12 @@ CHECKS = {
     "dvc repro": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc plots show": lambda clone, words: run(clone, [*words, "-o", "plots-as-html"]),
     "dvc artifacts get": lambda clone, words: dvc_parsed(clone, words[1:]),
+    "dvc get": lambda clone, words: dvc_parsed(clone, words[1:]),
     "dvc": run,  # exp show, metrics diff, checkout
     "git restore": lambda clone, words: tracked(clone, words[2:]),
     "pytest": lambda clone, words: tracked(clone, words[1:]),
     "source .venv/bin/activate": lambda clone, words: None,
+    "git commit": lambda clone, words: None,
     "python -m stages.NAME": lambda clone, words: None,  # tests/stages/test_run.py: each stage
     # They run experiments, or look at metrics that are not those of the tiny encoder.
     "python -m tools.suite": lambda clone, words: parsed(clone, words[2:]),

@@ -46,7 +46,7 @@ def test_an_experiment_from_end_to_end(experiment):
     assert "up to date" in sh(clone, "dvc repro")
     assert "tiny" in sh(clone, "dvc exp show --csv")
     assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
-    best = json.loads((clone / "metrics/train.json").read_text())["best"]["nDCG@10"]
+    best = json.loads((clone / "metrics/train_second.json").read_text())["best"]["nDCG@10"]
     (row,) = re.findall(r"^\| *tiny .*$", sh(clone, "python -m tools.grid"), re.MULTILINE)
     assert f"{best:.4f}" in row
     assert f"{metrics['dense']['nDCG@10']:.4f}" in row
@@ -91,7 +91,7 @@ def test_a_grid_in_the_queue(experiment):
     refs = sh(experiment, "git for-each-ref --format=%(refname) refs/exps").split()
     ref_of = {ref.rsplit("/", 1)[1]: ref for ref in refs}
     for row in queued:
-        metrics = sh(experiment, f"git show {ref_of[row['experiment']]}:metrics/train.json")
+        metrics = sh(experiment, f"git show {ref_of[row['experiment']]}:metrics/train_second.json")
         assert row["validation nDCG@10"] == f"{json.loads(metrics)['best']['nDCG@10']:.4f}"
     assert len(set(found)) > 1
 
