@@ -58,7 +58,7 @@ def test_an_experiment_from_end_to_end(experiment):
     assert f"nDCG@10 over {VALID_TOPICS} topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
     shown = json.loads(sh(clone, "dvc plots show --json"))
     assert not shown.get("errors")
-    assert len(shown["data"]) == 11
+    assert len(shown["data"]) == 12
 
 
 @pytest.mark.slow
