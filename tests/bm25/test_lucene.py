@@ -100,7 +100,9 @@ def test_queries_at_a_time_and_threads_change_nothing(index, tmp_path, monkeypat
     assert lucene.search(tmp_path / "threads", queries, 0.9, 0.4, 10, 2) == expected
 
 
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LANG": ""}])
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C"}, pytest.param({"LANG": ""}, marks=pytest.mark.slow)]
+)
 def test_a_folder_with_other_letters_in_any_locale(tmp_path, locale):
     code = """
 from pathlib import Path

@@ -119,6 +119,7 @@ def test_processes_make_what_one_makes(folder):
                 np.testing.assert_array_equal(others[0][name], other[name])
 
 
+@pytest.mark.slow
 def test_other_processes_do_what_a_killed_one_has_left(folder):
     make(folder, ProcessGroup())
     alone = made(folder)

@@ -126,7 +126,8 @@ def test_less_memory_than_a_small_chunk_is_an_error():
         pytest.param(
             similarity,
             kind,
-            marks=[pytest.mark.slow] * (similarity == "dot" and kind not in ("ivf", "hnsw")),
+            marks=[pytest.mark.slow]
+            * (kind == "pq" or (similarity == "dot" and kind not in ("ivf", "hnsw"))),
         )
         for similarity in ("cosine", "dot")
         for kind in (*APPROXIMATE, FACTORY)

@@ -12,7 +12,7 @@ from helpers import sh
 from small_collection import TEST_TOPICS, VALID_TOPICS
 
 
-@pytest.mark.parametrize("stage", ["prepare", "bm25_index", "eval", "compare"])
+@pytest.mark.parametrize("stage", ["bm25_index", "eval"])
 def test_a_stage_says_in_one_line_what_it_did(experiment, stage):
     """Java and Lucene say nothing."""
     command = [sys.executable, "-m", f"stages.{stage}"]

@@ -69,6 +69,12 @@ PARAMS = [
 ]
 
 
+def every_third(cases):
+    """The others are slow tests: each takes a second or two."""
+    marks = [[pytest.mark.slow] * (number % 3 != 0) for number in range(len(cases))]
+    return [pytest.param(*case, marks=m) for case, m in zip(cases, marks, strict=True)]
+
+
 def would_run(folder):
     """The stages that `dvc repro --dry` names."""
     with contextlib.chdir(folder), Repo() as repo:
@@ -93,9 +99,9 @@ def after(experiment):
     return change
 
 
-@pytest.mark.parametrize("name", CODE)
-def test_a_comment_in_a_module_runs_the_stages_of_its_package(after, name):
-    assert after(name, "", "# a comment\n") == CODE[name]
+@pytest.mark.parametrize(("name", "stages"), every_third([*CODE.items()]))
+def test_a_comment_in_a_module_runs_the_stages_of_its_package(after, name, stages):
+    assert after(name, "", "# a comment\n") == stages
 
 
 def test_every_package_has_its_case():
@@ -118,11 +124,15 @@ VERSIONS = {
 }
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_another_version_of_a_package_runs_what_it_decides(after, package):
-    assert after("versions.yaml", f'\n{package}: "', f'\n{package}: "9.') == VERSIONS[package]
+@pytest.mark.parametrize(("package", "stages"), every_third([*VERSIONS.items()]))
+def test_another_version_of_a_package_runs_what_it_decides(after, package, stages):
+    assert after("versions.yaml", f'\n{package}: "', f'\n{package}: "9.') == stages
 
 
-@pytest.mark.parametrize(("old", "new", "stages"), PARAMS)
+def test_every_package_that_decides_results_has_its_case():
+    assert VERSIONS.keys() == set(PACKAGES)
+
+
+@pytest.mark.parametrize(("old", "new", "stages"), every_third(PARAMS))
 def test_a_parameter_runs_the_stages_that_read_it(after, old, new, stages):
     assert after("params.yaml", old, new) == stages

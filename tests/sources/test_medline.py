@@ -138,6 +138,7 @@ def test_the_layout_is_that_of_beir(built):
     assert header == "query-id\tcorpus-id\tscore\n"
 
 
+@pytest.mark.slow
 def test_2021_as_a_collection(tmp_path):
     found = write.write_collection(medline_2021.collection(), tmp_path / "c", "medline-2021")
     assert found["source"]["superseded_versions"] == 5

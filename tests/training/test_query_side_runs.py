@@ -106,6 +106,7 @@ def trained_alone(encoder, folder, work, *processes):
     return [(step.loss, step.gradient_norm) for step in history.steps]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(make_encoder, collection, tmp_path):
     encoder, work = str(tmp_path / "encoder"), tmp_path / "work"
     checkpoint.save(make_encoder(), encoder)

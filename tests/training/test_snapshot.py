@@ -191,6 +191,7 @@ processes.leave()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_resume_with_the_dropout_of_each(make_encoder, collection, tmp_path):
     checkpoint.save(make_encoder(), tmp_path / "encoder")
     names = {
