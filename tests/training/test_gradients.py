@@ -192,6 +192,7 @@ CASES = {  # tied, queries, chunk_size, settings
 }
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path):
     encoders = {tied: make_encoder(tied=tied) for tied in (True, False)}
     for tied, encoder in encoders.items():
