@@ -31,7 +31,7 @@ def main(question: str | None, system: str, k: int, as_json: bool) -> None:
         except InputError as error:
             if question is not None:
                 raise
-            print(error)
+            print(error, file=sys.stderr)
             continue
         if as_json:
             print(json.dumps([answer.as_dict() for answer in found], ensure_ascii=False))
@@ -43,7 +43,8 @@ def questions() -> Iterator[str]:
     """What is typed until the input ends."""
     while True:
         try:
-            yield input("question, or Ctrl-D to end: ")
+            print("question, or Ctrl-D to end: ", end="", file=sys.stderr, flush=True)
+            yield input()
         except EOFError:
             return
 
@@ -76,8 +77,10 @@ if __name__ == "__main__":
     chosen = arguments.parse_args()
     if chosen.k < 1:
         arguments.error("--k must be 1 or more")
+    if chosen.serve and (chosen.question or chosen.json):
+        arguments.error("--serve answers in the browser: give no question and no --json")
     with told_in_one_line("ask"):
         if chosen.serve:
-            ask_page.serve(chosen.host, chosen.port)
+            ask_page.serve(chosen.host, chosen.port, chosen.system)
         else:
             main(chosen.question, chosen.system, chosen.k, chosen.json)

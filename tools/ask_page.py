@@ -19,26 +19,34 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 answers = cache(Answers)  # a system is opened when it is first asked
 
 
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, system: str) -> None:
     """Answer until Ctrl-C; InputError for a port that is taken."""
-    answers("dense")
     try:
         server = HTTPServer((host, port), Handler)
-    except OSError as error:
-        raise InputError(f"{host}:{port}: {error.strerror}; another --port?") from None
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: {error}; another --port?") from None
+    answers(system)
+    Handler.system = system
     print(f"http://{host}:{server.server_port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     with server:
         server.serve_forever()
 
 
 class Handler(BaseHTTPRequestHandler):
+    timeout = 1  # seconds for a connection that asks nothing
+    system = "dense"  # until another is chosen
+
     def do_GET(self) -> None:
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            self.send_error(400)
+            return
         if parts.path != "/":
             self.send_error(404)
             return
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        body = page(asked.get("q", ""), asked.get("system", "dense")).encode()
+        body = page(asked.get("q", ""), asked.get("system", self.system)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

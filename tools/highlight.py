@@ -17,8 +17,8 @@ class Words:
 
     def __init__(self, query: str):
         found = {word.casefold() for word in re.findall(r"\w+", query)} - set(COMMON.split())
-        stems = [re.escape(w[: max(SHORTEST, len(w) - ENDING)]) for w in sorted(found)]
-        self.pattern = re.compile(rf"\b(?:{'|'.join(stems)})\w*", re.IGNORECASE) if stems else None
+        either = "|".join(_stem(word) for word in sorted(found))
+        self.pattern = re.compile(rf"\b(?:{either})", re.IGNORECASE) if found else None
 
     def parts(self, text: str) -> Iterator[tuple[str, bool]]:
         """(part, whether it is a word of the query), which together are the text."""
@@ -44,11 +44,18 @@ class Words:
         return _cut(text, max(starts, key=words_from), length)
 
 
+def _stem(word: str) -> str:
+    """A pattern for the word with other endings; of a short one only the plural."""
+    stem = re.escape(word[: max(SHORTEST, len(word) - ENDING)])
+    return stem + (r"\w*" if len(word) >= SHORTEST else r"s?\b")
+
+
 def _cut(text: str, start: int, length: int) -> str:
     start = min(start, max(0, len(text) - length))
     end = start + length
     if start:
-        start = text.find(" ", start) + 1
+        space = text.find(" ", start, end)
+        start = space + 1 if space >= 0 else start
     if end < len(text):
         end = text.rfind(" ", start, end + 1) if " " in text[start : end + 1] else end
     return "… " * (start > 0) + text[start:end] + " …" * (end < len(text))

@@ -10,6 +10,7 @@ Reads data/encoders/dense, runs, metrics and params.yaml. The folder loads with
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def main(folder: Path, push: str | None) -> None:
     for needed in (ENCODER, RUNS, MANIFEST, METRICS):
         if not needed.exists():
             raise InputError(f"{needed}: not here; `dvc repro` or `dvc pull` makes it")
+    done = subprocess.run([sys.executable, "-m", "dvc", "status", "-q", "compare"], check=False)
+    if done.returncode:
+        raise InputError("the metrics are not of this encoder and params.yaml; run `dvc repro`")
     with new_folder(folder) as partial:
         shutil.copytree(ENCODER, partial, dirs_exist_ok=True)
         shutil.copytree(RUNS, partial / "runs")
@@ -51,14 +55,14 @@ def card() -> str:
         read_json(METRICS),
         read_json(MANIFEST),
     )
-    tested = compared["against"]["zero_shot"]["dense"][HEADLINE]
+    tested = compared["against"].get("zero_shot", {}).get("dense")  # if it is a reference
     return PAGES.get_template("card.md").render(
         settings=settings,
         collection=manifest["collection"],
         training=manifest["train"],
         table=report.systems_table(compared, settings.eval.measures),
         dense=compared["systems"]["dense"],
-        tested=tested,
+        tested=tested[HEADLINE] if tested else None,
         headline=HEADLINE,
         measures=settings.eval.measures,
         commit=commit(),
@@ -85,8 +89,12 @@ def upload(folder: Path, name: str) -> None:
     try:
         api.create_repo(name, exist_ok=True)
         print(api.upload_folder(repo_id=name, folder_path=folder))
-    except (OSError, ValueError) as error:  # huggingface_hub's errors are among these
-        raise InputError(f"{name}: not uploaded ({error}); the folder {folder} is whole") from None
+    except Exception as error:
+        of_the_network = type(error).__module__.startswith("httpx")
+        if not (of_the_network or isinstance(error, OSError | ValueError)):
+            raise
+        cure = f"`hf upload {name} {folder}` tries again"
+        raise InputError(f"{name}: not uploaded ({error}); {folder} is whole: {cure}") from None
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tools.report_charts import Chart
 from tools.report_page import Compared
 
 BEGINNING, TRAINED = "zero_shot", "dense"
+SAME = 1e-9  # metrics are rounded to twelve digits
 
 
 def gather(names: list[str], made_with: list[str]) -> dict[str, Any]:
@@ -48,7 +49,13 @@ def gather(names: list[str], made_with: list[str]) -> dict[str, Any]:
 def before_and_after() -> Compared:
     found = [sides.read(sides.WORKSPACE, "test", system) for system in (BEGINNING, TRAINED)]
     before, after = found[0]._replace(name=BEGINNING), found[1]._replace(name=TRAINED)
-    return Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
+    compared = Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
+    measured = read_json("metrics/compare.json")["systems"]
+    for side in (before, after):
+        mean = measured[side.name][HEADLINE]["mean"]
+        if abs(compared.interval(side).mean - mean) > SAME:
+            raise InputError("metrics/compare.json: not of the runs in data/runs; run `dvc repro`")
+    return compared
 
 
 def two_sides(before: str, after: str) -> Compared:

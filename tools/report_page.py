@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from dpr import measures
 from dpr.base.errors import InputError
@@ -28,7 +28,7 @@ from tools.sides import Side
 
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "pages"),
-    autoescape=True,
+    autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -153,4 +153,4 @@ def write(path: Path, template: str, about: dict[str, Any]) -> None:
 
 def chart(spec: dict[str, Any]) -> str:
     """A Vega-Lite chart as JSON that can stand in a page."""
-    return json.dumps(spec, ensure_ascii=False).replace("</", "<\\/")
+    return json.dumps(spec, ensure_ascii=False).replace("<", "\\u003c")

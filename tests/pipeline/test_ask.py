@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -63,6 +64,8 @@ def test_the_page(experiment, monkeypatch):
     assert get("/?q=heart&system=dense").count("<li>") == 10
     assert "<script>" not in get("/?q=<script>alert(1)</script>")
     assert "&lt;script&gt;" in get("/?q=<script>alert(1)</script>")
+    with socket.create_connection(("127.0.0.1", server.server_port)):  # it asks nothing
+        assert "<form" in get("/")
     assert "no system other" in get("/?q=heart&system=other")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get("/../params.yaml")

@@ -96,6 +96,25 @@ def test_a_hub_gets_the_folder(published, experiment, tmp_path):
     }
 
 
+def test_a_hub_that_is_not_there(published, experiment, tmp_path):
+    with pytest.raises(
+        AssertionError, match=r"publish: me/x: not uploaded .* is whole: `hf upload"
+    ):
+        command = f"python -m tools.publish {tmp_path / 'x'} --push me/x"
+        sh(experiment, f"env HF_TOKEN=x HF_ENDPOINT=http://127.0.0.1:9 {command}")
+
+
+def test_figures_of_another_encoder_are_not_published(published, experiment, tmp_path):
+    file = experiment / "params.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("temperature: 0.05", "temperature: 0.06", 1))
+    try:
+        with pytest.raises(AssertionError, match="metrics are not of this encoder"):
+            sh(experiment, f"python -m tools.publish {tmp_path / 'y'}")
+    finally:
+        file.write_text(before)
+
+
 def test_a_folder_that_is_there_is_left_alone(published, experiment):
     with pytest.raises(AssertionError, match="is there already; name a new folder"):
         sh(experiment, f"python -m tools.publish {published}")

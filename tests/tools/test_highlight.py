@@ -14,6 +14,8 @@ def marked(query, text):
     [
         ("wound healing", "Healing of Wounds", "[Healing] of [Wounds]"),
         ("does zinc impair it", "impaired zincs do", "[impaired] [zincs] do"),  # "does" is common
+        ("vitamin d", "vitamins D does do", "[vitamins] [D] does do"),
+        ("T cell", "the T cells that tell", "the [T] [cells] that tell"),
         ("c++ (heart)", "a heart; c", "a [heart]; [c]"),
         ("the of", "the heart of", "the heart of"),
         ("deficiency", "zinc-deficient", "zinc-[deficient]"),
@@ -43,3 +45,9 @@ def test_a_snippet_is_where_most_words_are():
 def test_a_short_text_is_its_snippet():
     assert Words("heart").snippet("the heart") == "the heart"
     assert Words("").snippet("y " * 300, 10) == "y y y y y …"
+
+
+def test_a_snippet_of_a_text_without_spaces_has_its_length():
+    found = Words("zinc").snippet("字" * 3000 + "。zinc")
+    assert "zinc" in found
+    assert len(found) < 300
