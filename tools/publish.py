@@ -32,8 +32,8 @@ def main(folder: Path, push: str | None) -> None:
     for needed in (ENCODER, RUNS, MANIFEST, METRICS):
         if not needed.exists():
             raise InputError(f"{needed}: not here; `dvc repro` or `dvc pull` makes it")
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "-q", "compare"], check=False)
-    if done.returncode:
+    made = [sys.executable, "-m", "dvc", "status", "--quiet", "--with-deps", "compare"]
+    if subprocess.run(made, check=False).returncode:
         raise InputError("the metrics are not of this encoder and params.yaml; run `dvc repro`")
     with new_folder(folder) as partial:
         shutil.copytree(ENCODER, partial, dirs_exist_ok=True)
