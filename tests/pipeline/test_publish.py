@@ -96,6 +96,7 @@ def test_a_hub_gets_the_folder(published, experiment, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_not_there(published, experiment, tmp_path):
     with pytest.raises(
         AssertionError, match=r"publish: me/x: not uploaded .* is whole: `hf upload"
