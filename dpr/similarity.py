@@ -42,19 +42,15 @@ class Similarity:
             return vectors
         return self.vectors(torch.from_numpy(vectors)).numpy()
 
-    def scores(
-        self, queries: torch.Tensor, passages: torch.Tensor, into: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """(Q, D) and (P, D) vectors -> (Q, P) scores; `into` is filled with them and returned."""
+    def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """(Q, D) and (P, D) vectors -> (Q, P) scores."""
         if self.metric == L1:
-            distances = torch.cdist(queries, passages, p=1)
-            return -distances if into is None else torch.neg(distances, out=into)
-        products = torch.matmul(queries, passages.T, out=into)
+            return -torch.cdist(queries, passages, p=1)
+        products = queries @ passages.T
         if self.metric == INNER_PRODUCT:
             return products
         squares = (queries**2).sum(-1, keepdim=True) + (passages**2).sum(-1)
-        doubled = 2 * products if into is None else products.mul_(2)
-        return torch.sub(doubled, squares, out=into)  # -|q - p|^2
+        return 2 * products - squares  # -|q - p|^2
 
 
 SIMILARITIES = {

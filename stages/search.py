@@ -18,7 +18,8 @@ from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
-from dpr.runs.depth import finish, search_depth
+from dpr.records.run import Run
+from dpr.runs.depth import counted, finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
@@ -41,19 +42,19 @@ def main(system: str) -> str:
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 
-    depth, topics = search_depth(options.top_k, queries), 0
+    depth, runs = search_depth(options.top_k, queries), list[Run]()
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
-        topics += len(query_ids)
         vectors = embed_topics(embedder, "data/collection", query_ids)
         scores, rows = index.search(
             vectors, depth, options.nprobe, options.ef_search, options.rescore
         )
         if processes.is_first:
-            found = finish(as_run(query_ids, scores, rows, embeddings.ids), options.top_k, queries)
-            write_run(f"data/runs/{split}/{system}.txt", found, tag=system)
+            found = as_run(query_ids, scores, rows, embeddings.ids)
+            runs.append(finish(found, options.top_k, queries))
+            write_run(f"data/runs/{split}/{system}.txt", runs[-1], tag=system)
     processes.leave()
-    return f"{topics} topics, {options.top_k:,} passages each"
+    return counted(runs, options.top_k)
 
 
 if __name__ == "__main__":

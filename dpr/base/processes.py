@@ -4,7 +4,7 @@ torchrun or accelerate sets the environment variables that are read here.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from dpr.base.errors import InputError
 # The others wait this long for the first process while it validates, waits for a lock or puts
 # together what they made. If a process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
+Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,45 @@ class ProcessGroup:
         """Whether this process validates, saves and prints for all."""
         return self.rank == 0
 
-    def shard(self, count: int, rank: int | None = None) -> slice:
-        """The share of `count` items that a process (by default this one) works on."""
-        rank = self.rank if rank is None else rank
-        return slice(count * rank // self.size, count * (rank + 1) // self.size)
+    def shard(self, count: int, rank: int | None = None, block: int = 1) -> slice:
+        """The share of `count` items that a process (by default this one) works on.
 
-    def gather(self, mine: torch.Tensor, count: int) -> torch.Tensor:
+        Args:
+            block: so many items, from the first one on, stay together.
+        """
+        rank, blocks = self.rank if rank is None else rank, -(-count // block)
+        first, last = blocks * rank // self.size, blocks * (rank + 1) // self.size
+        return slice(min(first * block, count), min(last * block, count))
+
+    def gather(self, mine: torch.Tensor, count: int, block: int = 1) -> torch.Tensor:
         """The (count, ...) rows of all processes; `mine` are those of this one's shard."""
         if self.size == 1:
             return mine
-        shards = [self.shard(count, rank) for rank in range(self.size)]
+        shards = [self.shard(count, rank, block) for rank in range(self.size)]
         lengths = [shard.stop - shard.start for shard in shards]
         padded = mine.new_zeros(max(lengths), *mine.shape[1:])  # all_gather needs equal shapes
         padded[: len(mine)] = mine
         received = [torch.empty_like(padded) for _ in range(self.size)]
         distributed.all_gather(received, padded)
         return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
+
+    def in_blocks(self, count: int, block: int, work: Callable[[slice], Arrays]) -> Arrays:
+        """Arrays of `count` rows, which the processes compute block by block.
+
+        A block's rows are computed together by some process. So their last bits, which depend on
+        the shape of what is computed, do not depend on how many processes there are.
+
+        Args:
+            work: the arrays of a block. It is called with an empty one if there is nothing to do.
+        """
+        mine = self.shard(count, block=block)
+        starts = range(mine.start, mine.stop, block) or [mine.start]
+        parts = [work(slice(at, min(at + block, mine.stop))) for at in starts]
+        joined = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        if self.size == 1:
+            return joined
+        tensors = (torch.from_numpy(part).to(self.device) for part in joined)
+        return tuple(self.gather(part, count, block).cpu().numpy() for part in tensors)
 
     def gather_array(self, mine: np.ndarray, count: int) -> np.ndarray:
         """The same for a NumPy array."""

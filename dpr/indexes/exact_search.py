@@ -1,6 +1,10 @@
 """Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others.
 
 `search.memory` bounds it, but for the result: 12 bytes for each query and passage found.
+
+The last bits of a product depend on its shape, since a BLAS has other kernels for what is left at
+its edges. So on a CPU all products are of the same tiles, cut from the first query and the first
+passage on. Then a score depends neither on the memory nor on the number of processes.
 """
 
 import math
@@ -11,15 +15,18 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow
 import torch
+from torch.nn import functional
 
 from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import progress
 from dpr.embeddings.artifact import Embeddings
+from dpr.indexes.cut import cut, is_open, last_ids
 from dpr.records.run import Run
-from dpr.similarity import L1, SIMILARITIES, Similarity
+from dpr.similarity import SIMILARITIES, Similarity
 
-LEAST = 1_024  # vectors compared at a time
+TILE = (256, 1_536)  # queries and passages
+EDGE = 192  # the last tile of passages is padded to a multiple: so equal vectors have equal scores
 GATHERED = 1_024  # queries whose results processes exchange at a time
 
 
@@ -42,8 +49,9 @@ def exact_search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores and row numbers of the best passages: (Q, K) float32 and int64.
 
-    The best first, equal scores by row. (Which of several equal ones has the last place is left to
-    torch.) Each process compares some chunks, and all return what one would, to the byte.
+    The best first, equal scores by row; of those that are tied with the last place, the last ids
+    (`dpr.indexes.cut`). Each process compares some chunks, and all return what one would, to the
+    byte.
 
     Args:
         queries: (Q, D) float32.
@@ -58,25 +66,27 @@ def exact_search(
     starts = range(0, count, size)[processes.rank :: processes.size]
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), top_k), -1, dtype=np.int64)
-    at_once = _queries_at_once(similarity, min(size, count), memory)
-    at_once = max(1, min(at_once, len(queries)))
+    at_once = min(_queries_at_once(min(size, count), memory), max(1, len(queries)))
+    ids = embeddings.ids
     # All large arrays are allocated once: the heap would grow by each that does not fit in a gap.
     scored = torch.empty(at_once * min(size, count), device=processes.device)
     for start, chunk in _chunks(embeddings, starts, size):
         passages = torch.from_numpy(similarity.truncate(chunk, dimension)).to(processes.device)
         for some in _blocks(len(queries), at_once):
-            new_scores, new_rows = _search(similarity, queries[some], passages, top_k, scored)
-            both = np.hstack([scores[some], new_scores]), np.hstack([rows[some], new_rows + start])
-            scores[some], rows[some] = _best(*both, top_k)
+            found = _search(similarity, queries[some], passages, top_k, scored, start, ids)
+            both = np.hstack([scores[some], found[0]]), np.hstack([rows[some], found[1]])
+            scores[some], rows[some] = cut(*both, top_k, ids)
     if processes.size > 1:
         for some in _blocks(len(queries), GATHERED):
-            of_all = [_of_all(part[some], processes) for part in (scores, rows)]
-            scores[some], rows[some] = _best(of_all[0], of_all[1], top_k)
+            of_all = _of_all(scores[some], processes), _of_all(rows[some], processes)
+            scores[some], rows[some] = cut(*of_all, top_k, ids)
     return scores, rows
 
 
 def rows_at_once(dimension: int, stored: int, memory: float) -> int:
     """How many vectors fit into three quarters of the memory; the scores have the last one.
+
+    They are whole tiles, and a tile of queries fits in beside them.
 
     Args:
         stored: bytes of a vector in its file.
@@ -85,14 +95,15 @@ def rows_at_once(dimension: int, stored: int, memory: float) -> int:
     """
     # In float32 the chunk that is compared, the same truncated, the one before and the next.
     bytes_each = (4 * 4 * dimension + stored) / 0.75
+    bytes_each = max(bytes_each, 4 * 4 * TILE[0])
     rows = int(memory * 2**30 / bytes_each)
-    if rows < LEAST:
-        least = math.ceil(LEAST * bytes_each / 2**30 * 10_000) / 10_000
+    if rows < TILE[1]:
+        least = math.ceil(TILE[1] * bytes_each / 2**30 * 10_000) / 10_000
         raise InputError(
             f"params.yaml: search.memory: {memory} GiB hold {rows} vectors of {dimension} "
             f"dimensions at a time; give {least} or more"
         )
-    return rows
+    return rows - rows % TILE[1]
 
 
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -118,10 +129,10 @@ def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[
             bar.update()
 
 
-def _queries_at_once(similarity: Similarity, passages: int, memory: float) -> int:
-    """How many queries' scores fit into a quarter of the memory."""
-    copies = 2 if similarity.metric == L1 else 1
-    return max(1, int(memory * 2**30 / 4) // (4 * copies * passages))
+def _queries_at_once(passages: int, memory: float) -> int:
+    """How many queries' scores fit into a quarter of the memory: whole tiles, at least one."""
+    queries = int(memory * 2**30 / 4) // (4 * passages)
+    return max(1, queries // TILE[0]) * TILE[0]
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
@@ -134,22 +145,41 @@ def _search(
     passages: torch.Tensor,
     top_k: int,
     scored: torch.Tensor,
+    start: int,
+    ids: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best rows of a chunk. (torch multiplies five times as fast as FAISS with its BLAS.)"""
-    into = scored[: len(queries) * len(passages)].view(len(queries), len(passages))
-    scores = similarity.scores(torch.from_numpy(queries).to(passages.device), passages, into)
-    found = scores.topk(min(top_k, len(passages)))
-    return found.values.cpu().numpy(), found.indices.cpu().numpy()
+    """Scores and rows of the best of a chunk. (torch multiplies five times as fast as FAISS.)
+
+    Args:
+        scored: room for the scores.
+        start: the row of the first passage.
+    """
+    asked = torch.from_numpy(queries).to(passages.device)
+    scores = scored[: len(asked) * len(passages)].view(len(asked), len(passages))
+    _fill(scores, similarity, asked, passages)
+    top_k = min(top_k, len(passages))
+    found = scores.topk(min(top_k + 1, len(passages)))  # one more shows a tie with the last place
+    values, at = found.values.cpu().numpy(), found.indices.cpu().numpy()
+    for query in np.flatnonzero(is_open(values, top_k)):
+        last = values[query, top_k - 1]
+        first_tied = int((values[query] > last).sum())
+        tied = torch.nonzero(scores[query] == last.item()).squeeze(1).cpu().numpy() + start
+        at[query, first_tied:top_k] = last_ids(tied, top_k - first_tied, ids)
+        at[query, first_tied:top_k] -= start
+    return values[:, :top_k], at[:, :top_k] + start
 
 
-def _best(scores: np.ndarray, rows: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `top_k` of each query, in order."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranked = np.take_along_axis(scores, order, 1)
-    tied = (ranked[:, 1:] == ranked[:, :-1]).any(axis=1)
-    order[tied] = np.lexsort((rows[tied], -scores[tied]), axis=1)
-    order = order[:, :top_k]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+def _fill(
+    scores: torch.Tensor, similarity: Similarity, queries: torch.Tensor, passages: torch.Tensor
+) -> None:
+    """(Q, P) scores; on a GPU, whose memory is quick at any shape, as a single tile."""
+    tile = TILE if scores.device.type == "cpu" else scores.shape
+    for some in _blocks(len(queries), tile[0]):
+        for these in _blocks(len(passages), tile[1]):
+            compared = passages[these]
+            padded = functional.pad(compared, (0, 0, 0, -len(compared) % EDGE))
+            found = similarity.scores(queries[some], padded)
+            scores[some, these] = found[:, : len(compared)]
 
 
 def _of_all(mine: np.ndarray, processes: ProcessGroup) -> np.ndarray:

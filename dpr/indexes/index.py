@@ -12,6 +12,7 @@ from dpr.base.files import new_folder, read_manifest, sha256, write_json
 from dpr.base.versions import installed
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
+from dpr.indexes.cut import cut, is_open
 from dpr.indexes.dot_as_l2 import DotAsL2
 from dpr.indexes.exact_search import LOCAL, Resources, exact_search
 from dpr.indexes.rescoring import rescored
@@ -19,6 +20,7 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
+BLOCK = 64  # queries that FAISS is asked together
 KEYS: dict[str, Any] = {"count": int, "dimension": int, "embeddings": str, "kind": str}
 KEYS |= {"vector_dimension": int, "lsh": bool, "sha256": str | None, "similarity": str}
 
@@ -88,6 +90,8 @@ class Index:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and row numbers, (Q, K) each, best first; row -1 pads if fewer are found.
 
+        Which of several equal scores has the last place: see `dpr.indexes.cut`.
+
         Args:
             vectors: (Q, D) float32, of the encoder; the index truncates them if it was told to.
             top_k: passages of each query; all, if the index has fewer.
@@ -100,21 +104,48 @@ class Index:
         top_k = min(top_k, self.manifest["count"])
         if self.faiss_index is None:
             return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
-        processes = self.resources.processes
-        mine = vectors[processes.shard(len(vectors))]
-        candidates = min(max(top_k, rescore or 0), self.manifest["count"])
-        scores, rows = self._search(mine, candidates, nprobe, ef)
-        if rescore:
-            scores, rows = rescored(
-                self.embeddings, mine, rows, top_k, self.truncates_to, self.resources.memory
-            )
-        scores, rows = (processes.gather_array(part, len(vectors)) for part in (scores, rows))
+
+        def found(some: slice) -> tuple[np.ndarray, np.ndarray]:
+            return self._found(vectors[some], top_k, nprobe, ef, rescore)
+
+        scores, rows = self.resources.processes.in_blocks(len(vectors), BLOCK, found)
         return scores, rows
 
-    def _search(
+    def _found(
+        self,
+        vectors: np.ndarray,
+        top_k: int,
+        nprobe: int | None,
+        ef: int | None,
+        rescore: int | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same of a block of queries."""
+        ids, candidates = self.embeddings.ids, min(max(top_k, rescore or 0), self.manifest["count"])
+        scores, rows = cut(*self._with_ties(vectors, candidates, nprobe, ef), candidates, ids)
+        if not rescore:
+            return scores, rows
+        return rescored(
+            self.embeddings, vectors, rows, top_k, self.truncates_to, self.resources.memory
+        )
+
+    def _with_ties(
         self, vectors: np.ndarray, top_k: int, nprobe: int | None, ef: int | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        index, parameters = self.faiss_index, self._parameters(top_k, nprobe, ef)
+        """The first `top_k` or more of each query: with all that is tied with the last of them."""
+        parameters, most = self._parameters(top_k, nprobe, ef)
+        depth = min(top_k + 1, most)
+        while True:
+            scores, rows = self._search(vectors, depth, parameters)
+            scores = np.where(rows >= 0, scores, -np.inf).astype(np.float32)
+            unseen = is_open(scores, top_k) & (scores[:, top_k - 1] == scores[:, -1])
+            if depth == most or not unseen.any():
+                return scores, rows
+            depth = min(4 * depth, most)
+
+    def _search(
+        self, vectors: np.ndarray, top_k: int, parameters: faiss.SearchParameters | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        index = self.faiss_index
         assert index is not None  # `search` has asked
         max_norm = self.manifest["max_norm"]
         if max_norm is None:
@@ -143,21 +174,23 @@ class Index:
 
     def _parameters(
         self, top_k: int, nprobe: int | None, ef: int | None
-    ) -> faiss.SearchParameters | None:
-        """FAISS's parameters of this search; None for kinds without any."""
-        index = wrappers.inner(self.faiss_index)
+    ) -> tuple[faiss.SearchParameters | None, int]:
+        """FAISS's parameters of a search, None for kinds without any; how many it can find."""
+        index, count = wrappers.inner(self.faiss_index), self.manifest["count"]
         if isinstance(index, faiss.IndexIVF):
             chosen = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
-            return wrappers.wrapped(self.faiss_index, faiss.SearchParametersIVF(nprobe=chosen))
+            parameters = faiss.SearchParametersIVF(nprobe=chosen)
+            return wrappers.wrapped(self.faiss_index, parameters), count
         if hasattr(index, "hnsw"):
             chosen = ef or kinds.default_ef_search(top_k)
-            if chosen < min(top_k, self.manifest["count"]):
+            if chosen < min(top_k, count):
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {chosen} cannot hold the {top_k} "
                     "passages that search.top_k and search.rescore ask for; raise it, or lower them"
                 )
-            return wrappers.wrapped(self.faiss_index, faiss.SearchParametersHNSW(efSearch=chosen))
-        return None
+            parameters = faiss.SearchParametersHNSW(efSearch=chosen)
+            return wrappers.wrapped(self.faiss_index, parameters), min(chosen, count)
+        return None, count
 
 
 def save(

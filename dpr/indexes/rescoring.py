@@ -3,6 +3,7 @@
 import numpy as np
 
 from dpr.embeddings.artifact import Embeddings
+from dpr.indexes.cut import cut
 from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
 
@@ -30,8 +31,7 @@ def rescored(
         some = by_row[start : start + at_once]
         query, place = asked[some], places[some]
         scores[query, place] = _scores(embeddings, queries, query, rows[query, place], dimension)
-    order = np.lexsort((rows, -scores), axis=1)[:, :top_k]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+    return cut(scores, rows, top_k, embeddings.ids)
 
 
 def _scores(

@@ -8,6 +8,7 @@ import torch
 from dpr.base.launcher import started_first
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.queries import require_finite
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.prompts import tokenize_queries
 from dpr.indexes.exact_search import LOCAL, Resources, as_run, exact_search
@@ -15,6 +16,8 @@ from dpr.records.corpus import Corpus
 from dpr.records.id_rows import IdRows, digests
 from dpr.records.types import Query, Scores
 from dpr.settings import Bm25Settings
+
+BLOCK = 64  # queries that a process embeds together
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
 # if the ranker scores them, its positives. Of several processes the first has it, others nothing.
@@ -50,8 +53,10 @@ def encoder_ranker(
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         tokens = tokenize_queries(embedder.tokenizer, queries, prompts)
-        mine = embedder.embed(tokens[processes.shard(len(tokens))], "query")
-        vectors = processes.gather_array(mine, len(tokens))
+        (vectors,) = processes.in_blocks(
+            len(tokens), BLOCK, lambda some: (embedder.embed(tokens[some], "query"),)
+        )
+        require_finite(vectors, [query.id for query in queries], embedder.folder)
         best = exact_search(embeddings, vectors, depth, resources=resources)
         if row_of is None:
             return {}

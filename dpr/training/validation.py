@@ -74,8 +74,9 @@ class Validator:
             scores = encoder.similarity.scores(queries, vectors)
             scores_of |= {p: scores[:, i].clone() for i, p in enumerate(ids) if p in paired}
             for query_id, row in zip(self.query_ids, scores, strict=True):
-                best, at = row.topk(min(VALIDATION_DEPTH, len(row)))
-                found = zip((ids[i] for i in at.tolist()), best.tolist(), strict=True)
+                last = row.topk(min(VALIDATION_DEPTH, len(row))).values[-1]
+                at = torch.nonzero(row >= last).squeeze(1)  # ties are cut by id
+                found = zip((ids[i] for i in at.tolist()), row[at].tolist(), strict=True)
                 run[query_id] = dict(ranking(run[query_id] | dict(found))[:VALIDATION_DEPTH])
         for query_id in self.own:  # a query does not find itself
             run[query_id].pop(query_id, None)

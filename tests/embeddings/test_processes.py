@@ -34,7 +34,7 @@ import os, sys
 import test_processes
 from dpr.base.processes import ProcessGroup
 group = ProcessGroup.join(test_processes.CPU)
-test_processes.exact_module.LEAST = 1
+test_processes.exact_module.TILE = (4, 3)
 test_processes.make({folder!r}, group, dies={dies})
 group.leave()
 """
@@ -85,7 +85,7 @@ def counted(embed, dies):
 
 @pytest.fixture
 def folder(make_encoder, collection, tmp_path, monkeypatch):
-    monkeypatch.setattr(exact_module, "LEAST", 1)
+    monkeypatch.setattr(exact_module, "TILE", (4, 3))
     checkpoint.save(make_encoder(), tmp_path / "encoder")
     assert collection == tmp_path / "collection" or collection.rename(tmp_path / "collection")
     return tmp_path
@@ -117,6 +117,22 @@ def test_processes_make_what_one_makes(folder):
         for name in others[0].files:
             for other in others[1:]:
                 np.testing.assert_array_equal(others[0][name], other[name])
+
+
+def test_blocks_are_the_same_for_any_number_of_processes(monkeypatch):
+    """So what is computed together is the same, and its last bits are."""
+    whole = [slice(at, min(at + 4, 21)) for at in range(0, 21, 4)]
+    monkeypatch.setattr(ProcessGroup, "gather", lambda self, mine, count, block: mine)
+    for size in (1, 2, 3, 6, 8):
+        asked = []
+
+        def work(some, asked=asked):
+            asked.append(some)
+            return (np.arange(21)[some],)
+
+        found = [ProcessGroup(rank, size).in_blocks(21, 4, work)[0] for rank in range(size)]
+        assert np.concatenate(found).tolist() == list(range(21))
+        assert [some for some in asked if some.stop > some.start] == whole
 
 
 @pytest.mark.slow

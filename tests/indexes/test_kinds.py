@@ -83,7 +83,7 @@ def test_each_kind_finds_most_and_scores_alike(tmp_path, similarity, kind):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_exact_search_equals_numpy(monkeypatch, similarity):
-    monkeypatch.setattr(exact_module, "LEAST", 64)
+    monkeypatch.setattr(exact_module, "TILE", (4, 35))
     embeddings = make_embeddings(similarity)
     queries = make_embeddings(similarity, count=7, seed=1).vectors
     resources = Resources(memory=70.5 * BYTES_EACH / 2**30)  # 70 of 500 vectors at a time
@@ -93,7 +93,7 @@ def test_exact_search_equals_numpy(monkeypatch, similarity):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_equal_scores_are_in_the_order_of_rows_whatever_the_chunk(monkeypatch, similarity):
-    monkeypatch.setattr(exact_module, "LEAST", 1)
+    monkeypatch.setattr(exact_module, "TILE", (4, 1))
     embeddings = make_embeddings(similarity, count=40)
     doubled = Embeddings(np.repeat(embeddings.vectors, 9, axis=0), ids(360), embeddings.manifest)
     queries = make_embeddings(similarity, count=7, seed=1).vectors
@@ -116,7 +116,7 @@ def test_no_queries_find_nothing():
 
 def test_less_memory_than_a_small_chunk_is_an_error():
     embeddings = make_embeddings("cosine")
-    with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 251 vectors of 16 .*0\.0005"):
+    with pytest.raises(InputError, match=r"memory: 0\.0001 GiB hold 26 vectors of 16 .*0\.0059"):
         exact_search(embeddings, embeddings.vectors[:1], 3, resources=Resources(memory=0.0001))
 
 

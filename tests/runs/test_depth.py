@@ -4,8 +4,9 @@ import pytest
 import pytrec_eval
 
 from dpr.records.ranking import ranking
+from dpr.records.run import Run
 from dpr.records.types import Query
-from dpr.runs.depth import finish, search_depth
+from dpr.runs.depth import counted, finish, search_depth
 
 
 def test_ties_are_in_the_order_of_trec_eval():
@@ -27,3 +28,12 @@ def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
     plain = {"a": Query("a", ""), "x": Query("x", "")}
     assert search_depth(3, plain) == 3
     assert finish(run, 3, plain) == run
+
+
+def test_what_was_found_is_counted():
+    """An index that visits one cell of many may find fewer passages than it is asked for."""
+    valid, test = Run.of({"v": {"a": 1.0, "b": 0.5}}), Run.of({"x": {"a": 1.0, "b": 0.5}, "y": {}})
+    assert counted([valid], 2) == "1 topics, 2 passages each"
+    assert counted([valid, test], 2) == "3 topics, 0 to 2 passages each; 1 topics have fewer than 2"
+    assert counted([valid], 3) == "1 topics, 2 passages each; 1 topics have fewer than 3"
+    assert counted([Run.of({})], 5) == "0 topics, 5 passages each"
