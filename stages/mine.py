@@ -7,11 +7,10 @@ mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
     python -m stages.mine first
 """
 
-import tempfile
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.files import new_folder, write_json
+from dpr.base.files import folder_of_this_process, new_folder, write_json
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
@@ -82,11 +81,10 @@ def mine(
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
     rankers: list[tuple[Ranker, MineSource | None]] = []
-    (SCRATCH / "mine").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=SCRATCH / "mine") as work:
+    with folder_of_this_process(SCRATCH / "mine") as work:
         if options.bm25.use or name == FUSION:
             longest = max(options.bm25.last_rank, needed)
-            index, heap = Path(work) / "bm25", settings.bm25.heap
+            index, heap = work / "bm25", settings.bm25.heap
             ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
             rankers.append((ranker, options.bm25 if options.bm25.use else None))
         if options.encoder.use or name == FUSION:

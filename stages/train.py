@@ -12,13 +12,18 @@ from its last snapshot in .scratch.
 """
 
 import shutil
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from dpr.base import runtime
-from dpr.base.files import fingerprint, new_folder, write_csv, write_json
+from dpr.base.files import (
+    fingerprint,
+    folder_of_this_process,
+    new_folder,
+    write_csv,
+    write_json,
+)
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.base.resume import Work
@@ -74,7 +79,7 @@ def main(round: Round) -> str:
     # The first process takes the lock for all.
     with (
         unfinished.locked() if processes.is_first else nullcontext(),
-        tempfile.TemporaryDirectory(dir=SCRATCH / "train") as work,
+        folder_of_this_process(SCRATCH / "train") as work,
     ):
         if processes.is_first:
             unfinished.begin()
@@ -85,7 +90,7 @@ def main(round: Round) -> str:
             beir.stream_pairs(mined),
             encoder,
             options,
-            Path(work),
+            work,
             fixed,
             teacher=mined / TEACHER if options.teacher_share else None,
             prompts=prompts,

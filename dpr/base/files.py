@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,14 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         raise
     shutil.rmtree(path, ignore_errors=True)
     partial.replace(path)
+
+
+@contextmanager
+def folder_of_this_process(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent`, removed in the end. Whichever process is first makes `parent`."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PARAMS, ROOT, write_params
+from helpers import PARAMS, ROOT, two_processes, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
@@ -105,6 +105,26 @@ def test_zero_steps_leave_a_plot_row(workspace, make_encoder):
     rows = (workspace / "plots/train.csv").read_text().splitlines()
     assert len(rows) == 2
     assert rows[1].startswith("0,")
+
+
+FIRST_IS_SLOW = """
+import importlib, os, time
+from dpr.base.resume import Work
+
+locked = Work.locked
+if os.environ["RANK"] == "0":
+    Work.locked = lambda work: time.sleep(3) or locked(work)
+importlib.import_module("stages.train").main("first")
+"""
+
+
+def test_no_process_needs_the_folder_of_a_slower_first_one(workspace, make_encoder):
+    changes = {"max_steps": 1, "batch_size": 3, "valid_passages": 40, "precision": "fp32"}
+    changes = {f"train.{key}": value for key, value in changes.items()} | {"threads": 1}
+    write_params(workspace / "params.yaml", changes)
+    checkpoint.save(make_encoder(), workspace / "data/encoders/zero_shot")
+    two_processes(workspace / "slow.py", FIRST_IS_SLOW)
+    assert Path("data/encoders/first").is_dir()
 
 
 def test_two_processes_train_as_one(workspace, make_encoder):
