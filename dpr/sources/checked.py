@@ -12,6 +12,8 @@ from dpr.records.id_set import IdSet
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.sources.clean import clean, is_repaired
 
+LOUD = 0.2  # a larger share of what nothing can find is no oddity
+
 
 class Passages:
     """Cleaned passages; `counts` and `ids` are complete after an iteration."""
@@ -93,6 +95,9 @@ class Judgments:
         self.query_ids, self.passage_ids = query_ids, passage_ids
         kinds = ("judgments", "relevant", "negative_grade", "unknown_passages", "repeated")
         self.counts = {**dict.fromkeys(kinds, 0), "queries": 0}
+        self.missing: list[str] = []  # the first relevant passage that the collection lacks
+        self.found = 0  # judgments of relevant passages that it has
+        self.answerable = IdSet()  # the queries of these
 
     def __iter__(self) -> Iterator[Judgment]:
         twice = self._repeated()
@@ -118,8 +123,48 @@ class Judgments:
             self.counts["judgments"] += 1
             self.counts["relevant"] += grade > 0
             self.counts["negative_grade"] += grade < 0
-            self.counts["unknown_passages"] += passage_id not in self.passage_ids
+            known = passage_id in self.passage_ids
+            self.counts["unknown_passages"] += not known
+            if grade > 0 and known:
+                self.found += 1
+                self.answerable.add(query_id)
+            elif grade > 0 and not self.missing:
+                self.missing.append(passage_id)
             yield judgment
+
+    def what_is_lost(self, an_id: str) -> str | None:
+        """What of the judgments no system can meet, in a line; None if all can be met.
+
+        Args:
+            an_id: of a passage of the collection.
+        Raises:
+            InputError: if there are judgments, and no system can meet any.
+        """
+        judged, relevant, topics = (self.counts[k] for k in ("judgments", "relevant", "queries"))
+        if judged and not relevant:
+            raise InputError(
+                f"{self.name}: none of the {judged:,} judgments has a grade above 0, so that "
+                "nothing is relevant; correct the grades"
+            )
+        if judged and not self.found:
+            raise InputError(
+                f"{self.name}: none of the {relevant:,} relevant passages is in the collection: "
+                f"{self.missing[0]!r} is judged, {an_id!r} is there; give both the same ids"
+            )
+        lost, unanswerable = relevant - self.found, topics - self.answerable.distinct()
+        if lost >= LOUD * relevant > 0 or unanswerable >= LOUD * topics > 0:
+            return (
+                f"{self.name}: {lost / relevant:.0%} of the relevant passages ({lost:,} of "
+                f"{relevant:,}) are not in the collection, and {unanswerable:,} of {topics:,} "
+                "topics have none there. No system can find them, so all measures are lower; is "
+                "the corpus whole?"
+            )
+        if unknown := self.counts["unknown_passages"]:
+            return (
+                f"{self.name}: {unknown:,} judgments of passages that are not in the collection; "
+                "they are kept, and cannot be found"
+            )
+        return None
 
     def _repeated(self) -> IdSet:
         """The judgments that come more than once, by `_row`."""

@@ -25,8 +25,8 @@ def write_collection(
         drop_query_id: whether a query that has the id of a passage is that passage; None: such an
             id is an error.
     Raises:
-        InputError: for a duplicate id or one with white space, judgments of an unknown query, and
-            a collection without passages, queries or judgments.
+        InputError: for a duplicate id or one with white space, judgments of an unknown query or
+            that no system can meet, and a collection without passages, queries or judgments.
     """
     qrels = {"valid": (), **collection.qrels}
     _, _, manifest = _write(collection, qrels, folder, name, drop_query_id)
@@ -42,7 +42,14 @@ def write_training(
     queries, passages, manifest = _write(training, training.qrels, folder, name, drop_query_id)
     pairs = Pairs(training.pairs, queries.ids, passages.ids, name)
     beir.write_pairs(folder, pairs)
-    if not pairs.counts["count"]:
+    count, left_out = pairs.counts["count"], pairs.counts["of_unknown_passages"]
+    if left_out:
+        print(
+            f"{name}: {left_out / (count + left_out):.0%} of the training pairs ({left_out:,}) are "
+            "left out: they name passages that are not there",
+            file=sys.stderr,
+        )
+    if not count:
         raise InputError(f"{name}: no training pairs; nothing to train on")
     return manifest | {"pairs": pairs.counts | {"sha256": sha256(folder / beir.PAIRS)}}
 
@@ -74,12 +81,9 @@ def _write(
         checked = Judgments(judgments, queries.ids, passages.ids, f"{name}: qrels {split}")
         beir.write_qrels(folder, split, checked)
         judged[split] = checked.counts | {"sha256": sha256(folder / f"qrels/{split}.tsv")}
-        if unknown := checked.counts["unknown_passages"]:
-            print(
-                f"{name}: qrels {split}: {unknown} judgments of passages that are not in the "
-                "collection; they are kept, and cannot be found",
-                file=sys.stderr,
-            )
+        # Those of "train" measure nothing; `write_training` says what pairs they cost.
+        if split != "train" and (lost := checked.what_is_lost(passages.counts["first"])):
+            print(lost, file=sys.stderr)
     manifest = {
         "name": name,
         "source": data.source,

@@ -10,6 +10,9 @@ from helpers import HEADER, collect, jsonl, train
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
 from dpr.records import beir
+from dpr.records.types import Judgment, Passage, Query
+from dpr.sources import write
+from dpr.sources.types import Collection
 
 # --- sound input
 
@@ -106,20 +109,56 @@ def test_byte_order_mark_and_crlf_are_dropped(folder, tmp_path):
 def test_judgments_of_unknown_passages_and_negative_grades_are_kept_and_counted(
     folder, tmp_path, capsys
 ):
-    (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq0\tgone\t1\nq0\td1\t-1\n")
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq0\tgone\t0\nq0\td1\t-1\n")
     manifest = collect(f"beir:{folder}", tmp_path / "out")
     fingerprint = sha256(tmp_path / "out/qrels/test.tsv")
     assert manifest["judgments"]["test"] == {
         "sha256": fingerprint,
         "judgments": 3,
-        "relevant": 2,
+        "relevant": 1,
         "negative_grade": 1,
         "unknown_passages": 1,
         "repeated": 0,
         "queries": 1,
     }
     assert "1 judgments of passages that are not in the collection" in capsys.readouterr().err
-    assert beir.read_qrels(tmp_path / "out", "test")["q0"] == {"d0": 1, "gone": 1, "d1": -1}
+    assert beir.read_qrels(tmp_path / "out", "test")["q0"] == {"d0": 1, "gone": 0, "d1": -1}
+
+
+@pytest.mark.parametrize("split", ["test", "valid"])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (b"q0\t0\t1\nq1\t1\t2\n", r"none of the 2 relevant .*: '0' is judged, 'd0' is there"),
+        (b"q0\td0\t0\nq1\td1\t-1\n", r"none of the 2 judgments has a grade above 0"),
+        (b"q0\td0\t0\nq1\tgone\t1\n", r"none of the 1 relevant passages is in the collection"),
+    ],
+)
+def test_judgments_that_nothing_can_meet_are_refused(folder, tmp_path, split, rows, message):
+    passages, queries = beir.read_passages(folder), [*beir.read_queries(folder).values()]
+    parsed = [row.split("\t") for row in rows.decode().splitlines()]
+    qrels = {"test": [Judgment("q0", "d0", 1)]}
+    qrels[split] = [Judgment(query, passage, int(grade)) for query, passage, grade in parsed]
+    with pytest.raises(InputError, match=rf"mine: qrels {split}: {message}"):
+        write.write_collection(Collection(passages, queries, qrels, {}), tmp_path / "out", "mine")
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept", "said"),
+    [
+        (1, 4, "20% of the relevant passages (1 of 5) are not in the collection, and 1 of 2 t"),
+        (1, 5, "1 judgments of passages that are not in the collection"),
+        (0, 4, ""),
+    ],
+)
+def test_a_fifth_of_what_is_relevant_missing_is_said(tmp_path, capsys, lost, kept, said):
+    passages = [Passage(f"d{i}", "", "text") for i in range(kept)]
+    qrels = [Judgment("q0", passage.id, 1) for passage in passages]
+    qrels += [Judgment("q1" if kept == 4 else "q0", f"gone{i}", 1) for i in range(lost)]
+    data = Collection(passages, [Query("q0", "a"), Query("q1", "b")], {"test": qrels}, {})
+    write.write_collection(data, tmp_path, "mine")
+    printed = capsys.readouterr().err
+    assert (f"mine: qrels test: {said}" in printed) if said else ("qrels" not in printed)
 
 
 def test_the_judged_split_neither_trains_nor_validates(folder, tmp_path):
@@ -139,7 +178,7 @@ def test_a_validation_split_of_nothing_relevant_is_passed_over(folder, tmp_path)
     assert len(beir.read_qrels(tmp_path / "out", "valid")) == 1
 
 
-def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp_path):
+def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp_path, capsys):
     (folder / "qrels/train.tsv").write_bytes(
         HEADER + b"q0\td0\t1\nq1\tgone\t1\nq1\td1\t1\nq2\td2\t1\n"
     )
@@ -148,6 +187,7 @@ def test_training_pairs_of_unknown_passages_are_left_out_and_counted(folder, tmp
     fingerprint = sha256(tmp_path / "out/pairs.jsonl")
     expected = {"count": 3, "with_negatives": 0, "of_unknown_passages": 1, "sha256": fingerprint}
     assert manifest["pairs"] == expected
+    assert "25% of the training pairs (1) are left out" in capsys.readouterr().err
     assert {p.passage_id for p in beir.read_pairs(tmp_path / "out")} == {"d0", "d1", "d2"}
 
 
