@@ -1,16 +1,29 @@
-"""`irds:ID`: any ir_datasets dataset, streamed."""
+"""`irds:ID`: any ir_datasets dataset, streamed.
+
+Triples have ids there, and are read several times, as texts are (`text_pairs`): documents with
+equal texts are one passage. Numbers stay in memory, about 100 bytes a triple, and a block of texts.
+"""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ir_datasets
+import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.records.id_set import hash64
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.sources.sampling import draw, hold_out
-from dpr.sources.text_pairs import Example, from_examples
+from dpr.sources.clean import clean
+from dpr.sources.sampling import draw, draw_numbers, hold_out
+from dpr.sources.text_pairs import Example, by_appearance, first_of, from_numbers, numbers
 from dpr.sources.types import Collection, Stream, Training
+
+# Looked up at a time. Queries have no store: all are read for each block.
+DOCUMENTS, QUERIES = 10_000, 100_000
+
+Texts = Callable[[Iterator[str]], Iterator[str]]  # of ids
 
 
 def collection(identifier: str) -> Collection:
@@ -34,9 +47,7 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     """
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
-        triples = draw(dataset.docpairs_iter(), limit, seed)
-        examples = _examples(dataset, triples, identifier)
-        return from_examples(examples, held_out, seed, {"ir_datasets": identifier})
+        return _of_triples(dataset, limit, held_out, seed, identifier)
     if not dataset.has_qrels():
         raise InputError(f"irds:{identifier}: neither training triples nor judgments")
     relevant = draw((j for j in judgments(dataset) if j.grade > 0), limit, seed)
@@ -56,14 +67,68 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     )
 
 
-def _examples(dataset: Any, drawn: list[Any], identifier: str) -> list[Example]:
-    triples = [(str(t.query_id), str(t.doc_id_a), str(t.doc_id_b)) for t in drawn]
-    wanted = {query_id for query_id, _, _ in triples}
-    queries = _texts(dataset.queries_iter(), wanted)
-    documents = _lookup(dataset, {d for _, *pair in triples for d in pair}, identifier)
-    if unknown := sorted(wanted - queries.keys()):
-        raise InputError(f"irds:{identifier}: a triple names the unknown query {unknown[0]!r}")
-    return [Example(queries[q], documents[a], documents[b]) for q, a, b in triples]
+def _of_triples(
+    dataset: Any, limit: int | None, held_out: int, seed: int, identifier: str
+) -> Training:
+    store = dataset.docs_store()
+
+    def queries_of(block: list[str]) -> dict[str, Any]:
+        wanted = set(block)
+        found = ((str(query.query_id), query) for query in dataset.queries_iter())
+        return {query_id: query for query_id, query in found if query_id in wanted}
+
+    def query_texts(ids: Iterator[str]) -> Iterator[str]:
+        return _looked_up(ids, queries_of, QUERIES, f"irds:{identifier}: a triple names the query")
+
+    def document_texts(ids: Iterator[str]) -> Iterator[str]:
+        what = f"irds:{identifier}: a triple names the document"
+        return _looked_up(ids, store.get_many, DOCUMENTS, what)
+
+    def read() -> Iterator[Example]:  # of ids in place of texts
+        for row in dataset.docpairs_iter():
+            yield Example(str(row.query_id), str(row.doc_id_a), str(row.doc_id_b))
+
+    triples = Stream(read)
+    if limit is not None:
+        chosen = draw_numbers(sum(1 for _ in read()), limit, seed)
+        triples = Stream(lambda: itertools.compress(read(), chosen))
+
+    def query_ids() -> Iterator[str]:
+        return (triple.query for triple in triples)
+
+    def document_ids() -> Iterator[str]:
+        return itertools.chain.from_iterable(triple.passages for triple in triples)
+
+    queries, documents = numbers(triples, cleaned=str)
+    queries = _by_text(queries, query_ids(), query_texts)
+    documents = _by_text(documents, document_ids(), document_texts)
+    return from_numbers(
+        queries,
+        documents,
+        lambda: query_texts(first_of(queries, query_ids())),
+        lambda: document_texts(first_of(documents.ravel(), document_ids())),
+        held_out,
+        seed,
+        {"ir_datasets": identifier},
+    )
+
+
+def _by_text(by_id: np.ndarray, ids: Iterator[str], texts: Texts) -> np.ndarray:
+    """Numbers of ids as numbers of their texts: equal if they are equal once cleaned."""
+    found = texts(first_of(by_id.ravel(), ids))
+    return by_appearance(array("Q", (hash64(clean(text)) for text in found)))[by_id]
+
+
+def _looked_up(
+    ids: Iterator[str], find: Callable[[list[str]], dict[str, Any]], size: int, what: str
+) -> Iterator[str]:
+    """The texts of queries or documents, in blocks of so many."""
+    while block := list(itertools.islice(ids, size)):
+        found = find(block)
+        for identifier in block:
+            if identifier not in found:
+                raise InputError(f"{what} {identifier!r}, which the dataset does not have")
+            yield found[identifier].default_text()
 
 
 def load(identifier: str, *needs: str) -> Any:
@@ -111,17 +176,3 @@ def judgments(dataset: Any) -> Iterator[Judgment]:
 def _texts(queries: Iterable[Any], wanted: set[str]) -> dict[str, str]:
     found = ((str(query.query_id), query) for query in queries)
     return {query_id: query.default_text() for query_id, query in found if query_id in wanted}
-
-
-def _lookup(dataset: Any, wanted: set[str], identifier: str) -> dict[str, str]:
-    """Texts by document id, from the dataset's store, in blocks."""
-    store = dataset.docs_store()
-    found: dict[str, str] = {}
-    ids = sorted(wanted)
-    for start in range(0, len(ids), 10_000):
-        documents = store.get_many(ids[start : start + 10_000])
-        found |= {str(key): document.default_text() for key, document in documents.items()}
-    missing = next(itertools.filterfalse(found.__contains__, ids), None)
-    if missing is not None:
-        raise InputError(f"irds:{identifier}: a triple names the unknown document {missing!r}")
-    return found

@@ -89,14 +89,40 @@ def from_file(
 def from_examples(
     examples: Iterable[Example], held_out: int, seed: int, source: dict[str, Any]
 ) -> Training:
-    """Training data of texts without ids. `held_out` examples, drawn by seed, validate.
+    """Training data of texts without ids; see `from_numbers`.
 
     Args:
         examples: a list or a `Stream`; all with a negative, or all without.
+    """
+    queries, passages = numbers(examples)
+
+    def query_texts() -> Iterator[str]:
+        return first_of(queries, (example.query for example in examples))
+
+    def passage_texts() -> Iterator[str]:
+        texts = itertools.chain.from_iterable(example.passages for example in examples)
+        return first_of(passages.ravel(), texts)
+
+    return from_numbers(queries, passages, query_texts, passage_texts, held_out, seed, source)
+
+
+def from_numbers(
+    queries: np.ndarray,
+    passages: np.ndarray,
+    query_texts: Callable[[], Iterator[str]],
+    passage_texts: Callable[[], Iterator[str]],
+    held_out: int,
+    seed: int,
+    source: dict[str, Any],
+) -> Training:
+    """Training data of examples in numbers. `held_out` of them, drawn by seed, validate.
+
+    Args:
+        queries, passages: as `numbers` gives them.
+        query_texts, passage_texts: the texts of the numbers 0, 1, ...; called for each reading.
     Raises:
         InputError: if holding them out leaves nothing to train on.
     """
-    queries, passages = _numbers(examples)
     chosen = hold_out_numbers(queries, held_out, seed)
     valid = np.isin(queries, chosen)
     new = _first(queries.astype(np.int64) << 32 | passages[:, 0])  # pairs that did not come before
@@ -113,18 +139,15 @@ def from_examples(
         for query, passage, *negatives in zip(queries[~valid], *passages[~valid].T, strict=True):
             yield Pair(f"q{query}", f"p{passage}", tuple(f"p{negative}" for negative in negatives))
 
-    def query_texts() -> Iterator[Query]:
-        for number, text in _first_texts(queries, (example.query for example in examples)):
-            yield Query(f"q{number}", text)
+    def written_queries() -> Iterator[Query]:
+        return (Query(f"q{number}", text) for number, text in enumerate(query_texts()))
 
-    def passage_texts() -> Iterator[Passage]:
-        texts = itertools.chain.from_iterable(example.passages for example in examples)
-        for number, text in _first_texts(passages.ravel(), texts):
-            yield Passage(f"p{number}", "", text)
+    def written_passages() -> Iterator[Passage]:
+        return (Passage(f"p{number}", "", text) for number, text in enumerate(passage_texts()))
 
     return Training(
-        passages=Stream(passage_texts),
-        queries=Stream(query_texts),
+        passages=Stream(written_passages),
+        queries=Stream(written_queries),
         qrels={"train": judgments(new & ~valid), "valid": judgments(new & valid)},
         pairs=Stream(pairs),
         source=source | {"examples": len(queries), "held_out": held_out, "held_out_seed": seed},
@@ -132,7 +155,9 @@ def from_examples(
     )
 
 
-def _numbers(examples: Iterable[Example]) -> tuple[np.ndarray, np.ndarray]:
+def numbers(
+    examples: Iterable[Example], cleaned: Callable[[str], str] = clean
+) -> tuple[np.ndarray, np.ndarray]:
     """Queries and passages as numbers, by first appearance; equal if they are equal once cleaned.
 
     Texts are compared by a 64-bit hash: of 10 million different ones, two collide with a chance of
@@ -142,13 +167,15 @@ def _numbers(examples: Iterable[Example]) -> tuple[np.ndarray, np.ndarray]:
     """
     queries, passages = array("Q"), array("Q")
     for example in examples:
-        queries.append(hash64(clean(example.query)))
-        passages.extend(hash64(clean(text)) for text in example.passages)
-    numbers = _by_appearance(queries), _by_appearance(passages)
-    return numbers[0], numbers[1].reshape(len(queries), -1 if queries else 1)
+        queries.append(hash64(cleaned(example.query)))
+        passages.extend(hash64(cleaned(text)) for text in example.passages)
+    return by_appearance(queries), by_appearance(passages).reshape(
+        len(queries), -1 if queries else 1
+    )
 
 
-def _by_appearance(hashes: array) -> np.ndarray:
+def by_appearance(hashes: array) -> np.ndarray:
+    """Numbers from 0, the same for equal hashes, in the order in which these come: int32, (N,)."""
     _, first, number = np.unique(
         np.frombuffer(hashes, np.uint64), return_index=True, return_inverse=True
     )
@@ -164,10 +191,10 @@ def _first(values: np.ndarray) -> np.ndarray:
     return first
 
 
-def _first_texts(numbers: np.ndarray, texts: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Each number, from 0, with the text where it comes for the first time."""
+def first_of(numbers: np.ndarray, texts: Iterable[str]) -> Iterator[str]:
+    """The text where each number, from 0, comes for the first time."""
     new = 0
     for number, text in zip(numbers, texts, strict=True):
         if number == new:
-            yield new, text
+            yield text
             new += 1

@@ -1,6 +1,8 @@
 """Loaders on the real code of ir_datasets and pyserini, without a network."""
 
+import random
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import ir_datasets
@@ -100,6 +102,85 @@ def test_triples_to_train_on(tmp_path):
         ("how?", "document 4", "document 5"),
         ("what?", "document 1", "document 5"),
     }
+
+
+def register(folder, name, documents, queries, triples):
+    """A dataset of such rows."""
+
+    def file(kind, rows):
+        (folder / kind).write_text("".join("\t".join(row) + "\n" for row in rows))
+        return LocalDownload(folder / kind)
+
+    docs, asked = TsvDocs(file("docs.tsv", documents)), TsvQueries(file("queries.tsv", queries))
+    pairs = TsvDocPairs(file("pairs.tsv", triples))
+    ir_datasets.registry.register(name, Dataset(docs, asked, pairs))
+
+
+@pytest.mark.parametrize("limit", [None, 150])
+def test_equal_texts_are_one_by_first_appearance(tmp_path, monkeypatch, limit):
+    """Against dictionaries; some documents and queries have the same text, some but for spaces."""
+    monkeypatch.setattr(irds, "DOCUMENTS", 7)
+    monkeypatch.setattr(irds, "QUERIES", 5)
+    rng = random.Random(0)
+    documents = {f"d{i}": rng.choice(["a", "a ", "b", "", "c "]) + f"x{i % 20}" for i in range(60)}
+    queries = {f"q{i}": f"what  is {i % 15}" if i % 2 else f"what is {i % 15}" for i in range(30)}
+    triples = [(f"q{rng.randrange(30)}", *rng.sample(list(documents), 2)) for _ in range(200)]
+    name = f"dpr-test/equal-{limit}"
+    register(tmp_path, name, documents.items(), queries.items(), triples)
+    train(f"irds:{name}", tmp_path / "out", held_out=30, train_limit=limit)
+
+    def cleaned(text):
+        return " ".join(text.split())
+
+    rows = [(cleaned(queries[q]), *(cleaned(documents[d]) for d in pair)) for q, *pair in triples]
+    asked = {q.id: q.text for q in beir.read_queries(tmp_path / "out").values()}
+    passages = {p.id: p.text for p in beir.read_passages(tmp_path / "out")}
+    if limit is None:
+        texts = dict.fromkeys(query for query, *_ in rows)
+        assert asked == {f"q{n}": text for n, text in enumerate(texts)}
+        texts = dict.fromkeys(text for _, *own in rows for text in own)
+        assert passages == {f"p{n}": text for n, text in enumerate(texts)}
+    valid = beir.read_qrels(tmp_path / "out", "valid")
+    held = {asked[query_id] for query_id in valid}
+    trained = [
+        (asked[query_id], passages[passage_id], *(passages[n] for n in negatives))
+        for query_id, passage_id, negatives in beir.read_pairs(tmp_path / "out")
+    ]
+    if limit is None:
+        assert trained == [row for row in rows if row[0] not in held]
+    left = iter(rows)
+    assert all(row in left for row in trained)  # in their order
+    assert 100 < len(trained) < 200
+
+
+def test_memory_hardly_grows_with_the_triples(tmp_path, monkeypatch):
+    """A triple has 10,000 bytes of text, and adds less than 500."""
+    monkeypatch.setattr(irds, "DOCUMENTS", 20)
+    monkeypatch.setattr(irds, "QUERIES", 20)
+    peaks = {}
+    for count in (100, 200, 1_000):
+        (tmp_path / str(count)).mkdir()
+        documents = [(f"d{i}", f"it is {i} {'x' * 5_000}") for i in range(2 * count)]
+        queries = [(f"q{i}", f"what is {i}") for i in range(count)]
+        triples = [(f"q{i}", f"d{2 * i}", f"d{2 * i + 1}") for i in range(count)]
+        register(tmp_path / str(count), f"dpr-test/{count}", documents, queries, triples)
+        ir_datasets.load(f"dpr-test/{count}").docs_store().build()
+        tracemalloc.start()
+        train(f"irds:dpr-test/{count}", tmp_path / "out", held_out=10)
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert len(beir.read_pairs(tmp_path / "out")) == 990
+    assert (peaks[1_000] - peaks[200]) / 800 < 500, peaks
+
+
+@pytest.mark.parametrize(
+    ("row", "what"), [(("q9", "d0", "d1"), "query 'q9'"), (("q0", "d0", "d9"), "document 'd9'")]
+)
+def test_a_triple_of_an_unknown_id_is_an_error(tmp_path, row, what):
+    name = f"dpr-test/unknown-{row[0]}"
+    register(tmp_path, name, [("d0", "a"), ("d1", "b")], [("q0", "c")], [("q0", "d0", "d1"), row])
+    with pytest.raises(InputError, match=rf"irds:{name}: a triple names the {what}, which"):
+        irds.training(name, None, 1, 0)
 
 
 def test_judgments_to_train_on(tmp_path):
