@@ -6,6 +6,7 @@ Reads params.yaml, whose comments say what a key means, and the types of dpr/set
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,22 +92,22 @@ def comments() -> dict[str, str]:
     found: dict[str, str] = {}
     path: list[str] = []
     above: list[str] = []
-    column = -1  # of the comment beside the last key, which lines below may go on with
+    deep = math.inf  # a comment that begins so far right goes on with the one beside the last key
     for line in PARAMS.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"( *)#\s?(.*)", line):
-            if len(match[1]) == column:
+            if len(match[1]) >= deep:
                 found[".".join(path)] += f" {match[2]}"
             else:
                 above.append(match[2])
             continue
         match = re.match(r"( *)([\w@-]+):(.*)", line)
         if match is None:
-            above, column = [], -1
+            above, deep = [], math.inf
             continue
         path = [*path[: len(match[1]) // 2], match[2]]
         beside = re.search(r"(?:^|\s)#\s?(.*)", match[3])
         found[".".join(path)] = " ".join([*above, *([beside[1]] if beside else [])])
-        above, column = [], line.index("#") if beside else -1
+        above, deep = [], len(match[1]) + 3 if beside else math.inf
     return found
 
 

@@ -7,9 +7,11 @@ TEXT = """\
 
 threads: null     # cores
                   # that are used
+loggers_of_training: null # each
+                  # of them
 # Of the group,
 # in two lines.
-data:
+data:               # and beside
   # above
   name: x         # beside
   other: 1
@@ -23,7 +25,8 @@ def test_comments(monkeypatch, tmp_path):
     parameters.PARAMS.write_text(TEXT)
     assert parameters.comments() == {
         "threads": "cores that are used",
-        "data": "Of the group, in two lines.",
+        "loggers_of_training": "each of them",
+        "data": "Of the group, in two lines. and beside",
         "data.name": "above beside",
         "data.other": "",
         "data.last": "it",
