@@ -2,11 +2,13 @@
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which the stages that
 cost time need. Tried are the number format of the encoding, the index, the memory of a search, and
-whether the training pairs fill a batch of each round.
+whether the training pairs fill a batch of each round. Makes data/plan too: whether a round needs
+vectors, mines and trains.
 
     python -m stages.check
 """
 
+import sys
 from pathlib import Path
 
 from dpr.base import runtime
@@ -18,6 +20,7 @@ from dpr.indexes import kinds
 from dpr.indexes.exact_search import rows_at_once
 from dpr.settings import load_settings
 from dpr.similarity import SIMILARITIES
+from stages import rounds
 from stages.run import SCRATCH, run
 
 ENCODER = Path("data/encoders/zero_shot")
@@ -37,6 +40,12 @@ def main() -> str:
     similarity = SIMILARITIES[read_spec(ENCODER).similarity]
     width = kinds.dimension(settings.index, encoder.dimension)
     kinds.plan(settings.index, similarity, passages, width).empty_index()
+    rounds.write_plans(settings)
+    if settings.runs("second") and (own := settings.own_of_second()):
+        print(
+            f"second.train, not train, decides {', '.join(own)} of the second round",
+            file=sys.stderr,
+        )
     write_json("data/checked.json", {"encoder": "opens", "index": "can be built"})
     return "the encoder opens, pairs fill the batches, the index can be built"
 

@@ -1,6 +1,6 @@
 """mine ROUND: training pairs with hard negatives, and a teacher's scores of passages for them.
 
-Reads data/training, data/vectors/ROUND and the encoder that the round begins with:
+Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round begins with:
 data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
 mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
 
@@ -10,7 +10,7 @@ mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.files import folder_of_this_process, new_folder, write_json
+from dpr.base.files import folder_of_this_process, new_folder, read_json, write_json
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
@@ -34,36 +34,35 @@ TRAINING = Path("data/training")
 
 def main(round: Round) -> str:
     settings = load_settings("params.yaml")
-    made = rounds.negatives(round)
-    if not settings.mines(round):
+    made, plan = rounds.negatives(round), read_json(rounds.plan("mine", round))
+    if not plan["mines"]:
         if started_first():
             with new_folder(made) as folder:
-                keep_pairs(settings, round, folder)
-            return write_figures(settings, round)
+                keep_pairs(folder, plan["runs"])
+            return write_figures(round, plan["runs"])
         return ""
     processes, done = ProcessGroup.join(runtime.device()), ""
     if processes.is_first:
         with new_folder(made) as folder:
             mine(settings, round, processes, folder)
-        done = write_figures(settings, round)
+        done = write_figures(round, plan["runs"])
     else:
         mine(settings, round, processes)
     processes.leave()
     return done
 
 
-def keep_pairs(settings: Settings, round: Round, folder: Path) -> None:
+def keep_pairs(folder: Path, runs: bool) -> None:
     """The pairs as they are, or nothing for a round that is not run."""
-    if settings.runs(round):
+    if runs:
         beir.copy_pairs(TRAINING, folder)
     else:
         (folder / "unused").touch()
 
 
-def write_figures(settings: Settings, round: Round) -> str:
+def write_figures(round: Round, runs: bool) -> str:
     """The metrics of a round, also in words."""
-    made, runs = rounds.negatives(round), settings.runs(round)
-    figures = beir.count_negatives(made) if runs else {"pairs": 0}
+    figures = beir.count_negatives(rounds.negatives(round)) if runs else {"pairs": 0}
     write_json(f"metrics/mine{rounds.SUFFIX[round]}.json", figures)
     if not runs:
         return "the round does not run"

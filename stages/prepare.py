@@ -7,6 +7,8 @@ checked, and queries that are trained on and judged are refused, or dropped if d
     python -m stages.prepare
 """
 
+import sys
+
 from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
@@ -18,6 +20,8 @@ from stages.run import SCRATCH, run
 def main() -> str:
     settings = load_settings("params.yaml")
     data = settings.data
+    if not data.separator[-1].isspace():  # DVC drops the space of -S 'data.separator=. '
+        print(f"data.separator {data.separator!r}: texts touch their titles", file=sys.stderr)
     collection = registry.open_collection(data)
     sources = registry.open_training(data, SCRATCH / "downloads")
     collection, sources, dropped = separate(collection, sources, data.overlap)

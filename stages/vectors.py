@@ -1,8 +1,8 @@
 """vectors ROUND: the training passages as vectors, if the round compares queries with all of them.
 
-Reads data/training and the encoder that the round begins with: data/encoders/zero_shot or first.
-Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`, `teacher.scores: fusion` or
-`train.roles: query` asks for it.
+Reads data/plan, data/training and the encoder that the round begins with: data/encoders/zero_shot
+or first. Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`,
+`teacher.scores: fusion` or `train.roles: query` asks for it.
 
     python -m stages.vectors first
 """
@@ -10,7 +10,7 @@ Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`, `teacher.sco
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.files import new_folder
+from dpr.base.files import new_folder, read_json
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
@@ -25,7 +25,7 @@ from stages.run import SCRATCH, run
 
 def main(round: Round) -> str:
     settings = load_settings("params.yaml")
-    if not settings.needs_vectors(round):
+    if not read_json(rounds.plan("vectors", round))["needed"]:
         if started_first():
             with new_folder(rounds.vectors(round)) as folder:
                 (folder / "unused").touch()

@@ -10,7 +10,7 @@ from dpr.encoders import checkpoint
 from dpr.records import beir
 
 ROUND = ("vectors", "mine", "train")
-SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
+SECOND = {"second.use": True, "second.lr_ratio": 1, "second.mine": {}, "second.train": {}}
 
 
 def files(folder):

@@ -1,7 +1,9 @@
 import re
+import shutil
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
@@ -112,6 +114,46 @@ def test_values_that_do_not_go_together(tmp_path, changes, message):
 @pytest.mark.parametrize("kind", ["OPQ96,IVF256,PQ96", "IVF256,SQ8", "HNSW32_PQ48", "PCA64,Flat"])
 def test_a_factory_string_is_a_kind(tmp_path, kind):
     load_settings(write_params(tmp_path / "params.yaml", {"index.kind": kind}))
+
+
+OVERRIDES = [
+    # what follows -S, its key, and what is meant
+    (r'model.query_prefix="Instruct: find it\nQuery:"', "Instruct: find it\nQuery:"),
+    (r"model.query_prefix=Instruct\nQuery", "Instruct\nQuery"),
+    ('model.query_prefix="Instruct: a\nQuery:"', "Instruct: a\nQuery:"),  # $'...' of the shell
+    ("model.query_prefix=query: ", "query: "),
+    ('model.query_prefix="it\'s {1}, [2] (3) = é ~ # & !"', "it's {1}, [2] (3) = é ~ # & !"),
+    (r'data.prompts=["a\tb: "]', ["a\tb: "]),
+    ('data.separator=" "', " "),
+    (r"data.separator=\n", "\n"),
+    ('data.collection="beir:/a/é ~(1),b=c"', "beir:/a/é ~(1),b=c"),
+    ('data.collection="beir:/a/it\'s"', "beir:/a/it's"),
+    (r"data.collection=beir:C:\new\train", r"beir:C:\new\train"),  # no text that is encoded
+]
+
+
+@pytest.mark.parametrize(("override", "meant"), OVERRIDES)
+def test_a_text_from_the_command_line_is_what_a_person_means(tmp_path, override, meant):
+    """As DVC writes it into params.yaml."""
+    path = tmp_path / "params.yaml"
+    shutil.copy(PARAMS, path)
+    apply_overrides(path, [override])
+    group, key = override.split("=")[0].split(".")
+    assert getattr(getattr(load_settings(path), group), key) == meant
+
+
+@pytest.mark.parametrize("override", ["data.separator= ", "data.separator=", 'data.separator=""'])
+def test_a_separator_that_dvc_makes_empty_is_refused(tmp_path, override):
+    path = tmp_path / "params.yaml"
+    shutil.copy(PARAMS, path)
+    apply_overrides(path, [override])
+    with pytest.raises(InputError, match="data: separator is empty, which would glue titles"):
+        load_settings(path)
+
+
+def test_a_line_end_of_yaml_is_one(changed):
+    path = changed("query_prefix: null", r'query_prefix: "a\nb"')
+    assert load_settings(path).model.query_prefix == "a\nb"
 
 
 def test_several_problems_are_told_at_once(changed):

@@ -55,7 +55,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_of_this_process(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, removed in the end. Whichever process is first makes `parent`."""
+    """A new folder below `parent`, removed in the end. Any process may be the first there."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)

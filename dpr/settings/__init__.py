@@ -14,10 +14,11 @@ from dpr.settings.searching import (
     SearchSettings,
 )
 from dpr.settings.training import VALIDATION_DEPTH, MineSource, TeacherSettings, TrainSettings
-from dpr.settings.whole import Round, Settings, load_settings
+from dpr.settings.whole import ROUNDS, Round, Settings, load_settings
 
 __all__ = [
     "INDEX_KINDS",
+    "ROUNDS",
     "VALIDATION_DEPTH",
     "Bm25Settings",
     "DataSettings",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dpr.settings.group import Count, Group, Seed, Share
+from dpr.settings.group import Count, Group, Seed, Share, Text
 
 
 class MedlineSettings(Group):
@@ -31,14 +31,14 @@ class DataSettings(Group):
     collection: str
     split: Annotated[str, Field(min_length=1)]
     topic_field: Annotated[str, Field(min_length=1)]
-    separator: str
+    separator: Text
     drop_query_id: bool | None
     train: str
     train_limit: Count | None
     overlap: Literal["refuse", "drop"]
     held_out: Count
     held_out_seed: Seed
-    prompts: list[str] | None
+    prompts: list[Text] | None
     version: str | None
     medline: MedlineSettings
 
@@ -49,6 +49,11 @@ class DataSettings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataSettings":
+        if not self.separator:
+            raise ValueError(
+                "separator is empty, which would glue titles to texts; white space alone needs "
+                """quotes within quotes: -S 'data.separator=" "'"""
+            )
         if self.prompts is not None and len(self.prompts) != len(self.sources):
             raise ValueError(
                 f"prompts has {len(self.prompts)} texts, but train has {len(self.sources)} "

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dpr.settings.group import Group
+from dpr.settings.group import Group, Text
 
 Pooling = Literal["cls", "mean", "max", "last", "pooler"]
 
@@ -19,8 +19,8 @@ class ModelSettings(Group):
     append_eos: bool
     dtype: Literal["float32", "bfloat16"]
     tied: bool
-    query_prefix: str | None
-    passage_prefix: str | None
+    query_prefix: Text | None
+    passage_prefix: Text | None
     query_max_length: Annotated[int, Field(ge=3)]
     passage_max_length: Annotated[int, Field(ge=3)]
 

@@ -125,5 +125,6 @@ class TrainSettings(Group):
 
 class SecondSettings(Group):
     use: bool
+    lr_ratio: Annotated[float, Field(gt=0)]
     mine: dict[str, Any]
     train: dict[str, Any]

@@ -23,6 +23,7 @@ from dpr.settings.training import MineSettings, SecondSettings, TeacherSettings,
 
 Round = Literal["first", "second"]
 ROUNDS: tuple[Round, ...] = ("first", "second")
+LENGTHS = {"max_steps": None, "epochs": None}  # of a training; one of them is given
 
 
 class Settings(Group):
@@ -55,7 +56,8 @@ class Settings(Group):
             except ValueError as error:
                 where = "in the second round: " if round == "second" else ""
                 raise ValueError(f"{where}{error}") from None
-        self._require_teaching([self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)])
+        if shares := [self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)]:
+            self._require_teaching(shares)
         depth = max(self.search.top_k + bool(self.data.drop_query_id), self.search.rescore or 0)
         if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
             raise ValueError(
@@ -84,8 +86,7 @@ class Settings(Group):
                 f"train.passage_max_length {train.passage_max_length} is above "
                 f"model.passage_max_length {self.model.passage_max_length}: raise that too"
             )
-        trains = train.max_steps != 0
-        if trains and self.model.dtype == "bfloat16" and not train.lora_rank:
+        if self.model.dtype == "bfloat16" and not train.lora_rank:
             raise ValueError(
                 "model.dtype: bfloat16 would round the steps of training away: set "
                 "train.lora_rank, whose matrices are float32, or set float32"
@@ -130,10 +131,21 @@ class Settings(Group):
         """The settings of training in a round."""
         if round == "first":
             return self.train
-        return _with_changes(self.train, self.second.train, "second.train")
+        changes = {"lr": self.train.lr * self.second.lr_ratio} | self.second.train
+        if changes.keys() & LENGTHS.keys():  # one of the two replaces both
+            changes = LENGTHS | changes
+        return _with_changes(self.train, changes, "second.train")
+
+    def own_of_second(self) -> list[str]:
+        """The keys of `train` that have another value in `second.train`."""
+        first, second = (self.train_of(round).model_dump() for round in ROUNDS)
+        return [key for key in self.second.train if second[key] != first[key]]
 
     def runs(self, round: Round) -> bool:
-        return round == "first" or (self.second.use and self.train.max_steps != 0)
+        """Whether a round trains. Without a step it hands its encoder on, and no other follows."""
+        if self.train.max_steps == 0:
+            return False
+        return round == "first" or (self.second.use and self.train_of("second").max_steps != 0)
 
     def mines(self, round: Round) -> bool:
         """Whether a round ranks passages for the training queries."""
@@ -146,7 +158,7 @@ class Settings(Group):
         """Raises InputError if so many training pairs fill no batch of a round that trains."""
         for round in filter(self.runs, ROUNDS):
             key, train = "second.train" if round == "second" else "train", self.train_of(round)
-            if train.max_steps != 0 and train.batch_size > pairs:
+            if train.batch_size > pairs:
                 raise InputError(
                     f"params.yaml: {key}.batch_size is {train.batch_size}, but there are only "
                     f"{pairs} training pairs"
@@ -156,13 +168,9 @@ class Settings(Group):
         """Whether a round compares queries with the vectors of all training passages."""
         if not self.runs(round):
             return False
-        mine: dict[str, Any] = {}
-        train: dict[str, Any] = {}
-        if round == "second":
-            mine, train = self.second.mine.get("encoder", {}), self.second.train
         asked = [
-            mine.get("use", self.mine.encoder.use),
-            train.get("roles", self.train.roles) == "query",
+            self.mine_of(round).encoder.use,
+            self.train_of(round).roles == "query",
             self.teacher.scores == "fusion",
         ]
         return any(asked)

@@ -17,7 +17,8 @@ from dpr.mining.mine import Miner
 from dpr.mining.negatives import candidates, never_negative
 from dpr.records import beir
 from dpr.records.types import Pair, Query
-from dpr.settings import MineSource
+from dpr.settings import MineSource, load_settings
+from stages import rounds
 
 
 def source(first_rank=1, last_rank=100, margin=None, relative_margin=None):
@@ -98,7 +99,7 @@ def mine(tmp_path, make_encoder, collection, monkeypatch):
         for name in ("bm25", "encoder"):
             chosen = source().model_dump() | {"use": False} | sources.get(name, {})
             changes |= {f"mine.{name}.{key}": value for key, value in chosen.items()}
-        write_params(Path("params.yaml"), changes)
+        rounds.write_plans(load_settings(write_params(Path("params.yaml"), changes)))
         for stage in ("vectors", "mine"):
             importlib.import_module(f"stages.{stage}").main("first")
         return beir.read_pairs("data/negatives/first")

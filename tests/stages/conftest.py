@@ -8,6 +8,8 @@ import pytest
 from helpers import ROOT, write_params
 
 from dpr.encoders import checkpoint
+from dpr.settings import load_settings
+from stages import rounds
 
 SMALL = {
     "encode.precision": "fp32",
@@ -33,7 +35,7 @@ def stages(tmp_path, make_encoder, collection, monkeypatch):
     monkeypatch.chdir(folder)
 
     def run(argument, *names, **changes):
-        write_params(Path("params.yaml"), SMALL | changes)
+        rounds.write_plans(load_settings(write_params(Path("params.yaml"), SMALL | changes)))
         for name in names:
             importlib.import_module(f"stages.{name}").main(argument)
 
