@@ -23,7 +23,6 @@ def experiment(tmp_path_factory, tiny_model):
         "train.eval_every": 2,
         "train.valid_passages": 200,
         "second.train.max_steps": 2,
-        "second.train.batch_size": 8,
         "search.top_k": 100,
         "eval.measures": "[nDCG@10,AP,RR@10,recall@100,judged@10]",
         "fuse.weight_steps": 2,

@@ -42,7 +42,7 @@ CODE = {
     "stages/run.py": set(),
     "dpr/systems.py": {"audit", "eval", "compare"},
     "stages/train.py": TRAIN,
-    "stages/rounds.py": MINE | TRAIN,
+    "stages/rounds.py": {"check"} | MINE | TRAIN,
     "tools/diff.py": set(),
     "benchmarks/kinds.py": set(),
 }
@@ -51,9 +51,11 @@ PARAMS = [
     ("top_k: 100", "top_k: 10", {"audit", "bm25_search", "compare", "fuse"} | both("search")),
     ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
     ("temperature: 0.05", "temperature: 0.1", {"check"} | TRAIN),
-    ("    lr: 5e-5", "    lr: 1e-5", {"check", "mine@second", "train@second"}),
-    ("    max_steps: 2", "    max_steps: 3", {"check", "mine@second", "train@second"}),
-    ("  max_steps: 4", "  max_steps: 3", TRAIN | {"check", "vectors@second", "mine@second"}),
+    ("  lr: 1e-4", "  lr: 3e-5", TRAIN | {"check"}),
+    ("lr_ratio: 0.5", "lr_ratio: 1", {"check", "train@second"}),
+    ("    max_steps: 2", "    max_steps: 3", {"check", "train@second"}),
+    ("    roles: query\n", "", {"check", "train@second"}),
+    ("  max_steps: 4", "  max_steps: 3", TRAIN | {"check"}),
     ("window: 8192", "window: 99", rounds("vectors") | both("encode")),
     (
         "drop_query_id:",

@@ -9,7 +9,7 @@ from helpers import sh
 
 from dpr.base.files import fingerprint, read_json
 
-SECOND = {"check", "mine@second", "train@second"}
+SECOND = {"check", "train@second"}
 
 
 def run(experiment, overrides):
@@ -64,4 +64,22 @@ def test_training_the_query_encoder_encodes_no_passage(experiment, back):
     assert started >= {"train@first", "train@second", "search@dense"}
     assert skipped >= {"vectors@first", "mine@first", "encode@dense", "index@dense"}
     assert read_json(experiment / "metrics/train.json") != first
-    assert would_run(experiment, "    lr: 5e-5", "    lr: 7e-5") == SECOND
+    assert would_run(experiment, "lr_ratio: 0.5", "lr_ratio: 0.7") == SECOND
+
+
+@pytest.mark.slow
+def test_the_keys_of_the_second_round_are_optional(experiment, back):
+    """Without its roles it trains both encoders, and needs no vectors of all passages."""
+    params = experiment / "params.yaml"
+    vectors = experiment / "data/vectors/second"
+    assert (vectors / "vectors.npy").exists()
+    params.write_text(params.read_text().replace("    symmetric: false\n", "", 1))
+    printed = sh(experiment, "dvc repro train@second")
+    assert "Running stage 'train@second'" in printed
+    assert "Stage 'vectors@second' didn't change" in printed
+    for key in ("    roles: query\n", "    max_steps: 2\n"):
+        assert key in params.read_text()
+        params.write_text(params.read_text().replace(key, "", 1))
+    sh(experiment, "dvc repro train@second")
+    assert [path.name for path in vectors.iterdir()] == ["unused"]
+    assert read_json(experiment / "metrics/train_second.json")["steps"] == 4
