@@ -73,6 +73,18 @@ def test_too_little_memory_for_a_search_is_refused_before_the_work(workspace):
     assert not Path("data/checked.json").exists()
 
 
+@pytest.mark.parametrize(("separator", "said"), [(".", True), (". ", False), ("\n", False)])
+def test_a_separator_without_white_space_is_said(
+    collection, tmp_path, monkeypatch, capsys, separator, said
+):
+    monkeypatch.chdir(tmp_path)
+    changes = {"data.collection": f"beir:{collection}", "data.train": f"beir:{collection}"}
+    changes |= {"data.separator": separator}
+    write_params(tmp_path / "params.yaml", changes)
+    importlib.import_module("stages.prepare").main()
+    assert ("data.separator '.': texts touch their titles" in capsys.readouterr().err) is said
+
+
 def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["stages/index.py", "dense"])
     with pytest.raises(SystemExit) as caught:
