@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
-from dpr.runs.fusion import Fusion
+from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
 from stages import figures
@@ -45,7 +45,7 @@ def main() -> str:
 def fusion_of(split: str) -> Fusion:
     files = [f"data/runs/{split}/{system}.txt" for system in ("dense", "bm25")]
     with ThreadPoolExecutor(2) as threads:
-        return Fusion.of(*threads.map(read_run, files))
+        return Fusion.of(*threads.map(read_run, files), minima=DENSE_AND_BM25)
 
 
 if __name__ == "__main__":

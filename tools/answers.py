@@ -16,7 +16,7 @@ from dpr.records import beir
 from dpr.records.run import Run
 from dpr.records.text import folded
 from dpr.records.types import Query
-from dpr.runs.fusion import Fusion
+from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from dpr.systems import ENCODERS
 from stages.run import SCRATCH
@@ -87,7 +87,7 @@ class Answers:
         if self.system == "rrf":
             run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
         if self.system == "hybrid":
-            run = Fusion.of(*runs).weighted(self.weight, k)
+            run = Fusion.of(*runs, DENSE_AND_BM25).weighted(self.weight, k)
         return sorted(run.get("question", {}).items(), key=lambda found: -found[1])[:k]
 
     def _by_words(self, question: str, depth: int) -> Run:

@@ -8,7 +8,7 @@ from dpr.base.errors import InputError
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
 from dpr.records.types import Query, Scores
-from dpr.runs.fusion import Fusion
+from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 
 # (queries, {query id: ids of its positives}, runs of the rankers) -> {query id: {passage: score}}
 Teacher = Callable[[list[Query], dict[str, list[str]], list[Scores]], Scores]
@@ -27,11 +27,11 @@ def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpu
 
 
 def fusion(depth: int) -> Teacher:
-    """The mean of the two rankers' scores, scaled to 0..1 for each query; see `Fusion.weighted`."""
+    """The mean of BM25's and the encoder's scores, as in `Fusion.weighted`; 0: neither found it."""
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
-        first, second = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
-        fused = dict(Fusion.of(first, second).weighted(0.5, 2 * depth))
+        bm25, dense = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
+        fused = dict(Fusion.of(dense, bm25, DENSE_AND_BM25).weighted(0.5, 2 * depth))
         return {
             query.id: _best(fused.get(query.id, {}), depth)
             | {p: fused.get(query.id, {}).get(p, 0.0) for p in positives[query.id]}

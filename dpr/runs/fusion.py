@@ -1,4 +1,7 @@
-"""Fusing two runs: by reciprocal rank, or by a weighted sum of scores. trectools checks both."""
+"""Fusing two runs: by reciprocal rank, or by a weighted sum of scores. trectools checks both.
+
+`scaled` decides what a score is worth in the sum, and that a passage that was not found is worth 0.
+"""
 
 from dataclasses import dataclass
 
@@ -6,8 +9,15 @@ import numpy as np
 import pyarrow
 
 from dpr import measures
+from dpr.base.errors import InputError
 from dpr.records.run import Run, ascending_order
 from dpr.records.types import Found, Qrels
+
+Minima = tuple[float | None, float | None]
+UNKNOWN: Minima = (None, None)
+# BM25 gives 0 to a passage without a word of the query. Cosines have the minimum -1, but lie so far
+# above it that docs/measures.md found it no better, and worse at equal weights.
+DENSE_AND_BM25: Minima = (None, 0.0)
 
 
 @dataclass(frozen=True)
@@ -18,6 +28,8 @@ class Fusion:
         ids: in ascending order.
         topics, passages: (U,) int64.
         places: of each row of the first and of the second run, its row here.
+        minima: the score that the first and the second retriever give to what they do not find;
+            None: unknown. See `scaled`.
     """
 
     first: Run
@@ -27,9 +39,10 @@ class Fusion:
     topics: np.ndarray
     passages: np.ndarray
     places: tuple[np.ndarray, np.ndarray]
+    minima: Minima
 
     @classmethod
-    def of(cls, first: Found, second: Found) -> "Fusion":
+    def of(cls, first: Found, second: Found, minima: Minima = UNKNOWN) -> "Fusion":
         first, second = Run.of(first), Run.of(second)
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}
@@ -49,7 +62,7 @@ class Fusion:
         places[rows] = np.cumsum(begins) - 1
         topics, passages = np.divmod(joined[begins], max(1, len(ids)))
         ours, theirs = np.split(places, [len(first.scores)])
-        return cls(first, second, query_ids, ids, topics, passages, (ours, theirs))
+        return cls(first, second, query_ids, ids, topics, passages, (ours, theirs), minima)
 
     def reciprocal_rank(self, k: int, depth: int) -> Run:
         """Sum of 1 / (k + rank) over the runs (Cormack et al. 2009).
@@ -59,12 +72,12 @@ class Fusion:
         return self._summed(1 / (k + self.first.ranks), 1 / (k + self.second.ranks), depth)
 
     def weighted(self, weight: float, depth: int) -> Run:
-        """weight * first + (1 - weight) * second, of scores scaled to 0..1 within each topic.
+        """weight * first + (1 - weight) * second, of `scaled` scores.
 
-        The convex combination of Bruch et al. 2023 (https://arxiv.org/abs/2210.11934). A document
-        that a run lacks scores 0 in it, as its last one does.
+        The convex combination of Bruch et al. 2023 (https://arxiv.org/abs/2210.11934).
         """
-        ours, theirs = weight * scaled(self.first), (1 - weight) * scaled(self.second)
+        ours = weight * scaled(self.first, self.minima[0])
+        theirs = (1 - weight) * scaled(self.second, self.minima[1])
         return self._summed(ours, theirs, depth)
 
     def choose_weight(self, weights: list[float], qrels: Qrels) -> dict[float, float]:
@@ -93,11 +106,26 @@ class Fusion:
         return kept
 
 
-def scaled(run: Run) -> np.ndarray:
-    """(R,) float64 scores, scaled to 0..1 within each topic; equal scores are all 0."""
+def scaled(run: Run, minimum: float | None) -> np.ndarray:
+    """(R,) float64 scores, scaled within each topic: the best is 1, and not found would be 0.
+
+    Args:
+        minimum: the score of what was not found. None: unknown, taken to be as far below the
+            topic's last score as its neighbours are from each other in the mean. The last of n is
+            then 1 / n; if all are equal, all are 1.
+    Raises:
+        InputError: for a score below the minimum.
+    """
     lengths = np.diff(run.bounds)
     starts, lengths = run.bounds[:-1][lengths > 0], lengths[lengths > 0]
     scores = run.scores.astype(np.float64)
-    highest, lowest = scores[starts], scores[starts + lengths - 1]  # rows are in order
+    highest, last = scores[starts], scores[starts + lengths - 1]  # rows are in order
+    if minimum is None:
+        step = (highest - last) / np.maximum(lengths - 1, 1)
+        lowest = last - np.where(step > 0, step, 1.0)
+    elif (last >= minimum).all():
+        lowest = np.full(len(last), minimum)
+    else:
+        raise InputError(f"a run to fuse has the score {last.min():g}, below its minimum {minimum}")
     width = np.where(highest > lowest, highest - lowest, 1.0)
     return (scores - np.repeat(lowest, lengths)) / np.repeat(width, lengths)

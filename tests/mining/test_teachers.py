@@ -37,14 +37,15 @@ def corpus(tmp_path):
     return Corpus(tmp_path / "training", ". ")
 
 
-def min_max(scores, depth):
-    """The best `depth` scores, the highest 1 and the lowest 0, by numpy."""
+def from_lowest(scores, depth, lowest=None):
+    """The best `depth` scores, the highest 1 and `lowest` 0; None: a mean step below the last."""
     best = sorted(scores, key=scores.get, reverse=True)[:depth]
     if not best:
         return {}
     values = np.array([scores[p] for p in best])
-    width = values.max() - values.min()
-    return dict(zip(best, (values - values.min()) / (width or 1), strict=True))
+    if lowest is None:
+        lowest = values[-1] + np.diff(values).mean()
+    return dict(zip(best, (values - lowest) / (values[0] - lowest), strict=True))
 
 
 @pytest.mark.parametrize("depth", [2, 3, 100])
@@ -52,7 +53,7 @@ def test_fusion_is_the_mean_of_scaled_scores(depth):
     found = teachers.fusion(depth)(ASKED, POSITIVES, [SPARSE, DENSE])
     assert list(found) == ["q1", "q2", "q3"]
     for query_id, own in POSITIVES.items():
-        parts = [min_max(run[query_id], depth) for run in (SPARSE, DENSE)]
+        parts = [from_lowest(SPARSE[query_id], depth, 0), from_lowest(DENSE[query_id], depth)]
         mean = {p: (parts[0].get(p, 0) + parts[1].get(p, 0)) / 2 for p in parts[0] | parts[1]}
         best = sorted(mean, key=lambda p: (-mean[p], p))[:depth]
         expected = {p: mean[p] for p in best} | {p: mean.get(p, 0) for p in own}

@@ -6,10 +6,10 @@ import pytest
 import trectools.fusion
 from trectools import TrecRun
 
+from dpr.base.errors import InputError
 from dpr.records.ranking import ranking
-from dpr.records.run import Run
 from dpr.runs import trec
-from dpr.runs.fusion import Fusion, scaled
+from dpr.runs.fusion import DENSE_AND_BM25, UNKNOWN, Fusion
 
 
 @pytest.fixture
@@ -35,14 +35,48 @@ def test_reciprocal_rank_by_hand(runs):
 
 
 def test_weighted_by_hand(runs):
+    """The second run is BM25's, of which 0 is the least."""
+    fused = Fusion.of(*runs, DENSE_AND_BM25).weighted(weight=0.75, depth=1000)
+    # first scaled: a 1, b 2/3, c 1/3, and d at 0, a step below c; second: c 1, d .5, a 0
+    assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.5, "c": 0.5, "d": 0.125})
+    assert fused["2"] == {"x": 0.25}
+
+
+def test_weighted_by_hand_without_a_known_minimum(runs):
     fused = Fusion.of(*runs).weighted(weight=0.75, depth=1000)
-    # first scaled: a 1, b .5, c 0; second: c 1, d .5, a 0; a lone document is 0
-    assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.375, "c": 0.25, "d": 0.125})
-    assert fused["2"] == {"x": 0}
+    # second scaled: c 1, d 2/3, a 1/3, and b at 0, a step of 5 below a
+    assert fused["1"] == pytest.approx({"a": 5 / 6, "b": 0.5, "c": 0.5, "d": 1 / 6})
+    assert fused["2"] == {"x": 0.25}
+
+
+@pytest.mark.parametrize("minima", [UNKNOWN, DENSE_AND_BM25])
+def test_the_only_hit_of_a_run_is_its_best(minima):
+    """It counts as the best of ten would, whatever its score."""
+    dense = {"q": {"d1": 0.9, "d2": 0.8, "d3": 0.1}}
+    fused = Fusion.of(dense, {"q": {"d3": 25.0}}, minima).weighted(0.5, 10)["q"]
+    # d1 1, d2 .9167, d3 .3333, a mean step of .4 above what is not found
+    assert fused == pytest.approx({"d3": 4 / 6, "d1": 0.5, "d2": 11 / 24})
+    more = Fusion.of(dense, {"q": {"d3": 25.0, "d9": 0.01}}, minima).weighted(0.5, 10)["q"]
+    assert next(iter(more)) == next(iter(fused)) == "d3"
+
+
+@pytest.mark.parametrize("scores", [[3.0, 2.0, -7.0], [-4.0, -4.0], [-4.0], [0.0], [-1e30, -2e30]])
+def test_what_is_found_last_is_above_what_is_not_found(scores):
+    """For inner products and negated distances too, which have no least score."""
+    run = {"q": {f"d{number}": score for number, score in enumerate(scores)}}
+    fused = Fusion.of(run, {"q": {"other": 1.0}}).weighted(1.0, 10)["q"]
+    assert fused["other"] == 0
+    assert min(fused[passage_id] for passage_id in run["q"]) > 0
+    assert fused["d0"] == 1
+
+
+def test_a_score_below_the_minimum_is_refused():
+    with pytest.raises(InputError, match=r"the score -0\.5, below its minimum 0"):
+        Fusion.of({"q": {"a": 0.5}}, {"q": {"a": -0.5}}, DENSE_AND_BM25).weighted(0.5, 10)
 
 
 def test_depth(runs):
-    assert list(Fusion.of(*runs).weighted(weight=0.75, depth=2)["1"]) == ["a", "b"]
+    assert list(Fusion.of(*runs).weighted(weight=0.75, depth=2)["1"]) == ["a", "c"]  # b is tied
     assert len(Fusion.of(*runs).reciprocal_rank(k=60, depth=3)["1"]) == 3
 
 
@@ -62,16 +96,16 @@ def test_a_fused_run_is_cut_where_trec_eval_would_cut_it():
 
 def test_the_ends_of_the_weight_are_the_runs_alone(runs):
     first = Fusion.of(*runs).weighted(weight=1.0, depth=3)["1"]
-    assert ranking(first)[:2] == [("a", 1.0), ("b", 0.5)]
+    assert ranking(first)[:2] == [("a", 1.0), ("b", pytest.approx(2 / 3))]
     second = Fusion.of(*runs).weighted(weight=0.0, depth=3)["1"]
-    assert ranking(second)[:2] == [("c", 1.0), ("d", 0.5)]
+    assert ranking(second)[:2] == [("c", 1.0), ("d", pytest.approx(2 / 3))]
 
 
 def test_the_weight_is_chosen_by_ndcg(runs):
     qrels = {"1": {"b": 1}, "2": {"x": 1}}
     tried = Fusion.of(*runs).choose_weight([0.0, 0.5, 1.0], qrels)
-    # 0: c 1, d .5, then b before a, tied at 0; .5: c and a, then d before b, tied at .25; 1: a, b
-    ranks = {0.0: 3, 0.5: 4, 1.0: 2}
+    # 0: c, d, a, and b at 0; .5: c and a, then d before b, tied at 1/3; 1: a, b
+    ranks = {0.0: 4, 0.5: 4, 1.0: 2}
     assert tried == pytest.approx({w: (1 / math.log2(1 + r) + 1) / 2 for w, r in ranks.items()})
 
 
@@ -82,15 +116,21 @@ def test_the_runs_are_left_as_they_were(runs):
     assert runs == before
 
 
+def by_definition(found):
+    """The scores of a topic with the best at 1, and 0 one mean step below the last."""
+    highest, last = max(found.values()), min(found.values())
+    lowest = last - (highest - last) / (len(found) - 1)
+    return {p: (score - lowest) / (highest - lowest) for p, score in found.items()}
+
+
 def test_fusion_is_that_of_trectools(tmp_path):
     """On untied scores; trectools sums whatever the run files hold."""
     rng = np.random.default_rng(0)
     draw = lambda: {f"d{i}": float(rng.normal()) for i in rng.permutation(60)[:40]}  # noqa: E731
     values = [{query_id: draw() for query_id in ("x1", "x2", "x3")} for _ in range(2)]
     opened = []
-    plain = list(map(Run.of, values))
-    rescaled = [Run(r.query_ids, r.bounds, r.ids, r.passages, scaled(r)) for r in plain]
-    for number, run in enumerate([*plain, *rescaled]):
+    rescaled = [{q: by_definition(found) for q, found in run.items()} for run in values]
+    for number, run in enumerate([*values, *rescaled]):
         trec.write_run(tmp_path / f"{number}.txt", run, tag="t")
         opened.append(TrecRun(str(tmp_path / f"{number}.txt")))
     rrf = trectools.fusion.reciprocal_rank_fusion(opened[:2], k=60, max_docs=30)

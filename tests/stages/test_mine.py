@@ -37,9 +37,11 @@ def test_a_teachers_scores_are_written_for_every_pair(stages):
     assert read_json("metrics/train.json")["steps"] == 10
 
 
-def min_max(ranked):
-    """Scores with the highest 1 and the lowest 0."""
-    lowest, highest = min(ranked.values()), max(ranked.values())
+def from_lowest(ranked, lowest=None):
+    """Scores with the highest 1 and `lowest` 0; None: a mean step below the last."""
+    highest, last = max(ranked.values()), min(ranked.values())
+    if lowest is None:
+        lowest = last - (highest - last) / (len(ranked) - 1)
     return {p: (score - lowest) / (highest - lowest) for p, score in ranked.items()}
 
 
@@ -57,7 +59,7 @@ def test_fusion_teaches_by_bm25_and_the_encoder(stages, tmp_path):
     encoder = checkpoint.load("data/encoders/zero_shot")
     for pair in beir.read_pairs("data/training"):
         dense = ranked(encoder, queries[pair.query_id].text)[:depth]
-        parts = [min_max(sparse[pair.query_id]), min_max(dict(dense))]
+        parts = [from_lowest(sparse[pair.query_id], 0), from_lowest(dict(dense))]
         mean = {p: sum(part.get(p, 0) for part in parts) / 2 for p in parts[0] | parts[1]}
         scores = written[pair.query_id]
         assert scores[pair.passage_id] == pytest.approx(mean.get(pair.passage_id, 0), abs=1e-5)
