@@ -1,6 +1,9 @@
 """TREC files: runs (`qid Q0 docid rank score tag`) and judgments (`qid 0 docid grade`).
 
 The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.ranking`).
+
+A run whose topics found nothing has one row, of the first topic and the passage `NOTHING`: an empty
+file looks like one that was cut off, and trec_eval refuses it.
 """
 
 import os
@@ -20,6 +23,7 @@ from dpr.records.types import Found, Qrels, Scores
 if TYPE_CHECKING:
     import pyarrow  # in functions, since it loads slowly
 
+NOTHING = "(nothing-found)"
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
 WRITTEN_AT_ONCE = 2**18  # rows
 READ_AT_ONCE = 2**22  # bytes
@@ -36,6 +40,8 @@ def write_run(path: str | Path, run: Found, tag: str) -> None:
     from pyarrow import compute
 
     run = Run.of(run)
+    if run.query_ids and not len(run.scores):
+        run = Run.of({run.query_ids[0]: {NOTHING: 0.0}})
     text = pyarrow.string()
     queries = pyarrow.array(run.query_ids, text)
     with new_file(path) as file:
@@ -63,7 +69,9 @@ def read_run(path: str | Path) -> Run:
     _require_line_end(path)
     with ONE_AT_A_TIME:
         run = _read_columns(path)
-    return Run.of(_read_lines(path)) if run is None else run
+    run = Run.of(_read_lines(path)) if run is None else run
+    found_nothing = run.names(slice(2)).to_pylist() == [NOTHING]
+    return Run.of({run.query_ids[0]: {}}) if found_nothing else run
 
 
 def _require_line_end(path: str | Path) -> None:

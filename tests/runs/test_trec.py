@@ -1,3 +1,9 @@
+import importlib.util
+import platform
+import subprocess
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from trectools import TrecRun
@@ -55,6 +61,46 @@ def test_scores_survive_the_file_bit_by_bit(tmp_path):
     trec.write_run(tmp_path / "run.txt", run, tag="t")
     back = trec.read_run(tmp_path / "run.txt")["q"]
     assert [np.float32(back[f"d{i}"]) for i in range(1000)] == list(values)
+
+
+@pytest.mark.parametrize("run", [{"q1": {}, "q2": {}}, {"q1": {}}])
+def test_a_run_that_found_nothing_is_told_from_an_empty_file(tmp_path, run):
+    path = tmp_path / "run.txt"
+    trec.write_run(path, run, tag="bm25")
+    assert path.read_text() == "q1 Q0 (nothing-found) 1 0 bm25\n"
+    found = trec.read_run(path)
+    assert found == {"q1": {}} and len(found.scores) == 0
+    path.write_text(path.read_text().replace(" ", "  "))  # read line by line
+    assert trec.read_run(path) == {"q1": {}}
+    assert TrecRun(str(path)).topics() == ["q1"]
+
+
+@pytest.fixture(scope="module")
+def trec_eval(tmp_path_factory):
+    """trec_eval's program, as Anserini carries it for some platforms."""
+    name = f"trec_eval-{platform.system().lower()}-{platform.machine()}".replace("x86_64", "amd64")
+    package = Path(importlib.util.find_spec("pyserini").origin).parent
+    with zipfile.ZipFile(next(package.glob("resources/jars/*-fatjar.jar"))) as jar:
+        if f"trec_eval/{name}" not in jar.namelist():
+            pytest.skip(f"Anserini has no {name}")
+        program = Path(jar.extract(f"trec_eval/{name}", tmp_path_factory.mktemp("trec_eval")))
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ({"q1": {"a": 2.0, "b": 1.0}, "q2": {}}, 0.25),  # b is second for the first of two topics
+        ({"q1": {}, "q2": {}}, 0.0),
+    ],
+)
+def test_trec_eval_itself_reads_what_is_written(tmp_path, trec_eval, run, expected):
+    trec.write_run(tmp_path / "run.txt", run, tag="t")
+    (tmp_path / "qrels.txt").write_text("q1 0 b 1\nq2 0 b 1\n")
+    command = [trec_eval, "-c", "-m", "map", tmp_path / "qrels.txt", tmp_path / "run.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["map", "all", f"{expected:.4f}"]
 
 
 @pytest.mark.parametrize(

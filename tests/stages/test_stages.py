@@ -20,6 +20,7 @@ from dpr.indexes.build import build
 from dpr.indexes.index import save
 from dpr.records import beir
 from dpr.records.ids import LINES, write_ids
+from dpr.runs import trec
 from stages.run import run
 
 
@@ -93,21 +94,42 @@ def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_a_collection_without_validation_topics_goes_through(workspace, make_encoder):
-    """From the encoders to the measures, as with TREC-COVID, which has test topics alone."""
-    beir.write_qrels(workspace / "data/collection", "valid", [])
+def search_and_measure(workspace, encoder):
+    """The stages from the encoders to the measures."""
     for system in ("zero_shot", "dense"):
-        checkpoint.save(make_encoder(), workspace / "data/encoders" / system)
+        checkpoint.save(encoder, workspace / "data/encoders" / system)
         for stage in ("encode", "index", "search"):
             importlib.import_module(f"stages.{stage}").main(system)
-    for stage in ("audit", "bm25_index", "bm25_search", "fuse", "eval", "compare"):
+    for stage in ("bm25_index", "bm25_search", "fuse", "eval", "compare", "audit"):
         importlib.import_module(f"stages.{stage}").main()
+
+
+def test_a_collection_without_validation_topics_goes_through(workspace, make_encoder):
+    """As with TREC-COVID, which has test topics alone."""
+    beir.write_qrels(workspace / "data/collection", "valid", [])
+    search_and_measure(workspace, make_encoder())
     assert (workspace / "data/runs/valid/hybrid.txt").read_text() == ""
     found = read_json(workspace / "metrics/fuse.json")
     assert found == {"dense_weight": 0.5, "valid": {"nDCG@10": None}}
     systems = read_json(workspace / "metrics/compare.json")["systems"]
     assert systems.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
     assert systems["bm25"]["nDCG@10"]["mean"] > 0.9  # each query is a word of its passages
+
+
+def test_topics_for_which_bm25_finds_nothing(workspace, make_encoder):
+    """All topics are stop words alone: dense fused with nothing stays as it is."""
+    collection = workspace / "data/collection"
+    queries = beir.read_queries(collection).values()
+    beir.write_queries(collection, [query._replace(text="and of the") for query in queries])
+    search_and_measure(workspace, make_encoder())
+    systems = read_json("metrics/compare.json")["systems"]
+    assert not any(interval["mean"] for interval in systems["bm25"].values())
+    for split in ("valid", "test"):
+        bm25, dense, rrf = (
+            trec.read_run(f"data/runs/{split}/{system}.txt") for system in ("bm25", "dense", "rrf")
+        )
+        assert not any(bm25.values())
+        assert [list(found) for found in rrf.values()] == [list(found) for found in dense.values()]
 
 
 def test_zero_steps_leave_a_plot_row(workspace, make_encoder):
