@@ -17,6 +17,8 @@ from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
 SEARCHED_AT_ONCE = 250  # queries: a hit is an object in Java and one here
+# What Java's trim() removes. Anserini leaves out a text of which nothing remains.
+TRIMMED = "".join(map(chr, range(ord(" ") + 1)))
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
@@ -25,7 +27,8 @@ def build_index(
 ) -> None:
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
-    (Another analysis would be set here and in `search`.)
+    (Another analysis would be set here and in `search`.) As in Anserini, an empty text is not in
+    it, and does not count in BM25's statistics; one of stop words alone is.
 
     Args:
         threads: of Lucene. With one and the fixed seed, the same texts give the same bytes in a
@@ -35,7 +38,7 @@ def build_index(
     start_java(heap)
     from pyserini.index.lucene import LuceneIndexer
 
-    texts, count = iter(texts), 0
+    texts, count = (row for row in texts if row[1].strip(TRIMMED)), 0
     with new_folder(folder) as partial:
         # Java keeps the working directory in which it was started, so it needs an absolute path.
         buffer = ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB

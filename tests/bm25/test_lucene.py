@@ -9,6 +9,7 @@ import sys
 import pytest
 from helpers import ROOT, contents, works
 
+from dpr.base.errors import InputError
 from dpr.bm25 import lucene
 from dpr.records.types import Passage, Query
 
@@ -65,6 +66,31 @@ def test_ids_stay_text_and_no_match_is_no_hit(index):
     found = lucene.search(index, [Query("007", "bone"), Query("8", "xyzzy")], 0.9, 0.4, 10, 2)
     assert list(found["007"]) == ["04"]
     assert found["8"] == {}
+
+
+@pytest.mark.parametrize("text", ["", " \t", "and of the", ". ..", "\u00a0", "\x07"])
+def test_a_passage_without_a_word_changes_no_score(index, tmp_path, text):
+    """Anserini leaves some of them out of its index, and keeps the others without a term."""
+    passages = [("05", text), *((p.id, contents(p, " ")) for p in PASSAGES), ("06", text)]
+    lucene.build_index(passages, tmp_path / "index")
+    queries = [Query("q", "lung kidney and"), Query("r", "bone"), Query("s", text)]
+    found = lucene.search(tmp_path / "index", queries, 0.9, 0.4, 10, 1)
+    assert found == lucene.search(index, queries, 0.9, 0.4, 10, 1)
+    assert found["q"] and found["r"] and not found["s"]
+
+
+def test_an_index_of_empty_passages_finds_nothing(tmp_path):
+    lucene.build_index([("1", ""), ("2", "")], tmp_path / "index")
+    assert lucene.search(tmp_path / "index", [Query("q", "heart")], 0.9, 0.4, 10, 1) == {"q": {}}
+
+
+def test_an_index_that_lacks_a_passage_with_a_text_is_refused(tmp_path, monkeypatch):
+    """As on a full disk: Anserini logs the error and goes on. Here it goes on without some."""
+    monkeypatch.setattr(lucene, "TRIMMED", " ")  # what Anserini leaves out is taken for a text
+    message = r"1 instead of 2 passages; make room on the disk.*Lucene logged: "
+    with pytest.raises(InputError, match=message):
+        lucene.build_index([("1", "heart"), ("2", "\t"), ("3", "")], tmp_path / "index")
+    assert not (tmp_path / "index").exists()
 
 
 def test_a_query_of_more_than_1024_words(index):

@@ -1,4 +1,7 @@
-"""A small collection for the whole graph: 70 topics, each a word, with 20 passages each."""
+"""A small collection for the whole graph: 70 topics, each a word, with 20 passages each.
+
+As in TREC-COVID, some passages lack a title, and one lacks a text too; one more has no word for BM25.
+"""
 
 import random
 
@@ -19,6 +22,10 @@ def write(folder):
             text = " ".join([word, *rng.choices(words, k=5)])
             passages.append(Passage(f"p{number}-{n}", word if n % 2 else "", text))
             judgments.append(Judgment(f"q{number}", f"p{number}-{n}", 1 + n % 2))
+    for name, text in (("empty", ""), ("stop-words", "and of the")):
+        passages.insert(0, Passage(name, "", text))
+        # relevant in testing, validation and training
+        judgments += [Judgment(f"q{n}", name, 1) for n in (0, TEST_TOPICS, TOPICS - 1)]
     beir.write_passages(folder, passages)
     beir.write_queries(folder, [Query(f"q{i}", f"about {word}") for i, word in enumerate(words)])
     held_out = TEST_TOPICS + VALID_TOPICS

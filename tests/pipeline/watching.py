@@ -120,16 +120,21 @@ def watch_stages(root, model):
 
 
 def write_source(folder):
-    """Eight topics, each a word of eight passages, two of which are judged relevant."""
+    """Eight topics, each a word of eight passages, two of which are judged relevant.
+
+    And a passage without a text, which is relevant to a topic of each split.
+    """
     from dpr.records import beir
     from dpr.records.types import Judgment, Passage, Query
 
     words = ["heart", "lung", "liver", "kidney", "brain", "bone", "skin", "eye"]
     texts = [(word, f"about the {word} " * (1 + i % 3)) for i, word in enumerate(words * 8)]
+    texts.append(("", ""))
     beir.write_passages(folder, [Passage(f"d{i}", *text) for i, text in enumerate(texts)])
     beir.write_queries(folder, [Query(f"q{i}", word) for i, word in enumerate(words)])
     for split, numbers in (("train", range(4)), ("valid", (4, 5)), ("test", (6, 7))):
         judged = [Judgment(f"q{i}", f"d{i + 8 * n}", 1) for i in numbers for n in range(2)]
+        judged.append(Judgment(f"q{numbers[0]}", f"d{len(texts) - 1}", 1))
         beir.write_qrels(folder, split, judged)
 
 
