@@ -9,7 +9,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.bm25.java import start_java
-from dpr.records.types import Query
+from dpr.records.types import Passage, Query
 from dpr.sources import irds, text_pairs
 from dpr.sources.text_pairs import Example
 from dpr.sources.types import Collection, Stream, Training
@@ -31,19 +31,28 @@ def trec_covid(topic_field: str) -> Collection:
     """BEIR's TREC-COVID: its documents and judgments, the topics of round 5 by pyserini.
 
     Raises:
-        InputError: if the number of documents or topics is not the promised one.
+        InputError: if the number of topics is not the promised one; and that of documents, when
+            they have been read.
     """
     identifier, topics = TREC_COVID["id"], TREC_COVID["topics"]
     dataset = irds.load(identifier, "docs", "qrels")
-    _check_count(identifier, "documents", dataset.docs_count(), TREC_COVID["passages"])
     queries = pyserini_topics(topics, topic_field)
     _check_count(topics, "topics", len(queries), TREC_COVID["queries"])
     return Collection(
-        passages=irds.passages(dataset.docs_iter(), identifier),
+        passages=_all_of_covid(irds.passages(dataset.docs_iter(), identifier)),
         queries=queries,
         qrels={"test": Stream(lambda: irds.judgments(dataset))},
         source={"ir_datasets": identifier, "topics": topics, "field": topic_field},
     )
+
+
+def _all_of_covid(passages: Iterator[Passage]) -> Iterator[Passage]:
+    """Counted as they come: `docs_count` of ir_datasets says what its catalog says."""
+    count = 0
+    for passage in passages:
+        count += 1
+        yield passage
+    _check_count(TREC_COVID["id"], "documents", count, TREC_COVID["passages"])
 
 
 def pyserini_topics(name: str, field: str) -> list[Query]:
