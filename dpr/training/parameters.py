@@ -11,6 +11,7 @@ from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
+from dpr.training.dropout import set_dropout
 
 
 def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
@@ -27,15 +28,11 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
 
     They are added to every linear layer (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
     """
-    if settings.dropout is not None:
-        for module in encoder.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = settings.dropout
-            if isinstance(getattr(module, "attention_dropout", None), float):  # fused attention
-                module.attention_dropout = settings.dropout  # type: ignore[assignment]
     if settings.roles == "query":
         encoder.passage.requires_grad_(False)
     for one in _trained(encoder, settings):
+        if settings.dropout is not None:
+            set_dropout(one, settings.dropout)
         if attention := formats.training_attention(encoder.device):
             one.backbone.set_attn_implementation(attention)
         if one.pooling != "pooler" and getattr(one.backbone, "pooler", None) is not None:
