@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
 from dpr.training.dropout import set_dropout
+from dpr.training.weights import Tensors, set_weights
 
 
 def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
@@ -59,12 +61,34 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
             one.backbone = peft.get_peft_model(one.backbone, config)
 
 
+@contextmanager
+def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
+    """Inside, the encoder has the weights that `merge` would give it, rounded to their dtype.
+
+    Args:
+        frozen: its weights by name. What LoRA does not train is set to them afterwards, since to
+            subtract what was added would round once more.
+    """
+    wrapped = [one.backbone for one in {encoder.query, encoder.passage} if _has_lora(one)]
+    for backbone in wrapped:
+        backbone.merge_adapter()
+    yield
+    for backbone in wrapped:
+        backbone.unmerge_adapter()
+    if wrapped:
+        set_weights(encoder, frozen, trained=False)
+
+
 def merge(encoder: DualEncoder) -> None:
     """Add LoRA's matrices to the weights, which leaves a plain encoder."""
     for one in {encoder.query, encoder.passage}:
-        if hasattr(one.backbone, "merge_and_unload"):  # peft's wrapper
+        if _has_lora(one):
             one.backbone = one.backbone.merge_and_unload()
     encoder.requires_grad_(True)
+
+
+def _has_lora(one: TextEncoder) -> bool:
+    return hasattr(one.backbone, "merge_and_unload")  # of peft's wrapper
 
 
 def groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -202,14 +202,15 @@ class Trainer:
         return history
 
     def _validate(self, history: History, number: int) -> None:
-        """Validate the weights that a stop now would keep; keep the best."""
+        """Validate the weights that a stop now would save; keep the best."""
         trained, started = weights(self.encoder), time.monotonic()
         if self.mean:
             set_weights(self.encoder, self.mean.weights)
         if self.initial:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first
-        result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
+        with parameters.merged(self.encoder, trained):
+            result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
         _, loss, score = self.processes.broadcast(result[:3])
         checks.require_finite_validation(number, loss)
         history.validations.append(result._replace(loss=loss, score=score))

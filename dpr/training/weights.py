@@ -13,9 +13,11 @@ def weights(module: nn.Module) -> Tensors:
 
 
 @torch.no_grad()
-def set_weights(module: nn.Module, saved: Tensors) -> None:
+def set_weights(module: nn.Module, saved: Tensors, trained: bool = True) -> None:
+    """Set parameters and buffers by name; without `trained`, only those that no step changes."""
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        tensor.copy_(saved[name])
+        if trained or not tensor.requires_grad:
+            tensor.copy_(saved[name])
 
 
 @torch.no_grad()
