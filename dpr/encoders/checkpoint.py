@@ -14,8 +14,9 @@ from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import PASSAGE_SIDE, SPEC_FILE, read_spec
+from dpr.encoders.tokenizer_files import read_saved
 from dpr.encoders.tokens import set_case
-from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
+from dpr.encoders.transformer import LOAD_ERRORS, read_transformer
 
 MADE_WITH = "made_with.json"
 
@@ -44,7 +45,7 @@ def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:
     spec = read_spec(folder)
     folders = spec.folders(folder)
     try:
-        tokenizer = read_tokenizer(folders["passage"])
+        tokenizer = read_saved(folders["passage"])
         passage = read_transformer(folders["passage"], spec.pooling, dtype=dtype)
         query = passage
         if not spec.tied:

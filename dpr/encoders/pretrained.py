@@ -13,8 +13,9 @@ from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import Recorded, read_modules
 from dpr.encoders.spec import EncoderSpec, Role
-from dpr.encoders.tokens import append_eos, set_case
-from dpr.encoders.transformer import LOAD_ERRORS, read_tokenizer, read_transformer
+from dpr.encoders.tokenizer_files import read_tokenizer, same_tokens
+from dpr.encoders.tokens import add_around, set_case
+from dpr.encoders.transformer import LOAD_ERRORS, read_transformer
 
 ROLES: tuple[Role, ...] = ("query", "passage")
 # Models that a Python package carries, so that no hub is needed.
@@ -56,11 +57,9 @@ def pretrained(
         query, query_tokenizer, asked = _read(
             query_name, "model.query_name", ["query"], query_revision, *options
         )
-        if (query_tokenizer.get_vocab(), asked.lower_case) != (
-            tokenizer.get_vocab(),
-            recorded.lower_case,
-        ):
-            raise InputError(f"params.yaml: model.query_name: not the vocabulary of {name!r}")
+        same_case = asked.lower_case == recorded.lower_case
+        if not (same_case and same_tokens(query_tokenizer, tokenizer)):
+            raise InputError(f"params.yaml: model.query_name: not the tokens of {name!r}")
         if query.config.hidden_size != passage.config.hidden_size:
             raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
     query_prefix = _prefix("query", spec.query_prefix, asked.query_prompt, query_name or name)
@@ -70,6 +69,7 @@ def pretrained(
         query_prefix=query_prefix,
         passage_prefix=passage_prefix,
         lower_case=recorded.lower_case,
+        truncation_side=tokenizer.truncation_side,
     )
     set_case(tokenizer.backend_tokenizer, spec)
     if spec.append_eos:
@@ -78,7 +78,7 @@ def pretrained(
                 f"params.yaml: model.append_eos: the tokenizer of {name!r} has no EOS token; set "
                 "it to false"
             )
-        append_eos(tokenizer.backend_tokenizer, tokenizer.eos_token)
+        add_around(tokenizer.backend_tokenizer, eos=tokenizer.eos_token)
     return DualEncoder(query, passage, tokenizer, spec)
 
 

@@ -40,7 +40,7 @@ def read_modules(source: str, revision: str | None = None) -> Recorded | None:
     Raises:
         ValueError: for modules that this project has no equivalent of.
     """
-    files = _Files(source, revision)
+    files = Files(source, revision)
     modules = files.json("modules.json")
     if modules is None:
         return None
@@ -103,7 +103,7 @@ def _pooling(settings: dict[str, Any]) -> str:
     return ours[0] if ours else "+".join(chosen)
 
 
-class _Files(NamedTuple):
+class Files(NamedTuple):
     """The files of a model: a local folder, or a hub model at a revision."""
 
     source: str
@@ -124,7 +124,7 @@ class _Files(NamedTuple):
         return path and json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _is_pooler(files: _Files, path: str) -> bool:
+def _is_pooler(files: Files, path: str) -> bool:
     """Whether a Dense module is the transformer's own pooler, as this project saves it."""
     dense_file, transformer_file = (
         files.path(f"{folder}model.safetensors") for folder in (f"{path}/", "")

@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 
 from safetensors.torch import save_file
-from transformers import PreTrainedTokenizerBase
 
 from dpr.base.files import write_json
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import POOLING_FLAGS, SIMILARITY_NAMES
 from dpr.encoders.spec import Role
+from dpr.encoders.tokenizer_files import save_tokenizer
 
 
 def write(encoder: DualEncoder, folder: Path) -> None:
@@ -59,20 +59,9 @@ def _save_transformer(encoder: DualEncoder, role: Role, folder: Path) -> None:
     config.pop("_name_or_path", None)
     write_json(folder / "config.json", config)
     max_length = encoder.spec.max_length(role)
-    _save_tokenizer(encoder.tokenizer, max_length, folder)
+    save_tokenizer(encoder.tokenizer, max_length, folder)
     texts = {"max_seq_length": max_length, "do_lower_case": encoder.spec.lower_case}
     write_json(folder / "sentence_bert_config.json", texts)
-
-
-def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
-    tokenizer.backend_tokenizer.no_truncation()  # do not save what the last call set
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    for key in ("is_local", "local_files_only", "name_or_path", "max_length"):
-        config.pop(key, None)
-    write_json(path, config | {"model_max_length": max_length})
 
 
 def _save_head(

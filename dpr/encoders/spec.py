@@ -28,6 +28,7 @@ class EncoderSpec:
     passage_prefix: str | None = None
     lower_case: bool = False  # before anything that the tokenizer does itself
     append_eos: bool = False  # after each text, unless the tokenizer does so itself
+    truncation_side: str = "right"  # of a text that is too long: right keeps its beginning, or left
 
     def max_length(self, role: Role) -> int:
         return self.query_max_length if role == "query" else self.passage_max_length

@@ -42,7 +42,8 @@ class Tokenizer:
         They are truncated to the role's length, or to `max_length` if that is shorter.
         """
         longest = self.spec.max_length(role)
-        self.backend.enable_truncation(min(max_length or longest, longest))
+        shortest = min(max_length or longest, longest)
+        self.backend.enable_truncation(shortest, direction=self.spec.truncation_side)
         return self._token_ids(texts, role)
 
     def count(self, texts: list[str], role: Role) -> list[int]:
@@ -71,21 +72,31 @@ def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
         backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
 
 
-def append_eos(backend: tokenizers.Tokenizer, eos: str) -> None:
-    """End each text with that token, also a truncated one, unless the tokenizer does so itself.
+def added_around(backend: tokenizers.Tokenizer) -> tuple[list[str], list[str]]:
+    """The special tokens that a tokenizer puts before and after a text."""
+    encoded = backend.encode("a")
+    added = encoded.special_tokens_mask
+    first, last = added.index(0), len(added) - added[::-1].index(0)
+    return encoded.tokens[:first], encoded.tokens[last:]
+
+
+def add_around(
+    backend: tokenizers.Tokenizer, bos: str | None = None, eos: str | None = None
+) -> None:
+    """Begin and end each text with those tokens, also a truncated one, unless it does so already.
 
     The post-processor is made anew around a text, since a second one would not see what the first
     one adds. tokenizer.json keeps it.
     """
-    encoded = backend.encode("a")
-    added = encoded.special_tokens_mask
-    first, last = added.index(0), len(added) - added[::-1].index(0)
-    before, after = encoded.tokens[:first], encoded.tokens[last:]
-    if after[-1:] == [eos]:
+    before, after = added_around(backend)
+    first = [bos] if bos and before[:1] != [bos] else []
+    last = [eos] if eos and after[-1:] != [eos] else []
+    if not (first or last):
         return
+    tokens = {*first, *before, *after, *last}
     backend.post_processor = TemplateProcessing(
-        single=[*before, "$A", *after, eos],
-        special_tokens=[(token, backend.token_to_id(token)) for token in {*before, *after, eos}],
+        single=[*first, *before, "$A", *after, *last],
+        special_tokens=[(token, backend.token_to_id(token)) for token in tokens],
     )
 
 

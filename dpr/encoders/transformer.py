@@ -1,4 +1,4 @@
-"""Reading a transformer and its tokenizer from a folder or the hub: safely, and whole."""
+"""Reading a transformer from a folder or the hub: safely, and whole."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,9 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForTextEncoding,
-    AutoTokenizer,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -20,10 +18,6 @@ from transformers.utils import logging as transformers_logging
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError)
 
 transformers_logging.disable_progress_bar()
-
-
-def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
 
 
 def read_transformer(
