@@ -1,4 +1,4 @@
-"""lengths: tokens of queries and passages, and the share that is truncated.
+"""lengths: tokens of queries and passages, without prompts, and the share that is truncated.
 
 Reads data/collection, data/training, data/manifest.json and the tokenizer of
 data/encoders/zero_shot. Makes metrics/lengths.json. Of the training data, only what a pair names is
@@ -7,11 +7,12 @@ measured.
     python -m stages.lengths
 """
 
+import sys
 from pathlib import Path
 
 from dpr.base.files import read_json, write_json
 from dpr.encoders.tokens import Tokenizer
-from dpr.evaluation.lengths import spaced, statistics, token_lengths
+from dpr.evaluation.lengths import spaced, statistics, token_lengths, told
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -46,6 +47,8 @@ def main() -> str:
         lengths = token_lengths(tokenizer, query_texts, "query")
         measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
     write_json("metrics/lengths.json", measured)
+    for line in told(measured):
+        print(line, file=sys.stderr)
     shares = (f"{of.replace('_', ' ')} {found['truncated']:.1%}" for of, found in measured.items())
     return "truncated: " + ", ".join(shares)
 

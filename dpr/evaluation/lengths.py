@@ -9,13 +9,14 @@ import numpy as np
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokenizer
 
+MANY = 0.05  # share of truncated texts that is worth a word
 SAMPLE = 100_000  # passages measured at most
 BLOCK = 1_000  # texts in memory at a time
 Item = TypeVar("Item")
 
 
 def token_lengths(tokenizer: Tokenizer, texts: Iterable[str], role: Role) -> np.ndarray:
-    """(N,) int64: tokens of each text as the encoder would see it, before truncation."""
+    """(N,) int64: tokens of each text, without a prompt, before anything is truncated."""
     lengths: list[int] = []
     texts = iter(texts)
     while block := list(itertools.islice(texts, BLOCK)):
@@ -34,6 +35,16 @@ def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
         "limit": limit,
         "truncated": round(float((lengths > limit).mean()), 4),
     }
+
+
+def told(measured: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each of `measured`, such as train_queries, with more than a few % truncated."""
+    many = {of: found for of, found in measured.items() if found["truncated"] > MANY}
+    return [
+        f"{of.replace('_', ' ')}: {found['truncated']:.1%} are truncated to {found['limit']} "
+        "tokens; query_max_length and passage_max_length set how many"
+        for of, found in many.items()
+    ]
 
 
 def spaced(items: Iterable[Item], count: int, sample: int = SAMPLE) -> Iterator[Item]:

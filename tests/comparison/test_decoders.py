@@ -63,7 +63,7 @@ def test_instructions_of_several_lines(tmp_path):
     (tmp_path / "recorded/config_sentence_transformers.json").write_text(json.dumps(about))
     theirs = SentenceTransformer(folder, device="cpu")
     texts = ["what is a heart?", " two\nlines \n", "eye"]
-    spec = spec_of("qwen3", query_max_length=128, passage_max_length=128)
+    spec = spec_of("qwen3", query_max_length=32, passage_max_length=128)
     for source, prefix in ((folder, None), (folder, instruction), (plain, instruction)):
         respect = source == folder
         given = replace(spec, query_prefix=prefix)

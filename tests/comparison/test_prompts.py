@@ -14,7 +14,7 @@ from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
 
-SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
+SPEC = EncoderSpec("cosine", "mean", True, 16, 28)  # and 2 tokens of a prompt
 TEXTS = ["heart", "a study of Bone"]
 PROMPTS = {"query": "query: ", "document": "passage: "}
 

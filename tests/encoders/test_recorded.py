@@ -37,7 +37,7 @@ def recorded(tiny_model, tmp_path):
     return folder
 
 
-FITS = replace(SPEC, passage_max_length=24)
+FITS = replace(SPEC, passage_max_length=22)  # and 2 tokens of the prompt
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,10 @@ FITS = replace(SPEC, passage_max_length=24)
         (replace(FITS, passage_prefix="x"), r"passage_prefix: .* records 'passage: ', not 'x'"),
         (SPEC, r"model\.passage_max_length: .* records 24 tokens, fewer than 32"),
         (replace(FITS, query_max_length=25), r"model\.query_max_length: .* 24 tokens, fewer"),
+        (
+            replace(FITS, passage_max_length=23),
+            r"passage_max_length: .* 24 tokens, fewer than 23 and 2 of the prompt; set 22,",
+        ),
     ],
 )
 def test_what_contradicts_the_record_is_refused(recorded, spec, message):
@@ -67,6 +71,19 @@ def test_a_prompt_is_free_if_none_is_recorded(tiny_model, tmp_path):
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", normalize=True)
     found = pretrained(folder, replace(SPEC, query_prefix="query: ")).spec
     assert (found.query_prefix, found.passage_prefix) == ("query: ", "")
+
+
+def test_a_prompt_that_leaves_no_token_to_a_text_is_refused(recorded, tmp_path):
+    about = tmp_path / "st/config_sentence_transformers.json"
+    prompts = {"query": "the heart and the lung " * 5, "document": ""}
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"prompts": prompts}))
+    with pytest.raises(InputError, match=r"16 and 25 of the prompt; shorten model\.query_prefix"):
+        pretrained(recorded, FITS)
+
+
+def test_a_length_of_nothing_but_special_tokens_is_refused(tiny_model):
+    with pytest.raises(InputError, match=r"query_max_length: .* adds 2 tokens to each text"):
+        pretrained(tiny_model, replace(SPEC, query_max_length=2))
 
 
 def test_pooling_without_the_prompts_tokens_is_refused(recorded, tmp_path):

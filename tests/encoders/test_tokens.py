@@ -1,7 +1,10 @@
 """Token ids are those of transformers; batches of similar length keep their budget."""
 
+import json
+
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
@@ -17,7 +20,7 @@ def test_token_ids_are_those_of_transformers(make_encoder, tiny_model, tmp_path,
     encoder = make_encoder(tied=tied, query_prefix="query: ", passage_prefix="the ")
     checkpoint.save(encoder, tmp_path / "encoder")
     theirs = AutoTokenizer.from_pretrained(tiny_model)
-    for role, prefix, limit in (("query", "query: ", 16), ("passage", "the ", 32)):
+    for role, prefix, limit in (("query", "query: ", 16 + 2), ("passage", "the ", 32 + 1)):
         asked = [prefix + text for text in TEXTS]
         expected = theirs(asked, truncation=True, max_length=limit)["input_ids"]
         for tokenizer in (encoder, Tokenizer.open(tmp_path / "encoder")):
@@ -25,7 +28,40 @@ def test_token_ids_are_those_of_transformers(make_encoder, tiny_model, tmp_path,
             assert [ids.tolist() for ids in found] == expected
             assert {ids.dtype for ids in found} == {np.dtype(np.int32)}
         counts = Tokenizer.open(tmp_path / "encoder").count(TEXTS, role)
-        assert counts == [len(ids) for ids in theirs(asked, verbose=False)["input_ids"]]
+        assert counts == [len(ids) for ids in theirs(TEXTS, verbose=False)["input_ids"]]
+
+
+def test_a_long_prompt_takes_no_token_from_a_text(make_encoder, tmp_path):
+    """Else two queries become the same tokens: those of the prompt."""
+    prompt = "Instruct: given a question, retrieve passages of abstracts that answer the question. "
+    encoder = make_encoder(query_prefix=prompt)
+    theirs = encoder.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert len(theirs) > encoder.spec.query_max_length - 2
+    texts = ["the heart " * 20, "zinc deficiency", "the lung"]
+    ids = [ids.tolist() for ids in encoder.tokenize(texts, "query")]
+    plain = [ids.tolist() for ids in make_encoder().tokenize(texts, "query")]
+    assert ids == [[own[0], *theirs, *own[1:]] for own in plain]
+    one, two, three = encoder.embed(encoder.tokenize(texts, "query"), "query", 999)
+    assert max(one @ two, one @ three, two @ three) < 0.9999
+    checkpoint.save(encoder, tmp_path / "saved")
+    saved = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    np.testing.assert_allclose(saved.encode_query(texts[1:]), [two, three], atol=2e-6)
+
+
+@pytest.mark.parametrize(("changes", "length"), [({}, 40), ({"tied": False}, 18)])
+def test_sentence_transformers_truncates_a_prompt_and_its_text_together(
+    make_encoder, tmp_path, changes, length
+):
+    """So its length in what is saved has the prompt's tokens too; tied, that of the longer role."""
+    prefixes = {"query_prefix": "find: ", "passage_prefix": "a passage about the heart and lungs: "}
+    encoder = make_encoder(**prefixes, **changes)
+    checkpoint.save(encoder, tmp_path / "saved")
+    file = "tokenizer_config.json" if encoder.spec.tied else "query/tokenizer_config.json"
+    assert json.loads((tmp_path / "saved" / file).read_text())["model_max_length"] == length
+    texts = ["lung " * 90, "heart"]
+    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode_document(texts)
+    ours = encoder.embed(encoder.tokenize(texts, "passage"), "passage", 200)
+    np.testing.assert_allclose(theirs, ours, atol=2e-6)
 
 
 def test_a_damaged_tokenizer_is_refused(make_encoder, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dpr.encoders.tokens import Tokenizer
-from dpr.evaluation.lengths import spaced, statistics, token_lengths
+from dpr.evaluation.lengths import spaced, statistics, token_lengths, told
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
@@ -10,7 +10,25 @@ def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
     tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
     texts = ["heart", "", "lung " * 300]
     assert token_lengths(tokenizer, texts, "query").tolist() == [3, 2, 302]
-    assert token_lengths(tokenizer, texts, "passage").tolist() == [4, 3, 303]
+    assert token_lengths(tokenizer, texts, "passage").tolist() == [3, 2, 302]  # no prompt
+
+
+def test_what_is_counted_as_truncated_is_what_is_truncated(make_encoder):
+    """With a prompt before each text, at the edge."""
+    encoder = make_encoder(query_prefix="find the ")
+    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
+    texts = ["lung " * count for count in (13, 14, 15, 16)]
+    found = statistics(token_lengths(tokenizer, texts, "query"), encoder.spec.query_max_length)
+    kept = [len(ids) for ids in tokenizer.tokenize(texts, "query")]
+    assert kept == [17, 18, 18, 18]  # [CLS], 2 of the prompt, at most 14 of the text, [SEP]
+    assert found["truncated"] == 2 / 4
+
+
+def test_many_truncated_texts_are_told():
+    measured = {"train_queries": {"truncated": 0.051, "limit": 32}}
+    measured |= {"collection_queries": {"truncated": 0.05, "limit": 32}}
+    (line,) = told(measured)
+    assert line.startswith("train queries: 5.1% are truncated to 32 tokens")
 
 
 def test_statistics_by_hand():
