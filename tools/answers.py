@@ -15,7 +15,7 @@ from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.run import Run
 from dpr.records.text import folded
-from dpr.records.types import Query
+from dpr.records.types import Query, is_relevant
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from dpr.systems import ENCODERS
@@ -36,6 +36,10 @@ class Answer:
     title: str
     snippet: str
     judged: int | None
+
+    @property
+    def relevant(self) -> bool:
+        return is_relevant(self.judged)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

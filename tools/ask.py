@@ -59,7 +59,7 @@ def lines(question: str, found: list[Answer], colours: bool) -> Iterator[str]:
     if not found:
         yield "nothing found: no passage has a word of the question"
     for answer in found:
-        judged = "" if answer.judged is None else "  +" if answer.judged else "  -"
+        judged = "" if answer.judged is None else "  +" if answer.relevant else "  -"
         yield f"{answer.rank:2}. {marked(answer.title or '(no title)')}"
         yield f"    {marked(answer.snippet)}"
         yield f"    {dim}{answer.id}  {answer.score:.4f}{judged}{plain}"

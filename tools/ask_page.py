@@ -1,5 +1,7 @@
 """The page of `tools.ask --serve`, by the standard library: one question at a time, no script."""
 
+import ipaddress
+import socket
 import sys
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,6 +29,7 @@ def serve(host: str, port: int, system: str) -> None:
         raise InputError(f"{host}:{port}: {error}; another --port?") from None
     answers(system)
     Handler.system = system
+    Handler.names |= {host.lower(), socket.gethostname().lower()}
     print(f"http://{host}:{server.server_port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     with server:
         server.serve_forever()
@@ -35,12 +38,19 @@ def serve(host: str, port: int, system: str) -> None:
 class Handler(BaseHTTPRequestHandler):
     timeout = 1  # seconds for a connection that asks nothing
     system = "dense"  # until another is chosen
+    names = frozenset({"localhost"})  # under which it is asked, besides by address
 
     def do_GET(self) -> None:
         try:
-            parts = urlsplit(self.path)
+            parts, host = (
+                urlsplit(self.path),
+                urlsplit("//" + self.headers.get("Host", "")).hostname,
+            )
         except ValueError:
             self.send_error(400)
+            return
+        if not self.known(host or ""):
+            self.send_error(421, "Misdirected", "Open the page by the address that it was given")
             return
         if parts.path != "/":
             self.send_error(404)
@@ -53,6 +63,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Security-Policy", POLICY)
         self.end_headers()
         self.wfile.write(body)
+
+    def known(self, host: str) -> bool:
+        """False for a name that another page may have bound to this address (DNS rebinding)."""
+        try:
+            return bool(ipaddress.ip_address(host))
+        except ValueError:
+            return host in self.names
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Questions are nobody's business."""

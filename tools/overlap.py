@@ -15,7 +15,7 @@ from dpr import measures
 from dpr.evaluation.report import table
 from dpr.records import beir
 from dpr.records.nearest import nearest_overlap
-from dpr.records.types import Qrels
+from dpr.records.types import Qrels, is_relevant
 from dpr.runs.trec import read_run
 from stages.run import parser, told_in_one_line
 
@@ -53,7 +53,9 @@ def main() -> None:
 
 
 def relevant(qrels: Qrels) -> dict[str, set[str]]:
-    return {q: {p for p, grade in grades.items() if grade > 0} for q, grades in qrels.items()}
+    return {
+        q: {p for p, grade in grades.items() if is_relevant(grade)} for q, grades in qrels.items()
+    }
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dpr.evaluation.report import ALPHA
 from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.records.ranking import ranking
-from dpr.records.types import Passage, Qrels
+from dpr.records.types import Passage, Qrels, is_relevant
 from tools.highlight import Words
 from tools.lookup import Lookup
 from tools.sides import Side
@@ -39,11 +39,11 @@ MOVED, SHOWN = 10, 3  # topics that won or lost most, and the first passages of 
 
 @dataclass(frozen=True)
 class Found:
-    """A passage in a run; `grade` is None if nobody judged it."""
+    """A passage in a run."""
 
     passage: Passage
     snippet: str
-    grade: int | None
+    relevant: bool  # by judgment
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Compared:
             for side in (self.before, self.after):
                 first = [p for p, _ in ranking(side.run.get(query_id, {}))][:SHOWN]
                 found[side.name] = [
-                    Found(passages[p], words.snippet(passages[p].text), grades.get(p))
+                    Found(passages[p], words.snippet(passages[p].text), is_relevant(grades.get(p)))
                     for p in first
                 ]
             return Topic(text, before[query_id], after[query_id], found)

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from dpr.records.run import Run
-from dpr.records.types import Qrels
+from dpr.records.types import RELEVANT, Qrels
 
 UNJUDGED = np.iinfo(np.int32).min
 TOPICS_AT_ONCE = 2_000  # in memory, each with as many ranks as the longest run of them
@@ -43,7 +43,7 @@ class Graded:
     @cached_property
     def relevant(self) -> np.ndarray:
         """(T, D) bool."""
-        return self.grades > 0
+        return self.grades >= RELEVANT
 
     @cached_property
     def found(self) -> np.ndarray:
@@ -53,7 +53,7 @@ class Graded:
     @cached_property
     def all_relevant(self) -> np.ndarray:
         """(T,) int, relevant passages of each topic, found or not."""
-        return (self.best > 0).sum(axis=1)
+        return (self.best >= RELEVANT).sum(axis=1)
 
 
 def in_blocks(qrels: Qrels, run: Run, depth: int | None = None) -> Iterator[Graded]:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 
 from dpr.records.text import folded
-from dpr.records.types import Pair, Qrels, Query
+from dpr.records.types import Pair, Qrels, Query, is_relevant
 from dpr.settings import MineSource
 
 
@@ -47,7 +47,7 @@ def never_negative(
         relevant_to.setdefault(folded(queries[pair.query_id].text), set()).add(pair.passage_id)
     for query_id, grades in qrels.items():
         if (text := folded(queries[query_id].text)) in relevant_to:
-            relevant_to[text] |= {p for p, grade in grades.items() if grade > 0}
+            relevant_to[text] |= {p for p, grade in grades.items() if is_relevant(grade)}
     by_text: dict[bytes, set[str]] = {}
     for passage_id, text in texts:
         by_text.setdefault(_digest(text), set()).add(passage_id)

@@ -8,14 +8,16 @@ import itertools
 import random
 from collections.abc import Iterable
 
-from dpr.records.types import Pair, Qrels
+from dpr.records.types import Pair, Qrels, is_relevant
 
 SEED = 42  # fixed, so that trainings with other seeds are validated on the same pool
 
 
 def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
     """At most `count` topics, drawn by seed from those with a relevant passage."""
-    useful = [query_id for query_id, grades in qrels.items() if max(grades.values(), default=0) > 0]
+    useful = [
+        query_id for query_id, grades in qrels.items() if any(map(is_relevant, grades.values()))
+    ]
     if len(useful) > count:
         useful = sorted(random.Random(seed).sample(useful, count))
     return {query_id: qrels[query_id] for query_id in useful}
@@ -31,7 +33,7 @@ def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = S
     rng = random.Random(seed)
     remaining = []
     for grades in qrels.values():
-        relevant = [p for p, grade in grades.items() if grade > 0]
+        relevant = [p for p, grade in grades.items() if is_relevant(grade)]
         rng.shuffle(relevant)
         remaining.append(sorted(relevant, key=grades.__getitem__))  # best last, for pop()
     chosen: set[str] = set()
@@ -51,7 +53,7 @@ def best_pairs(qrels: Qrels, seed: int = SEED) -> list[Pair]:
         Pair(query_id, passage_id)
         for query_id, grades in qrels.items()
         for passage_id, grade in grades.items()
-        if grade > 0 and grade == max(grades.values())
+        if is_relevant(grade) and grade == max(grades.values())
     ]
     random.Random(seed).shuffle(pairs)
     return pairs

@@ -7,6 +7,7 @@ Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
 Scores = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
 # The same, or a `dpr.records.run.Run`, which has millions of rows in columns.
 Found = Mapping[str, Mapping[str, float]]
+RELEVANT = 1  # the lowest grade that is relevant, as in trec_eval; TREC-COVID has grades of -1
 
 
 class Passage(NamedTuple):
@@ -25,7 +26,7 @@ class Query(NamedTuple):
 
 
 class Judgment(NamedTuple):
-    """Relevant if `grade` is above 0."""
+    """`is_relevant` says what a grade means."""
 
     query_id: str
     passage_id: str
@@ -38,3 +39,8 @@ class Pair(NamedTuple):
     query_id: str
     passage_id: str
     negative_ids: tuple[str, ...] = ()
+
+
+def is_relevant(grade: int | None) -> bool:
+    """Of a grade, or of None for what nobody judged."""
+    return grade is not None and grade >= RELEVANT

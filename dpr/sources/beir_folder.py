@@ -6,7 +6,7 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.lines import existing
-from dpr.records.types import Judgment, Pair, Qrels
+from dpr.records.types import Judgment, Pair, Qrels, is_relevant
 from dpr.sources.sampling import draw, hold_out
 from dpr.sources.types import Collection, Training
 
@@ -40,7 +40,9 @@ def training(folder: Path, split: str, limit: int | None, held_out: int, seed: i
     if split == "train":
         raise InputError("params.yaml: data.split: 'train' is trained on; judge another split")
     train = beir.read_qrels(folder, "train")
-    relevant = ((q, p) for q, grades in train.items() for p, grade in grades.items() if grade > 0)
+    relevant = (
+        (q, p) for q, grades in train.items() for p, grade in grades.items() if is_relevant(grade)
+    )
     examples = draw(relevant, limit, seed)
     validation, valid = _validation(folder, split)
     if not valid:
@@ -70,7 +72,7 @@ def _validation(folder: Path, judged: str) -> tuple[str | None, Qrels]:
     for name in VALIDATION_SPLITS:
         if name != judged and existing(folder / "qrels" / f"{name}.tsv").exists():
             qrels = beir.read_qrels(folder, name)
-            if any(grade > 0 for grades in qrels.values() for grade in grades.values()):
+            if any(is_relevant(grade) for grades in qrels.values() for grade in grades.values()):
                 return name, qrels
     return None, {}
 

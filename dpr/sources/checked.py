@@ -9,7 +9,7 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
 from dpr.records.id_set import IdSet
-from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 from dpr.sources.clean import clean, is_repaired
 
 LOUD = 0.2  # a larger share of what nothing can find is no oddity
@@ -121,7 +121,7 @@ class Judgments:
                     continue
                 seen[query_id, passage_id] = grade
             self.counts["judgments"] += 1
-            self.counts["relevant"] += grade > 0
+            self.counts["relevant"] += is_relevant(grade)
             self.counts["negative_grade"] += grade < 0
             known = passage_id in self.passage_ids
             self.counts["unknown_passages"] += not known

@@ -14,7 +14,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.records.id_set import hash64
-from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 from dpr.sources.clean import clean
 from dpr.sources.sampling import draw, draw_numbers, hold_out
 from dpr.sources.text_pairs import Example, by_appearance, first_of, from_numbers, numbers
@@ -50,7 +50,7 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
         return _of_triples(dataset, limit, held_out, seed, identifier)
     if not dataset.has_qrels():
         raise InputError(f"irds:{identifier}: neither training triples nor judgments")
-    relevant = draw((j for j in judgments(dataset) if j.grade > 0), limit, seed)
+    relevant = draw((j for j in judgments(dataset) if is_relevant(j.grade)), limit, seed)
     valid = hold_out([j.query_id for j in relevant], held_out, seed)
     parts = {
         "train": [j for j in relevant if j.query_id not in valid],

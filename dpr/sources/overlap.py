@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from dpr.base.errors import InputError
 from dpr.records.text import folded
-from dpr.records.types import Judgment, Pair
+from dpr.records.types import Judgment, Pair, is_relevant
 from dpr.sources.clean import clean
 from dpr.sources.types import Collection, Stream, Training
 
@@ -78,7 +78,7 @@ def _topics(data: Collection | Training, split: str) -> Topics:
     rows = list(data.qrels.get(split, ()))
     judged = {row.query_id for row in rows}
     texts = {query.id: folded(clean(query.text)) for query in data.queries if query.id in judged}
-    return Topics(texts, {(row.query_id, row.passage_id) for row in rows if row.grade > 0})
+    return Topics(texts, {(row.query_id, row.passage_id) for row in rows if is_relevant(row.grade)})
 
 
 def _trained_among(source: Training, others: list[Topics]) -> Topics:

@@ -17,6 +17,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.id_rows import IdRows, among, digests, first_of_equals
 from dpr.records.id_set import hash64
 from dpr.records.text import folded
+from dpr.records.types import is_relevant
 from dpr.training.ragged import Ragged
 
 AT_ONCE = 1_000  # texts
@@ -121,7 +122,9 @@ def judged(folder: Path, queries: Queries, passages: Texts) -> np.ndarray:
     """(N, 2) int32 rows of what is relevant by judgment, and of queries that are passages."""
     own_rows, own_ids = queries.own.T
     found = [np.column_stack([own_rows.astype(np.int32), passages.rows.of(own_ids)])]
-    judgments = ((q, p) for q, p, grade in beir.stream_judgments(folder, "train") if grade > 0)
+    judgments = (
+        (q, p) for q, p, grade in beir.stream_judgments(folder, "train") if is_relevant(grade)
+    )
     for block in _blocks(judgments):
         of_queries, of_passages = zip(*block, strict=True)
         rows = queries.rows.of(digests(of_queries)), passages.rows.of(digests(of_passages))

@@ -18,7 +18,7 @@ from dpr.measures import HEADLINE
 from dpr.records import beir, pool
 from dpr.records.corpus import Corpus
 from dpr.records.ranking import ranking
-from dpr.records.types import Qrels, Scores
+from dpr.records.types import Qrels, Scores, is_relevant
 from dpr.settings import VALIDATION_DEPTH, TrainSettings
 from dpr.training.batch import Drawn, Id, Targets, passages_of, targets_of
 from dpr.training.history import Validation
@@ -112,7 +112,9 @@ def _batches(qrels: Qrels, own: list[str], size: int) -> list[Targets]:
     """Each topic with its passages of the highest grade, in batches of pairs."""
     pairs = [Drawn(query_id, passage_id) for query_id, passage_id, _ in pool.best_pairs(qrels)]
     size = min(size, len(pairs))
-    relevant = {q: {p for p, grade in grades.items() if grade > 0} for q, grades in qrels.items()}
+    relevant = {
+        q: {p for p, grade in grades.items() if is_relevant(grade)} for q, grades in qrels.items()
+    }
     for query_id in own:
         relevant[query_id].add(query_id)
     cut = [pairs[start : start + size] for start in range(0, len(pairs) - size + 1, size)]

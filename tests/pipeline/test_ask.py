@@ -1,6 +1,7 @@
 """Questions to the experiment: what its runs say, and in the browser's page."""
 
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -17,8 +18,8 @@ from dpr.records import beir
 from dpr.records.types import Passage
 from dpr.runs.trec import read_run
 from dpr.systems import SYSTEMS
-from tools import ask_page
-from tools.answers import Answers
+from tools import ask, ask_page
+from tools.answers import Answer, Answers
 from tools.lookup import Lookup
 
 
@@ -72,3 +73,58 @@ def test_the_page(experiment, monkeypatch):
     server.shutdown()
     server.server_close()
     ask_page.answers.cache_clear()
+
+
+# TREC-COVID has grades of -1.
+JUDGED = {1: ("+", "relevant"), 2: ("+", "relevant"), 0: ("-", "judged, not relevant")}
+JUDGED |= {-1: ("-", "judged, not relevant"), None: ("", "")}
+
+
+@pytest.mark.parametrize("grade", JUDGED)
+def test_what_a_grade_is_shown_as(grade, monkeypatch):
+    sign, words = JUDGED[grade]
+    found = [Answer(1, "d1", 0.5, "Title", "text", grade)]
+    assert list(ask.lines("heart", found, colours=False))[-1].split() == f"d1 0.5000 {sign}".split()
+    monkeypatch.setattr(ask_page, "answers", lambda system: Fixed(found))
+    shown = ask_page.page("heart", "dense")
+    assert (f"<strong>{words}</strong>" in shown) == bool(words)
+    assert "<strong>" in shown or not words
+
+
+class Fixed:
+    """Answers that are known."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def ask(self, question):
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("localhost", 200),
+        ("LOCALHOST:9000", 200),  # by a tunnel
+        ("[::1]:8000", 200),
+        ("192.168.0.7", 200),  # an address is no name that someone may bind anew
+        ("rebound.example", 421),
+        ("rebound.example:8000", 421),
+        ("localhost.rebound.example", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("", 421),
+    ],
+)
+def test_the_page_is_for_those_who_ask_by_its_name(host, status):
+    """A name of another page that was bound to this address reads no answer (DNS rebinding)."""
+    server = HTTPServer(("127.0.0.1", 0), ask_page.Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    asking = http.client.HTTPConnection("127.0.0.1", server.server_port)
+    asking.request("GET", "/", headers={"Host": host})
+    answer = asking.getresponse()
+    assert answer.status == status
+    assert ("<form" in answer.read().decode()) == (status == 200)
+    asking.close()
+    server.shutdown()
+    server.server_close()

@@ -8,6 +8,9 @@ import pytest
 from helpers import sh
 
 from dpr.base.files import read_json
+from dpr.records.run import Run
+from tools.report_page import Compared
+from tools.sides import Side
 
 
 def test_the_page_is_whole(experiment):
@@ -27,6 +30,16 @@ def test_the_page_is_whole(experiment):
     assert len(page) < 3_000_000
     for landmark in ("<main>", "<header>", '<nav aria-label="Sections">', "<footer"):
         assert landmark in page
+
+
+def test_a_negative_grade_is_not_relevant(experiment, monkeypatch):
+    """TREC-COVID has grades of -1."""
+    monkeypatch.chdir(experiment)
+    before = Side("before", Run.of({"q0": {"p0-2": 1.0}}), None, None)
+    after = Side("after", Run.of({"q0": {"p0-0": 2.0, "p0-1": 1.0}}), None, None)
+    (won,) = Compared(before, after, {"q0": {"p0-0": -1, "p0-1": 1}}, 0).moved()["won"]
+    shown = {one.passage.id: one.relevant for found in won.found.values() for one in found}
+    assert shown == {"p0-0": False, "p0-1": True, "p0-2": False}
 
 
 def test_charts_have_the_rows_of_the_plots(experiment):
