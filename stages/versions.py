@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
@@ -12,10 +12,13 @@ FILE = Path("versions.yaml")
 
 
 def recorded() -> dict[str, str]:
-    """Raises InputError if the file is missing."""
+    """Raises InputError if the file is missing or not YAML, as with the conflicts of a merge."""
     if not FILE.exists():
         raise InputError(f"{FILE}: no such file; run from the root of the repository")
-    return dict(YAML(typ="safe", pure=True).load(FILE) or {})
+    try:
+        return dict(YAML(typ="safe", pure=True).load(FILE) or {})
+    except (YAMLError, TypeError, ValueError) as error:
+        raise InputError(f"{FILE}: not valid YAML: {error}") from None
 
 
 def record(versions: dict[str, str]) -> None:

@@ -1,8 +1,8 @@
 """Mend a dvc.lock that a kill has cut: DVC writes it in place.
 
 Reads dvc.lock; if it is cut, writes the one of the last commit. What has been computed since then
-is not lost: `dvc repro` takes it from DVC's run cache. One that is damaged otherwise, as by a merge,
-is named and left as it is. `make repro` calls it.
+is not lost: `dvc repro` takes it from DVC's run cache. One that is damaged in another way, as by a
+merge, is named and left as it is. `make repro` calls it.
 
     python -m tools.lock
 """

@@ -42,3 +42,12 @@ def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, 
     assert written.startswith("# why\n")
     tool.main()
     assert (tmp_path / "versions.yaml").read_text() == written
+
+
+def test_the_conflicts_of_a_merge_are_named_and_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = '<<<<<<< HEAD\ntorch: "1.0.0"\n=======\ntorch: "2.0.0"\n>>>>>>> branch\n'
+    (tmp_path / "versions.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"versions\.yaml: not valid YAML"):
+        tool.main()
+    assert (tmp_path / "versions.yaml").read_text() == text
