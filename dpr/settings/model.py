@@ -14,6 +14,7 @@ class ModelSettings(Group):
     revision: Annotated[str, Field(min_length=1)] | None
     query_name: Annotated[str, Field(min_length=1)] | None
     query_revision: Annotated[str, Field(min_length=1)] | None
+    version: str | None
     respect_modules: bool
     pooling: Pooling
     append_eos: bool

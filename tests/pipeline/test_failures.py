@@ -1,7 +1,10 @@
 """What lies in the workspace after a stage has failed, and experiments on other collections."""
 
 import json
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from helpers import HEADER, environment, jsonl, sh
@@ -81,3 +84,29 @@ def test_a_suite_goes_on_after_a_failure_and_runs_nothing_twice(experiment, othe
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stderr
     assert again.stdout.splitlines()[2] in first.stdout
+
+
+def test_a_suite_reads_a_changed_model_again(experiment, others, tiny_model, tmp_path):
+    """And finds the stages' `python` without the environment on PATH."""
+    from safetensors.numpy import load_file, save_file
+
+    model, weights = tmp_path / "model", tmp_path / "model/model.safetensors"
+    shutil.copytree(tiny_model, model)
+    suite = [sys.executable, "-m", "tools.suite", f"beir:{others[0]}", "-S", f"model.name={model}"]
+    suite += ["-S", "train.max_steps=0"]
+
+    def run():
+        bare = environment() | {"PATH": f"{Path(shutil.which('git')).parent}:/usr/bin:/bin"}
+        return subprocess.run(suite, cwd=experiment, capture_output=True, text=True, env=bare)
+
+    first, again = run(), run()
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert "Running stage 'init'" in first.stderr
+    assert "Running stage" not in again.stderr
+    save_file(
+        {name: value[..., ::-1].copy() for name, value in load_file(weights).items()}, weights
+    )
+    changed = run()
+    assert changed.returncode == 0, changed.stderr
+    assert "Running stage 'init'" in changed.stderr
+    assert "Running stage 'prepare'" not in changed.stderr  # the collection is the same

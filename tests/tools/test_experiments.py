@@ -1,0 +1,123 @@
+"""An experiment is run again if a file outside the repository has changed that it reads."""
+
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from helpers import ROOT, write_params
+
+from dpr.base.errors import InputError
+from dpr.settings import load_settings
+from tools import experiments
+
+# What is named, by parameter; each is a file or folder in the test's own folder.
+NAMED = {
+    "data.collection": "beir:{}/searched",
+    "data.train": "medline + beir:{}/trained + triples:{}/lines.tsv",
+    "model.name": "{}/model",
+    "model.query_name": "{}/query model",
+    "teacher.scores": "file:{}/scores.jsonl",
+}
+OTHERS = {"model.tied": False, "train.teacher_share": 0.5}
+FILES = [
+    *["searched/corpus.jsonl", "searched/qrels/test.tsv", "trained/qrels/train.tsv", "lines.tsv"],
+    *["model/model.safetensors", "model/1_Pooling/config.json", "query model/config.json"],
+    "scores.jsonl",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """With all that is named, as the current one."""
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    changes = {key: value.format(*[tmp_path] * 2) for key, value in NAMED.items()}
+    write_params(tmp_path / "params.yaml", changes | OTHERS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The `dvc exp run` that were called; each succeeds."""
+    called, made = [], {}
+
+    def run(command, **options):
+        if command[0] == "git":
+            return SimpleNamespace(stdout="the same")
+        called.append((command, options["env"]))
+        made[command[command.index("--name") + 1]] = {"number": len(called)}
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(experiments.subprocess, "run", run)
+    monkeypatch.setattr(experiments, "_read", made.get)
+    return called
+
+
+def call(folder):
+    return experiments.results(f"beir:{folder}/searched", {"bm25.b": "0.5"})
+
+
+def test_the_same_is_not_run_again(folder, commands):
+    assert [call(folder), call(folder)] == [{"number": 1}] * 2
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_is_read_again(folder, commands, name):
+    call(folder)
+    (folder / name).write_text("changed")
+    assert call(folder) == {"number": 2}
+    (one, _), (other, _) = commands
+    changed = {a.split(".")[0] for a, b in zip(one, other, strict=True) if a != b and "=" in a}
+    key = next(k for k, value in NAMED.items() if "{}/" + name.split("/")[0] in value)
+    assert changed == {key.split(".")[0]}  # only the version of its group: the rest is in the cache
+
+
+def test_what_is_passed_on_is_what_params_load_as(folder, commands):
+    """Paths are absolute, as the experiment runs elsewhere; any letter survives Hydra."""
+    shutil.move(folder / "model", folder / "mo'del, (né) = ~1")
+    experiments.results(
+        "beir:searched", {"model.name": '"mo\'del, (né) = ~1"', "data.version": "a"}
+    )
+    ((command, environment),) = commands
+    overrides = [command[i + 1] for i, word in enumerate(command) if word == "-S"]
+    experiments.apply_overrides("params.yaml", overrides)
+    found = load_settings("params.yaml")
+    assert found.data.collection == f"beir:{folder}/searched"
+    trained = NAMED["data.train"].format(folder, folder)
+    assert found.data.train == trained
+    assert found.model.name == f"{folder}/mo'del, (né) = ~1"
+    assert found.data.version.startswith("a-")
+    assert environment["PATH"].split(":")[0] == str(experiments.Path(sys.executable).parent)
+
+
+def test_names_that_are_no_files_stay(folder):
+    (folder / "medline").mkdir()
+    settings = load_settings(ROOT / "params.yaml")
+    assert experiments.outside(settings) == {}
+
+
+@pytest.mark.parametrize("change", ["train.lr=", "train.lr=x", "train.rl=1"])
+def test_a_wrong_parameter_is_named_before_anything_runs(folder, commands, change):
+    key, value = change.split("=")
+    with pytest.raises(InputError, match=key):
+        experiments.results("medline", {key: value})
+    assert commands == []
+
+
+def test_without_git(folder):
+    with pytest.raises(InputError, match="needs a git repository with a commit"):
+        experiments._key({})
+
+
+def test_it_is_told_in_one_line_without_git(folder):
+    command = [sys.executable, "-m", "tools.suite", "medline"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/nowhere"}
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "needs a git repository" in done.stderr.splitlines()[0]
