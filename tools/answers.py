@@ -10,6 +10,7 @@ from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
+from dpr.evaluation import report
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
@@ -20,6 +21,7 @@ from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from dpr.systems import ENCODERS
 from stages.run import SCRATCH
+from tools import current, sides
 from tools.highlight import Words
 from tools.lookup import Lookup
 
@@ -46,7 +48,7 @@ class Answer:
 
 
 class Answers:
-    """Opened once, asked often.
+    """Opened once, asked often. `notes` say what is to know about it.
 
     Args:
         system: one of `dpr.systems.SYSTEMS`.
@@ -67,6 +69,9 @@ class Answers:
         for split in ("valid", "test"):
             for query_id, grades in beir.read_qrels(COLLECTION, split).items():
                 self.judged[folded(queries[query_id].text)] = grades
+        self.notes = [
+            said for said in (current.stale(sides.MAKES[system]), self._unhelpful()) if said
+        ]
         self.ask("warm up", 1)  # Java and the encoder load what they need with the first question
 
     def ask(self, question: str, k: int = 10) -> list[Answer]:
@@ -93,6 +98,10 @@ class Answers:
         if self.system == "hybrid":
             run = Fusion.of(*runs, DENSE_AND_BM25).weighted(self.weight, k)
         return sorted(run.get("question", {}).items(), key=lambda found: -found[1])[:k]
+
+    def _unhelpful(self) -> str:
+        trained = self.system not in ("bm25", "zero_shot")
+        return report.unhelpful(sides.training(sides.WORKSPACE)) if trained else ""
 
     def _by_words(self, question: str, depth: int) -> Run:
         bm25, query = self.settings.bm25, Query("question", question)

@@ -25,6 +25,8 @@ BOLD, DIM, PLAIN = "\033[1m", "\033[2m", "\033[0m"
 
 def main(question: str | None, system: str, k: int, as_json: bool) -> None:
     answers = Answers(system)
+    for note in answers.notes:
+        print(f"note: {note}", file=sys.stderr)
     for asked in [question] if question is not None else questions():
         try:
             found = answers.ask(asked, k)

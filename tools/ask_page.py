@@ -77,13 +77,13 @@ class Handler(BaseHTTPRequestHandler):
 
 def page(question: str, system: str) -> str:
     """The page after a question; before one, if it is empty."""
-    found, problem = [], None
+    found, notes, problem = [], [], None
     question = question[:LONGEST]
     try:
         if system not in SYSTEMS:
             raise InputError(f"no system {system}; there are {', '.join(SYSTEMS)}")
         if question:
-            found = answers(system).ask(question)
+            found, notes = answers(system).ask(question), answers(system).notes
     except InputError as error:
         problem = str(error)
     return PAGES.get_template("ask.html").render(
@@ -91,6 +91,7 @@ def page(question: str, system: str) -> str:
         system=system,
         systems=SYSTEMS,
         found=found,
+        notes=notes,
         problem=problem,
         words=Words(question),
     )

@@ -17,11 +17,13 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.systems import SYSTEMS
 from stages.run import parser, told_in_one_line
+from tools import current
 
 DEPTHS = (20, 100, 1000)
 
 
 def main(split: str) -> None:
+    current.warn("compare")
     qrels, runs = beir.read_qrels("data/collection", split), Path("data/runs") / split
     rows = []
     for system in SYSTEMS:

@@ -37,6 +37,8 @@ def main(arguments: argparse.Namespace) -> None:
     )
     for side in (before, after):
         sides.require_this_collection(side, arguments.split)
+        if said := sides.stale(side.name, sides.MAKES[arguments.system]):
+            print(f"note: {said}")
     qrels = shared_topics(qrels, before, after, arguments.common)
     old, new = (
         measures.by_topic(qrels, side.run, [arguments.measure])[arguments.measure]

@@ -1,6 +1,6 @@
 """Draw the figures of README and docs, docs/figures/*.svg, with the report's charts.
 
-Reads plots/*.csv. Makes docs/figures.
+Reads plots/*.csv, if DVC says that they are of this code and these parameters. Makes docs/figures.
 
     python -m tools.figure
 """
@@ -13,7 +13,7 @@ import vl_convert
 from dpr.base.files import new_file
 from dpr.measures import HEADLINE
 from stages.run import parser, told_in_one_line
-from tools import report_charts
+from tools import current, report_charts
 from tools.report_charts import Chart
 
 FOLDER = Path("docs/figures")
@@ -21,6 +21,7 @@ WIDTH = 560  # pixels
 
 
 def main() -> None:
+    current.require("compare")
     figures = drawn()
     for name, svg in figures.items():
         with new_file(FOLDER / f"{name}.svg") as file:
@@ -33,18 +34,25 @@ def drawn() -> dict[str, str]:
     charts = {
         "systems": report_charts.intervals(HEADLINE),
         "recall": report_charts.recall(),
-        "training": {"hconcat": curves()},
         "topics": report_charts.gains(report_charts.topics("zero_shot", "dense"), HEADLINE),
     }
+    if trained := curves():
+        charts["training"] = {"hconcat": trained}
     return {name: vl_convert.vegalite_to_svg(on_paper(chart)) for name, chart in charts.items()}
 
 
 def curves() -> list[Chart]:
-    """The loss of the first round, and what the second does to the validation topics."""
-    (name, loss), _ = report_charts.training("")
-    _, (measure, validation) = report_charts.training("_second")
-    first, second = {"title": f"{name}, first round"}, {"title": f"{measure}, second round"}
-    return [loss | first, validation | second]
+    """The loss of the first round that was run, and what the last does to the validation topics."""
+    rounds = {"first": report_charts.training(""), "second": report_charts.training("_second")}
+    run = [(name, charts) for name, charts in rounds.items() if charts]
+    if not run:
+        return []
+    (first, ((loss_name, loss), _)), (last, (_, (measure, validation))) = run[0], run[-1]
+    loss, validation = (
+        chart | {"title": f"{title}, {name} round"}
+        for chart, title, name in ((loss, loss_name, first), (validation, measure, last))
+    )
+    return [loss, validation]
 
 
 def on_paper(chart: Chart) -> dict[str, Any]:

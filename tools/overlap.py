@@ -18,11 +18,13 @@ from dpr.records.nearest import nearest_overlap
 from dpr.records.types import Qrels, is_relevant
 from dpr.runs.trec import read_run
 from stages.run import parser, told_in_one_line
+from tools import current
 
 BINS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.01)  # of the overlap
 
 
 def main() -> None:
+    current.warn("compare")
     test = relevant(beir.read_qrels("data/collection", "test"))
     train = relevant(beir.read_qrels("data/training", "train"))
     trained_on = {pair.passage_id for pair in beir.read_pairs("data/training")}

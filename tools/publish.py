@@ -10,7 +10,6 @@ Reads data/encoders/dense, runs, metrics and params.yaml. The folder loads with
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from stages.run import parser, told_in_one_line
+from tools import current, sides
 from tools.report_page import PAGES
 
 ENCODER, RUNS, MANIFEST = Path("data/encoders/dense"), Path("data/runs"), Path("data/manifest.json")
@@ -32,9 +32,7 @@ def main(folder: Path, push: str | None) -> None:
     for needed in (ENCODER, RUNS, MANIFEST, METRICS):
         if not needed.exists():
             raise InputError(f"{needed}: not here; `dvc repro` or `dvc pull` makes it")
-    made = [sys.executable, "-m", "dvc", "status", "--quiet", "--with-deps", "compare"]
-    if subprocess.run(made, check=False).returncode:
-        raise InputError("the metrics are not of this encoder and params.yaml; run `dvc repro`")
+    current.require("compare")
     with new_folder(folder) as partial:
         shutil.copytree(ENCODER, partial, dirs_exist_ok=True)
         shutil.copytree(RUNS, partial / "runs")
@@ -66,6 +64,7 @@ def card() -> str:
         headline=HEADLINE,
         measures=settings.eval.measures,
         commit=commit(),
+        unhelpful=report.unhelpful(sides.training(sides.WORKSPACE)),
         packaged=PACKAGED,
     )
 

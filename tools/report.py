@@ -3,7 +3,8 @@
 Reads metrics, plots, runs and data/collection and, to say what made the systems, encoders,
 embeddings and the log of costs if they are here. With two sides (revisions, experiments or
 `workspace`) the report compares their `dense`. The page needs no network and no other file.
-`--readme` writes the tables to README.md, between their markers.
+`--readme` writes the tables to README.md, between their markers. Figures of earlier code or
+parameters are named as such, and not written to README.md.
 
     python -m tools.report
     python -m tools.report HEAD NAME
@@ -23,24 +24,24 @@ from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
 from stages.run import COSTS, parser, told_in_one_line
-from tools import report_contents, report_page
+from tools import current, report_contents, report_page
 
 README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
 
 
 def main(readme: bool = False, sides: Sequence[str] = ()) -> None:
-    tables = made_tables()
     if readme:
-        write_readme(tables)
+        current.require("compare")
+        write_readme(made_tables())
         return
     about = report_contents.gather(list(sides), list(made_with()))
     report_page.write(PAGE, "report.html", about)
     report_page.write(MARKDOWN, "report.md", about)
     if not sides:
-        print(tables, end="\n\n")
+        print(made_tables(), end="\n\n")
         print("\n".join(made_with()), file=sys.stderr)
-    print(about["answer"])
+    print("\n".join([about["answer"], *about["notes"]]))
     print(f"{PAGE.resolve().as_uri()}")
 
 

@@ -1,10 +1,11 @@
 """What the report says: its question and answer, and all that its pages show."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
+from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.records import beir
 from dpr.settings import load_settings
@@ -13,26 +14,29 @@ from tools.report_charts import Chart
 from tools.report_page import Compared
 
 BEGINNING, TRAINED = "zero_shot", "dense"
+HUMAN = ("medline", "trec-covid")  # known to be judged by people
 SAME = 1e-9  # metrics are rounded to twelve digits
 
 
 def gather(names: list[str], made_with: list[str]) -> dict[str, Any]:
     """All that the templates ask for; of two sides, or of the encoder before and after training."""
     compared = two_sides(*names) if names else before_and_after()
-    moved = compared.moved()
+    moved, shown = compared.moved(), names or [sides.WORKSPACE]
+    notes = [said for name in shown for said in (*unhelpful(name), sides.stale(name)) if said]
     name = read_json("data/manifest.json")["collection"]["name"]
     about: dict[str, Any] = {
         "title": f"{compared.after.name} against {compared.before.name} on {name}",
         "question": question(names, len(compared.qrels), name),
         "answer": answer(compared),
+        "notes": notes,
         "tables": report_tables.differences(compared, names) if names else report_tables.results(),
         "charts": [("Gain by topic", report_charts.gains(compared.gains(), HEADLINE))],
         "moved": [
             ("won", "Topics that won most", moved["won"]),
             ("lost", "Topics that lost most", moved["lost"]),
         ],
-        "details": report_tables.properties(made_with),
-        "params": Path("params.yaml").read_text(encoding="utf-8"),
+        "details": report_tables.properties(shown[-1], made_with),
+        "params": [(side, sides.text(side, "params.yaml")) for side in shown],
         "command": " ".join(["python -m tools.report", *names]),
         "vega": report_page.vega(),
         "as_json": report_page.chart,
@@ -71,9 +75,16 @@ def seed() -> int:
     return load_settings("params.yaml").seed
 
 
+def unhelpful(side: str) -> Iterator[str]:
+    """What training did not do."""
+    if said := report.unhelpful(sides.training(side)):
+        yield said if side == sides.WORKSPACE else f"{side}: {said}"
+
+
 def question(names: list[str], topics: int, collection: str) -> str:
     asked = "Are they different" if names else "Does training help"
-    return f"{asked}? {topics} test topics of {collection}, each with human judgments."
+    judged = "test topics with human judgments" if collection in HUMAN else "judged test topics"
+    return f"{asked}? {topics} {judged}, of {collection}."
 
 
 def answer(compared: Compared) -> str:

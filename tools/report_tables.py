@@ -1,5 +1,6 @@
 """The tables of the report."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,10 +96,10 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def properties(made_with: list[str]) -> list[Table]:
-    """Texts, indexes, costs, and what made them."""
-    lengths = read_json("metrics/lengths.json")
-    audit = read_json("metrics/audit.json")
+def properties(side: str, made_with: list[str]) -> list[Table]:
+    """Texts and indexes of a side; of the workspace also costs, and what made it."""
+    lengths = json.loads(sides.text(side, "metrics/lengths.json"))
+    audit = json.loads(sides.text(side, "metrics/audit.json"))
     keys = ["count", "mean", "p50", "p99", "max", "limit"]
     tables = [
         Table(
@@ -128,8 +129,10 @@ def properties(made_with: list[str]) -> list[Table]:
                 for system, of in audit.items()
             ],
         ),
-        Table("Versions and processor", ["made by"], [[line] for line in made_with]),
     ]
+    if side != sides.WORKSPACE:
+        return tables
+    tables.append(Table("Versions and processor", ["made by"], [[line] for line in made_with]))
     if COSTS.exists():
         tables.append(Table("Costs on this machine", *costs.last()))
     return tables

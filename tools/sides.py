@@ -10,7 +10,12 @@ from dpr.base.files import read_json
 from dpr.records.run import Run
 from dpr.runs import trec
 from dpr.systems import ENCODERS
+from stages import rounds
+from tools import current
 
+# The stage of dvc.yaml that makes the runs of a system.
+MAKES = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse"}
+MAKES |= {system: f"search@{system}" for system in ENCODERS}
 MANIFEST, WORKSPACE = "data/manifest.json", "workspace"
 
 
@@ -38,6 +43,21 @@ def read(name: str, split: str, system: str) -> Side:
             fingerprints(json.loads(text(name, MANIFEST)), split),
             None if system == "bm25" else _format(name, manifest),
         )
+
+
+def training(name: str) -> dict[str, dict[str, Any]]:
+    """The metrics of `train`, by round."""
+    return {
+        round: json.loads(text(name, f"metrics/train{suffix}.json"))
+        for round, suffix in rounds.SUFFIX.items()
+    }
+
+
+def stale(name: str, *stages: str) -> str | None:
+    """As `current.stale`; of a run file nothing is known."""
+    if Path(name).is_file():
+        return None
+    return current.stale(*stages, rev=None if name == WORKSPACE else name)
 
 
 def here(split: str) -> dict[str, str]:

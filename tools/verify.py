@@ -1,7 +1,8 @@
 """Compare the figures here with those of expected.yaml: OK or FAIL a row, exit code 1 on a FAIL.
 
-Reads metrics/compare.json, for the rows of medline. With a collection and the name of
-its rows: the experiment is run on it first, with the parameters that the rows name.
+Reads metrics/compare.json, for the rows of medline, if DVC says that it is of this code and these
+parameters. With a collection and the name of its rows: the experiment is run on it first, with the
+parameters that the rows name.
 
     python -m tools.verify
     python -m tools.verify beir:/PATH/cacm cacm
@@ -19,7 +20,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.evaluation.report import table
 from stages.run import parser, told_in_one_line
-from tools import experiments
+from tools import current, experiments
 
 EXPECTED = Path("expected.yaml")
 
@@ -36,6 +37,7 @@ def main(collection: str | None, name: str | None) -> bool:
         )
     rows = expected[name]
     if collection is None:
+        current.require("compare")
         found = read_json(experiments.COMPARED)
     else:
         found = experiments.results(collection, rows.get("set", {}))

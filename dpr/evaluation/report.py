@@ -9,6 +9,7 @@ from dpr.evaluation.significance import Comparison
 from dpr.measures import HEADLINE
 
 ALPHA = 0.05
+BEGINS = {"first": "the untrained encoder", "second": "the encoder of the first round"}
 
 
 def table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -79,6 +80,20 @@ def verdict(
         f"{result.wins} topics better, {result.ties} equal, {result.losses} worse\n"
         f"{'significant' if significant else 'not significant'} at {ALPHA}: "
         f"p = {result.p_randomization:.4f} (paired randomization test), {result.p_t:.4f} (t-test)"
+    )
+
+
+def unhelpful(training: dict[str, dict[str, Any]]) -> str:
+    """In words, of each round that no step has made better; "" if there is none.
+
+    Args:
+        training: the metrics of `train` by round; one that was not run has no step.
+    """
+    return " ".join(
+        f"Training did not help in the {name} round: no step validates better than "
+        f"{BEGINS[name]}, which is kept."
+        for name, figures in training.items()
+        if figures["steps"] and figures["best"]["step"] == 0
     )
 
 

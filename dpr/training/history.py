@@ -34,6 +34,9 @@ class History(NamedTuple):
     def described(self, measure: str) -> str:
         best, untrained = self.best, self.validations[0]
         scores = f"{measure} {best.score:.4f}, untrained {untrained.score:.4f}"
+        if self.steps and not best.step:
+            kept = "training did not help: the encoder that it began with is kept"
+            return f"{len(self.steps)} steps; {kept}; validation {scores}"
         return f"{len(self.steps)} steps; best after {best.step}: validation {scores}"
 
     def validations_since_best(self) -> int:

@@ -110,7 +110,9 @@ def test_figures_of_another_encoder_are_not_published(published, experiment, tmp
     before = file.read_text()
     file.write_text(before.replace("temperature: 0.05", "temperature: 0.06", 1))
     try:
-        with pytest.raises(AssertionError, match="metrics are not of this encoder"):
+        with pytest.raises(
+            AssertionError, match=r"the figures are of earlier code or parameters \(other: train"
+        ):
             sh(experiment, f"python -m tools.publish {tmp_path / 'y'}")
     finally:
         file.write_text(before)

@@ -8,7 +8,10 @@ import pytest
 from helpers import sh
 
 from dpr.base.files import read_json
+from dpr.evaluation import report
 from dpr.records.run import Run
+from tools import figure, publish, report_contents
+from tools.answers import Answers
 from tools.report_page import Compared
 from tools.sides import Side
 
@@ -60,3 +63,75 @@ def test_two_sides(experiment):
     assert '<th scope="row">seed</th>' in page
     assert "other has" in printed
     sh(experiment, "dvc exp remove other")
+
+
+ROUND = "step,loss,lr,gradient_norm,temperature\n0,0.0,0.0,0.0,0.0\n"
+VALIDATED = "step,loss,nDCG@10\n0,0.0,0.0\n"
+
+
+@pytest.mark.parametrize("not_run", [["_second"], ["", "_second"]])
+def test_figures_of_rounds_that_did_not_run(experiment, monkeypatch, tmp_path, not_run):
+    """README's quick recipe has no second round, `max_steps=0` none at all."""
+    for file in (experiment / "plots").glob("*.csv"):
+        (tmp_path / "plots" / file.name).parent.mkdir(exist_ok=True)
+        (tmp_path / "plots" / file.name).write_text(file.read_text())
+    for suffix in not_run:
+        (tmp_path / f"plots/train{suffix}.csv").write_text(ROUND)
+        (tmp_path / f"plots/valid{suffix}.csv").write_text(VALIDATED)
+    monkeypatch.chdir(tmp_path)
+    drawn = figure.drawn()
+    assert drawn.keys() - {"training"} == {"systems", "recall", "topics"}
+    assert ("training" in drawn) == ("" not in not_run)
+    if "training" in drawn:
+        assert "second round" not in drawn["training"]
+        assert drawn["training"].count("first round") >= 2
+
+
+TRAINED = {"steps": 70, "best": {"step": 70}}
+UNHELPFUL = {"steps": 70, "best": {"step": 0}}
+NOT_RUN = {"steps": 0}
+UNTRAINED = {"steps": 0, "best": {"step": 0}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (TRAINED, TRAINED, []),
+        (TRAINED, NOT_RUN, []),
+        (UNTRAINED, NOT_RUN, []),  # nobody has tried
+        (UNHELPFUL, NOT_RUN, ["first round: no step validates better than the untrained encoder"]),
+        (TRAINED, UNHELPFUL, ["second round: no step validates better than the encoder of the fi"]),
+        (UNHELPFUL, UNHELPFUL, ["first round", "second round"]),
+    ],
+)
+def test_a_training_that_did_not_help_is_named(first, second, said):
+    found = report.unhelpful({"first": first, "second": second})
+    assert found.count("Training did not help") == len(said)
+    assert all(part in found for part in said)
+
+
+def test_it_is_named_wherever_the_training_is_described(experiment, tmp_path):
+    """In the first round of the experiment, as its metrics then say."""
+    file = experiment / "metrics/train.json"
+    before = file.read_text()
+    file.write_text(json.dumps(read_json(file) | UNHELPFUL))
+    said = "Training did not help in the first round"
+    try:
+        assert said in sh(experiment, "python -m tools.report")
+        for name in ("report.html", "report.md"):
+            assert said in (experiment / name).read_text()
+        with contextlib.chdir(experiment):
+            assert said in publish.card()
+            assert any(said in note for note in Answers("dense").notes)
+            assert not any(said in note for note in Answers("bm25").notes)
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("medline", "test topics with human judgments"), ("beir:/mine", "judged test topics")],
+)
+def test_who_judged_is_said_only_if_it_is_known(name, said):
+    asked = report_contents.question([], 200, name)
+    assert asked == f"Does training help? 200 {said}, of {name}."

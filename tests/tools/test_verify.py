@@ -39,14 +39,20 @@ def test_a_figure_that_is_not_there_fails():
     assert verify.check(expected, {})[0][3] == "missing"
 
 
-def test_the_metrics_of_this_commit_are_as_expected(monkeypatch, capsys):
+@pytest.fixture
+def made_here(monkeypatch):
+    """As if DVC said so; tests/pipeline/test_current.py asks it."""
+    monkeypatch.setattr(verify.current, "stale", lambda *stages: None)
+
+
+def test_the_metrics_of_this_commit_are_as_expected(made_here, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert verify.main(None, None)
     printed = capsys.readouterr().out
     assert printed.count("| OK") == 2 * len(SYSTEMS)
 
 
-def test_a_changed_figure_fails(tmp_path, monkeypatch, capsys):
+def test_a_changed_figure_fails(made_here, tmp_path, monkeypatch, capsys):
     (tmp_path / "expected.yaml").write_text((ROOT / "expected.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     systems = EXPECTED["medline"]["systems"]
