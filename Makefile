@@ -19,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 repro: $(VENV)/ready
 	python -m tools.lock
 	python -m tools.versions
-	dvc repro --keep-going
+	python -m tools.repro
 	python -m tools.report
 
 verify: $(VENV)/ready
