@@ -108,7 +108,7 @@ def generate(folder: Path, count: int, dimension: int, dtype: str) -> None:
     manifest["dtype"] = dtype
     manifest["sha256"] = sha256(folder / VECTORS)
     manifest["ids_sha256"] = sha256(folder / LINES)
-    write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}})
+    write_json(folder / MANIFEST, manifest | {"encoder": {"sha256": "-"}, "format": "fp32"})
     queries = draw(QUERIES)
     np.save(folder / "queries.npy", queries)
     np.save(folder / "exact.npy", exact_search(Embeddings.open(folder), queries, TOP_K)[1])

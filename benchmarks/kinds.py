@@ -13,8 +13,7 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import embed_topics
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.queries import embed_topics, open_for_queries
 from dpr.evaluation import report
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
@@ -38,8 +37,8 @@ def main() -> None:
     threads = runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
     source = Path("data/encoders/dense")
-    embedder = Embedder(source, settings.encode, runtime.device(), threads, SCRATCH)
-    embeddings = Embeddings.open("data/embeddings/dense")
+    embeddings, device = Embeddings.open("data/embeddings/dense"), runtime.device()
+    embedder = open_for_queries(embeddings, source, settings.encode, device, threads, SCRATCH)
     vectors = embed_topics(embedder, "data/collection", list(qrels))
     queries = beir.read_queries("data/collection")
     rows: list[list[str]] = []

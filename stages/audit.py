@@ -2,7 +2,8 @@
 
 Reads data/collection (its test topics), and encoders, embeddings and indexes of both systems.
 Makes metrics/audit.json and plots/tradeoff.csv. Fails if an index has a lower recall than
-audit.min_recall; it runs last, so that the other figures are those of the same runs then.
+audit.min_recall, or if the format that encode.precision auto chose does not keep its promise. It
+runs last, so that the other figures are those of the same runs then.
 
     python -m stages.audit
 """
@@ -13,9 +14,8 @@ from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.precision import precision_cost
-from dpr.embeddings.queries import embed_topics
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.precision import precision_cost, require_promise
+from dpr.embeddings.queries import embed_topics, open_for_queries
 from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
@@ -37,13 +37,13 @@ def main() -> str:
     results, tradeoff, rates = {}, [], []
     for system in ENCODERS:
         source = Path("data/encoders") / system
-        embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
-        embeddings = Embeddings.open(f"data/embeddings/{system}")
+        embeddings, options = Embeddings.open(f"data/embeddings/{system}"), settings.encode
+        embedder = open_for_queries(embeddings, source, options, device, threads, SCRATCH)
         resources = Resources(settings.search.memory, ProcessGroup(device=device))
         index = Index.open(Path("data/indexes") / system, embeddings, resources)
         vectors = embed_topics(embedder, "data/collection", list(qrels))
         found = audit(index, judged, vectors, qrels, settings.search)
-        precision = precision_cost(embedder, embeddings, corpus, queries, qrels)
+        precision = precision_cost(embedder, embeddings, corpus, [q.text for q in judged])
         results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]
         ours, exact = found.queries_per_second
@@ -52,6 +52,8 @@ def main() -> str:
     write_csv("plots/tradeoff.csv", ["system", "setting", "value", "recall@10"], tradeoff)
     for system in ENCODERS:  # last, so that what fails can be read
         require_recall(results[system], settings.audit.min_recall, f"data/indexes/{system}")
+        source = Path("data/encoders") / system
+        require_promise(results[system]["precision"], source, settings.encode)
     return "; ".join(rates)
 
 

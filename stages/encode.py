@@ -12,7 +12,7 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.precision import open_for_passages
 from dpr.encoders.spec import read_spec
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -26,11 +26,11 @@ def main(system: str) -> str:
     processes = ProcessGroup.join(device)
     folder = Path("data/encoders") / system
     require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
-    embedder = Embedder(folder, settings.encode, device, threads, SCRATCH)
+    corpus, options = Corpus(Path("data/collection"), settings.data.separator), settings.encode
     embeddings = encode_passages(
-        embedder,
-        corpus=Corpus(Path("data/collection"), settings.data.separator),
-        options=settings.encode,
+        open_for_passages(corpus, folder, options, device, threads, SCRATCH, processes),
+        corpus,
+        options,
         folder=Path("data/embeddings") / system,
         scratch=SCRATCH / "encode",
         processes=processes,

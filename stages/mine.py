@@ -14,7 +14,7 @@ from dpr.base.files import folder_of_this_process, new_folder, read_json, write_
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.queries import open_for_queries
 from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources
 from dpr.mining.mine import Miner
@@ -89,8 +89,8 @@ def mine(
         if options.encoder.use or name == FUSION:
             begin = rounds.BEGINS[round]
             require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
-            embedder = Embedder(begin, settings.encode, device, threads, SCRATCH)
-            embeddings = Embeddings.open(rounds.vectors(round))
+            embeddings, encode = Embeddings.open(rounds.vectors(round)), settings.encode
+            embedder = open_for_queries(embeddings, begin, encode, device, threads, SCRATCH)
             longest = max(options.encoder.last_rank, needed)
             resources = Resources(settings.search.memory, processes)
             ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)

@@ -12,8 +12,7 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import embed_topics
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.queries import embed_topics, open_for_queries
 from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
@@ -35,10 +34,10 @@ def main(system: str) -> str:
         figures.forget(system)
     source = Path("data/encoders") / system
     require_same_similarity(read_spec(source).similarity, settings.similarity, source)
-    embedder = Embedder(source, settings.encode, device, threads, SCRATCH)
     folder = f"data/indexes/{system}"
     options, queries = settings.search, beir.read_queries("data/collection")
     embeddings = Embeddings.open(f"data/embeddings/{system}")
+    embedder = open_for_queries(embeddings, source, settings.encode, device, threads, SCRATCH)
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 

@@ -14,7 +14,7 @@ from dpr.base.files import new_folder, read_json
 from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.precision import open_for_passages
 from dpr.encoders.spec import read_spec
 from dpr.records.corpus import Corpus
 from dpr.settings import Round, load_settings
@@ -33,10 +33,11 @@ def main(round: Round) -> str:
     threads, device = runtime.set_up(settings.threads), runtime.device()
     processes, encoder = ProcessGroup.join(device), rounds.BEGINS[round]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
+    corpus, options = Corpus(Path("data/training"), settings.data.separator), settings.encode
     embeddings = encode_passages(
-        Embedder(encoder, settings.encode, device, threads, SCRATCH),
-        corpus=Corpus(Path("data/training"), settings.data.separator),
-        options=settings.encode,
+        open_for_passages(corpus, encoder, options, device, threads, SCRATCH, processes),
+        corpus,
+        options,
         folder=rounds.vectors(round),
         scratch=SCRATCH / "encode",
         processes=processes,

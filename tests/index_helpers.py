@@ -23,7 +23,12 @@ def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=
     vectors *= rng.uniform(0.5, 2, (count, 1))
     if SIMILARITIES[similarity].normalize:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    manifest = {"similarity": similarity, "sha256": "e", "encoder": {"sha256": "m"}}
+    manifest = {
+        "similarity": similarity,
+        "sha256": "e",
+        "encoder": {"sha256": "m"},
+        "format": "fp32",
+    }
     return Embeddings(vectors.astype(dtype), [f"d{i}" for i in range(count)], manifest)
 
 

@@ -9,7 +9,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
-from dpr.encoders.embedder import Embedder
+from dpr.embeddings.queries import open_for_queries
 from dpr.evaluation import report
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
@@ -114,9 +114,11 @@ class Dense:
     def __init__(self, system: str, settings: Settings, threads: int):
         self.options = settings.search
         folder = Path("data/encoders") / system
-        self.embedder = Embedder(folder, settings.encode, runtime.device(), threads, SCRATCH)
+        device, resources = runtime.device(), Resources(self.options.memory)
         self.embeddings = Embeddings.open(f"data/embeddings/{system}")
-        resources = Resources(self.options.memory)
+        self.embedder = open_for_queries(
+            self.embeddings, folder, settings.encode, device, threads, SCRATCH
+        )
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
 
     def search(self, question: str, depth: int) -> Run:

@@ -14,7 +14,10 @@ from dpr.records.ids import LINES, Ids
 
 READ_AT_ONCE = 65_536  # rows
 VECTORS, MANIFEST = "vectors.npy", "manifest.json"
-KEYS = {"count": int, "similarity": str, "sha256": str, "ids_sha256": str, "encoder": dict}
+KEYS = {
+    **{"count": int, "similarity": str, "sha256": str, "ids_sha256": str},
+    **{"encoder": dict, "format": str},
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Embeddings:
     vectors: np.ndarray
     ids: Sequence[str]
     manifest: dict[str, Any]
+    folder: Path = Path()
 
     @classmethod
     def open(cls, folder: str | Path) -> "Embeddings":
@@ -49,7 +53,7 @@ class Embeddings:
             raise InputError(
                 f"{folder / LINES}: damaged (not the bytes of its manifest); encode again"
             )
-        return cls(vectors, ids, manifest)
+        return cls(vectors, ids, manifest, folder)
 
     @property
     def dimension(self) -> int:

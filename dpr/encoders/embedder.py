@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, read_json
 from dpr.encoders import formats
 from dpr.encoders.engines import open_engine
-from dpr.encoders.spec import PASSAGE_SIDE, Role, read_spec
+from dpr.encoders.formats import Format
+from dpr.encoders.spec import Role, passage_side, read_spec
 from dpr.encoders.tokens import Tokenizer, Tokens
 from dpr.settings import EncodeSettings
 from dpr.similarity import SIMILARITIES
@@ -25,6 +25,7 @@ class Embedder:
         folder: of the saved encoder.
         threads: of CTranslate2; torch has its own setting.
         scratch: a folder for converted encoders, which are made once and kept.
+        precision: in place of `options.precision`.
     Raises:
         InputError: for a format that the device or the model does not have.
     """
@@ -36,35 +37,29 @@ class Embedder:
         device: torch.device,
         threads: int,
         scratch: Path,
+        precision: str | None = None,
     ):
         self.folder, self.options, self.device = folder, options, device
         self.threads, self.scratch = threads, scratch
         self.spec, self.tokenizer = read_spec(folder), Tokenizer.open(folder)
         self.similarity = SIMILARITIES[self.spec.similarity]
         self.engine, self.format, self.encoder = open_engine(
-            folder, options.precision, device, threads, scratch / "converted"
+            folder, precision or options.precision, device, threads, scratch / "converted"
         )
         self.dimension = self.encoder.dimension
         self.batch_tokens = formats.batch_tokens(options.batch_tokens, self.engine, device)
 
-    def in_fp32(self) -> "Embedder":
-        """The same encoder in fp32."""
-        if self.format == "fp32":
+    def in_format(self, format: Format) -> "Embedder":
+        """The same encoder in that number format."""
+        if self.format == format:
             return self
-        options = self.options.model_copy(update={"precision": "fp32"})
-        return Embedder(self.folder, options, self.device, self.threads, self.scratch)
+        opened = self.folder, self.options, self.device, self.threads, self.scratch
+        return Embedder(*opened, precision=format)
 
     @cached_property
     def passage_side(self) -> str:
-        """The fingerprint of what decides the vectors of passages.
-
-        Raises:
-            InputError: if the encoder is not the one that its folder says it is.
-        """
-        file = self.folder / PASSAGE_SIDE
-        if read_json(file) != self.spec.whole_passage_side(self.folder):
-            raise InputError(f"{file}: not what the files beside it are; make the encoder again")
-        return fingerprint([file])
+        """As `spec.passage_side`, computed once."""
+        return passage_side(self.folder)
 
     def embed_texts(self, texts: list[str], role: Role) -> np.ndarray:
         """(N, D) float32 vectors of a few texts."""

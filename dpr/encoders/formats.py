@@ -42,29 +42,37 @@ def training_format(precision: str, device: torch.device) -> Format:
     return "fp32"
 
 
+def auto(device: torch.device) -> list[Format]:
+    """The formats of `encode.precision: auto`, the fastest first; fp32, the last, is always exact.
+
+    int8 on a CPU, unless it has matrix units for bf16 (AMX): as fast, and more exact.
+    """
+    if device.type != "cpu":
+        return ["bf16" if fast_bf16(device) else "fp16", "fp32"]
+    if torch.cpu.get_capabilities().get("amx_tile"):
+        return ["bf16", "fp32"]
+    return ["int8", "bf16", "fp32"] if fast_bf16(device) else ["int8", "fp32"]
+
+
 def encoding_engines(precision: str, device: torch.device) -> list[tuple[EngineName, Format]]:
     """Engines and formats in the order in which they are tried: CTranslate2 may not know the model.
-
-    `auto` is int8 on a CPU, unless it has matrix units for bf16 (AMX): as fast, and more exact.
 
     Raises:
         InputError: for a format that the device does not have.
     """
+    if precision == "auto":
+        return [engine for format in auto(device) for engine in encoding_engines(format, device)]
     if device.type != "cpu":
         if precision == "int8":
             raise InputError("params.yaml: encode.precision: int8 is for CPUs; set auto or bf16")
-        half: Format = "bf16" if fast_bf16(device) else "fp16"
-        return [("torch", half if precision == "auto" else precision)]  # type: ignore[list-item]
+        return [("torch", precision)]  # type: ignore[list-item]
     if precision == "fp16":
         raise InputError("params.yaml: encode.precision: fp16 needs a GPU; set auto, int8 or fp32")
-    in_fp32: list[tuple[EngineName, Format]] = [("ctranslate2", "fp32"), ("torch", "fp32")]
-    in_bf16: list[tuple[EngineName, Format]] = [("torch", "bf16")]
-    in_int8: list[tuple[EngineName, Format]] = [("ctranslate2", "int8")]
-    if precision != "auto":
-        return {"fp32": in_fp32, "bf16": in_bf16, "int8": in_int8}[precision]
-    if torch.cpu.get_capabilities().get("amx_tile"):
-        return in_bf16
-    return in_int8 + (in_bf16 if fast_bf16(device) else in_fp32)
+    return {
+        "fp32": [("ctranslate2", "fp32"), ("torch", "fp32")],
+        "bf16": [("torch", "bf16")],
+        "int8": [("ctranslate2", "int8")],
+    }[precision]  # type: ignore[return-value]
 
 
 def batch_tokens(wanted: int | None, engine: EngineName, device: torch.device) -> int:

@@ -60,6 +60,24 @@ class EncoderSpec:
         return asdict(self)
 
 
+def passage_side(folder: Path) -> str:
+    """The fingerprint of all that decides the vectors of passages, for a saved encoder.
+
+    Raises:
+        InputError: if the encoder is not the one that its folder says it is.
+    """
+    file = folder / PASSAGE_SIDE
+    if read_json(file) != read_spec(folder).whole_passage_side(folder):
+        raise InputError(f"{file}: not what the files beside it are; make the encoder again")
+    return fingerprint([file])
+
+
+def weights_format(folder: Path) -> str:
+    """The number format in which a saved encoder keeps its weights for passages."""
+    kept = read_json(read_spec(folder).folders(folder)["passage"] / "config.json").get("dtype")
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(kept, "fp32")
+
+
 def read_spec(folder: Path) -> EncoderSpec:
     """The spec of a saved encoder, without loading anything else.
 

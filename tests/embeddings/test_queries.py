@@ -1,4 +1,4 @@
-"""Topics as vectors, and what a broken encoder gives."""
+"""Which encoder may ask which vectors, and what a broken one gives."""
 
 from pathlib import Path
 
@@ -8,13 +8,53 @@ import torch
 from helpers import PARAMS
 
 from dpr.base.errors import InputError
+from dpr.base.files import read_json, write_json
+from dpr.embeddings.artifact import MANIFEST, Embeddings
 from dpr.embeddings.passages import encode_passages
-from dpr.embeddings.queries import embed_topics
+from dpr.embeddings.queries import embed_topics, open_for_queries, require_made_by
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
 from dpr.mining.rankers import encoder_ranker
 from dpr.records import beir
 from dpr.records.corpus import Corpus
+
+
+def saved(encoder, folder):
+    checkpoint.save(encoder, folder)
+    return folder
+
+
+def test_the_passage_side_decides(encode, make_encoder, tmp_path):
+    """A query encoder, its prompt and its length change no vector of a passage; weights do."""
+    embeddings = encode()
+    same = make_encoder(tied=False, query_prefix="query: ", query_max_length=9)
+    with torch.no_grad():
+        for parameter in same.query.parameters():
+            parameter.mul_(2)
+    require_made_by(saved(same, tmp_path / "same"), embeddings)
+    others = {"pooling": "cls", "passage_prefix": "passage: ", "passage_max_length": 31}
+    for key, value in others.items():
+        with pytest.raises(InputError, match=r"out: made by another encoder than .*/changed;"):
+            require_made_by(saved(make_encoder(**{key: value}), tmp_path / "changed"), embeddings)
+
+
+def test_a_weight_decides(encode, make_encoder, tmp_path):
+    embeddings, encoder = encode(), make_encoder()
+    name, weight = list(encoder.passage.named_parameters())[-3]
+    with torch.no_grad():
+        weight.view(-1)[0].add_(2**-20)
+    with pytest.raises(InputError, match="made by another encoder"):
+        require_made_by(saved(encoder, tmp_path / name), embeddings)
+
+
+@pytest.mark.parametrize("format", ["int4", 8, None])
+def test_a_format_that_nobody_knows(encode, tmp_path, format):
+    folder = encode().folder
+    write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"format": format})
+    with pytest.raises(InputError, match=r"manifest\.json: 'format' is .*damaged; encode again"):
+        embeddings = Embeddings.open(folder)
+        opened = tmp_path / "encoder", PARAMS.encode, torch.device("cpu"), 1, tmp_path / "cache"
+        open_for_queries(embeddings, *opened)
 
 
 @pytest.fixture

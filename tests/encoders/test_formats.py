@@ -15,8 +15,8 @@ FP32 = [("ctranslate2", "fp32"), ("torch", "fp32")]
     ("has", "engines", "training"),
     [
         ({}, [INT8, *FP32], "fp32"),
-        ({"avx512_bf16": True}, [INT8, BF16], "bf16"),
-        ({"avx512_bf16": True, "amx_tile": True}, [BF16], "bf16"),
+        ({"avx512_bf16": True}, [INT8, BF16, *FP32], "bf16"),
+        ({"avx512_bf16": True, "amx_tile": True}, [BF16, *FP32], "bf16"),
     ],
 )
 def test_auto_by_processor(monkeypatch, has, engines, training):
@@ -29,7 +29,8 @@ def test_auto_by_processor(monkeypatch, has, engines, training):
 @pytest.mark.parametrize(("capability", "chosen"), [((9, 0), "bf16"), ((7, 5), "fp16")])
 def test_auto_on_a_gpu(monkeypatch, capability, chosen):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert formats.encoding_engines("auto", torch.device("cuda")) == [("torch", chosen)]
+    engines = formats.encoding_engines("auto", torch.device("cuda"))
+    assert engines == [("torch", chosen), ("torch", "fp32")]
 
 
 def test_a_format_that_the_device_lacks():

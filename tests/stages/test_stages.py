@@ -42,7 +42,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     manifest = {"similarity": "dot", "count": 2, "dimension": 32, "dtype": "float32"}
     manifest["sha256"] = sha256(embeddings / VECTORS)
     manifest["ids_sha256"] = sha256(embeddings / LINES)
-    write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}})
+    write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}, "format": "fp32"})
     opened = Embeddings.open(embeddings)
     save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")
     monkeypatch.chdir(folder)
