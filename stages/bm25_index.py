@@ -17,8 +17,8 @@ def main() -> str:
     settings = load_settings("params.yaml")
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     options, folder = settings.bm25, Path("data/indexes/bm25")
-    lucene.build_index(corpus.texts(), folder, options.threads, options.heap)
-    return f"{corpus.passage_count():,} passages"
+    indexed = lucene.build_index(corpus.texts(), folder, options.threads, options.heap)
+    return f"{indexed:,} passages; {corpus.passage_count() - indexed:,} without a text are left out"
 
 
 if __name__ == "__main__":

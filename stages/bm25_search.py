@@ -11,7 +11,7 @@ from pathlib import Path
 from dpr.base.threads import thread_count
 from dpr.bm25 import lucene
 from dpr.records import beir
-from dpr.runs.depth import finish, search_depth
+from dpr.runs.depth import counted, finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from stages import figures
@@ -22,10 +22,9 @@ def main() -> str:
     settings = load_settings("params.yaml")
     figures.forget("bm25")
     queries = beir.read_queries("data/collection")
-    top_k, topics = settings.search.top_k, 0
+    top_k, runs = settings.search.top_k, []
     for split in ("valid", "test"):
         judged = beir.read_qrels("data/collection", split)
-        topics += len(judged)
         found = lucene.search(
             Path("data/indexes/bm25"),
             [queries[query_id] for query_id in judged],
@@ -35,8 +34,9 @@ def main() -> str:
             thread_count(settings.threads),
             settings.bm25.heap,
         )
-        write_run(f"data/runs/{split}/bm25.txt", finish(found, top_k, queries), tag="bm25")
-    return f"{topics} topics, {top_k:,} passages each"
+        runs.append(finish(found, top_k, queries))
+        write_run(f"data/runs/{split}/bm25.txt", runs[-1], tag="bm25")
+    return counted(runs, top_k)
 
 
 if __name__ == "__main__":

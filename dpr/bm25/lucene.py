@@ -24,16 +24,18 @@ MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query
 
 def build_index(
     texts: Iterable[tuple[str, str]], folder: Path, threads: int = 1, heap: float = HEAP
-) -> None:
+) -> int:
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
     (Another analysis would be set here and in `search`.) As in Anserini, an empty text is not in
-    it, and does not count in BM25's statistics; one of stop words alone is.
+    it; one of stop words alone is, but neither counts in BM25's statistics.
 
     Args:
         threads: of Lucene. With one and the fixed seed, the same texts give the same bytes in a
             fresh process.
         heap: GiB of Java. A quarter of it is for passages that are not yet in the files.
+    Returns:
+        How many texts are in it.
     """
     start_java(heap)
     from pyserini.index.lucene import LuceneIndexer
@@ -52,6 +54,7 @@ def build_index(
         (partial / "write.lock").unlink()
         for path in partial.glob("*.si"):
             path.write_bytes(without_time(path.read_bytes()))
+    return count
 
 
 def _require_whole(folder: Path, count: int) -> None:
