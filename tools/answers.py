@@ -96,7 +96,7 @@ class Answers:
         if self.system == "rrf":
             run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
         if self.system == "hybrid":
-            run = Fusion.of(*runs, DENSE_AND_BM25).weighted(self.weight, k)
+            run = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(self.weight, k)
         return sorted(run.get("question", {}).items(), key=lambda found: -found[1])[:k]
 
     def _unhelpful(self) -> str:

@@ -31,7 +31,7 @@ def fusion(depth: int) -> Teacher:
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         bm25, dense = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
-        fused = dict(Fusion.of(dense, bm25, DENSE_AND_BM25).weighted(0.5, 2 * depth))
+        fused = dict(Fusion.of(dense, bm25, minima=DENSE_AND_BM25).weighted(0.5, 2 * depth))
         return {
             query.id: _best(fused.get(query.id, {}), depth)
             | {p: fused.get(query.id, {}).get(p, 0.0) for p in positives[query.id]}

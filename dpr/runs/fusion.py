@@ -42,7 +42,7 @@ class Fusion:
     minima: Minima
 
     @classmethod
-    def of(cls, first: Found, second: Found, minima: Minima = UNKNOWN) -> "Fusion":
+    def of(cls, first: Found, second: Found, *, minima: Minima = UNKNOWN) -> "Fusion":
         first, second = Run.of(first), Run.of(second)
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}

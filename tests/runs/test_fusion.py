@@ -36,7 +36,7 @@ def test_reciprocal_rank_by_hand(runs):
 
 def test_weighted_by_hand(runs):
     """The second run is BM25's, of which 0 is the least."""
-    fused = Fusion.of(*runs, DENSE_AND_BM25).weighted(weight=0.75, depth=1000)
+    fused = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(weight=0.75, depth=1000)
     # first scaled: a 1, b 2/3, c 1/3, and d at 0, a step below c; second: c 1, d .5, a 0
     assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.5, "c": 0.5, "d": 0.125})
     assert fused["2"] == {"x": 0.25}
@@ -53,10 +53,10 @@ def test_weighted_by_hand_without_a_known_minimum(runs):
 def test_the_only_hit_of_a_run_is_its_best(minima):
     """It counts as the best of ten would, whatever its score."""
     dense = {"q": {"d1": 0.9, "d2": 0.8, "d3": 0.1}}
-    fused = Fusion.of(dense, {"q": {"d3": 25.0}}, minima).weighted(0.5, 10)["q"]
+    fused = Fusion.of(dense, {"q": {"d3": 25.0}}, minima=minima).weighted(0.5, 10)["q"]
     # d1 1, d2 .9167, d3 .3333, a mean step of .4 above what is not found
     assert fused == pytest.approx({"d3": 4 / 6, "d1": 0.5, "d2": 11 / 24})
-    more = Fusion.of(dense, {"q": {"d3": 25.0, "d9": 0.01}}, minima).weighted(0.5, 10)["q"]
+    more = Fusion.of(dense, {"q": {"d3": 25.0, "d9": 0.01}}, minima=minima).weighted(0.5, 10)["q"]
     assert next(iter(more)) == next(iter(fused)) == "d3"
 
 
@@ -72,7 +72,7 @@ def test_what_is_found_last_is_above_what_is_not_found(scores):
 
 def test_a_score_below_the_minimum_is_refused():
     with pytest.raises(InputError, match=r"the score -0\.5, below its minimum 0"):
-        Fusion.of({"q": {"a": 0.5}}, {"q": {"a": -0.5}}, DENSE_AND_BM25).weighted(0.5, 10)
+        Fusion.of({"q": {"a": 0.5}}, {"q": {"a": -0.5}}, minima=DENSE_AND_BM25).weighted(0.5, 10)
 
 
 def test_depth(runs):
