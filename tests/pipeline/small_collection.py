@@ -1,6 +1,7 @@
 """A small collection for the whole graph: 70 topics, each a word, with 20 passages each.
 
-As in TREC-COVID, some passages lack a title, and one lacks a text too. One more has no word for BM25.
+As in TREC-COVID, some passages lack a title, and one lacks a text too. One more has no word for
+BM25.
 """
 
 import random
