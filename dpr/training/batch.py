@@ -32,15 +32,19 @@ class Targets(NamedTuple):
     relevant: torch.Tensor  # (Q, P) bool
     negatives: torch.Tensor | None = None  # (B, P) bool: the hard negatives drawn for each pair
     teacher: torch.Tensor | None = None  # (Q, P) float32; NaN: the teacher gave no score
+    # (P,) float32: of how many passages each stands for, if they are a sample of more
+    log_weights: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Targets":
-        return Targets(
-            self.query_ids,
-            self.passage_ids,
-            self.pairs.to(device),
-            self.relevant.to(device),
-            None if self.negatives is None else self.negatives.to(device),
-            None if self.teacher is None else self.teacher.to(device),
+        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return self._replace(
+            pairs=self.pairs.to(device),
+            relevant=self.relevant.to(device),
+            negatives=moved(self.negatives),
+            teacher=moved(self.teacher),
+            log_weights=moved(self.log_weights),
         )
 
 

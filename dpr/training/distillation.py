@@ -1,6 +1,7 @@
 """Losses that learn from a teacher's scores of (query, passage) pairs.
 
-Both look at the passages of a batch that the teacher scored for the query of a pair.
+Both look at the passages of a batch that the teacher scored for the query of a pair. A passage that
+stands for many counts as many.
 """
 
 import torch
@@ -12,6 +13,7 @@ def kl_loss(
     teacher: torch.Tensor,
     temperature: torch.Tensor | float,
     teacher_temperature: float,
+    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """KL divergence of the encoder's distribution over the passages from the teacher's.
 
@@ -24,19 +26,26 @@ def kl_loss(
         teacher: (Q, P); NaN: not scored. At least the pair's own passage is.
         temperature: scores are divided by it.
         teacher_temperature: the teacher's scores are divided by it.
+        log_weights: (P,), see `Targets`; None: 0 for all.
     Returns: the mean over the pairs, a scalar.
     """
     query = pairs[:, 0]
     given = teacher[query]
     outside = given.isnan()
-    target = (given / teacher_temperature).masked_fill(outside, -torch.inf).log_softmax(1)
-    found = (scores[query] / temperature).masked_fill(outside, -torch.inf).log_softmax(1)
+    given, found = given / teacher_temperature, scores[query] / temperature
+    if log_weights is not None:
+        given, found = given + log_weights, found + log_weights
+    target = given.masked_fill(outside, -torch.inf).log_softmax(1)
+    found = found.masked_fill(outside, -torch.inf).log_softmax(1)
     terms = target.exp() * (target - found)  # outside, -infinity less itself: NaN
     return terms.masked_fill(outside, 0.0).sum(1).mean()
 
 
 def margin_mse_loss(
-    scores: torch.Tensor, pairs: torch.Tensor, teacher: torch.Tensor
+    scores: torch.Tensor,
+    pairs: torch.Tensor,
+    teacher: torch.Tensor,
+    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean squared difference between the encoder's margins and the teacher's.
 
@@ -50,4 +59,7 @@ def margin_mse_loss(
     errors = (found.gather(1, own[:, None]) - found) - (given.gather(1, own[:, None]) - given)
     outside = given.isnan()
     outside[torch.arange(len(own)), own] = True  # no margin to itself
-    return errors.masked_fill(outside, 0.0).square().sum() / (~outside).sum().clamp(min=1)
+    squares, counts = errors.masked_fill(outside, 0.0).square(), ~outside
+    if log_weights is not None:
+        squares, counts = squares * log_weights.exp(), counts * log_weights.exp()
+    return squares.sum() / counts.sum().clamp(min=1)

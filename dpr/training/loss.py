@@ -77,19 +77,29 @@ class Loss(nn.Module):
             self.settings.false_negative_margin,
         )
         own = None if self.settings.in_batch_negatives else targets.negatives
-        loss = in_batch_loss(scores, targets.pairs, targets.relevant, temperature, margin, own)
+        loss = in_batch_loss(
+            scores,
+            targets.pairs,
+            targets.relevant,
+            temperature,
+            margin,
+            own,
+            targets.log_weights,
+        )
         if not self.settings.symmetric:
             return loss
+        # Over the queries of the batch, which are no sample of more.
         pairs, relevant = targets.pairs.flip(1), targets.relevant.T
         return (loss + in_batch_loss(scores.T, pairs, relevant, temperature, margin)) / 2
 
     def _taught(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
         assert targets.teacher is not None  # dpr/settings: a share needs a teacher
+        pairs, teacher, log_weights = targets.pairs, targets.teacher, targets.log_weights
         if self.settings.teacher_loss == "margin_mse":
-            return margin_mse_loss(scores, targets.pairs, targets.teacher)
+            return margin_mse_loss(scores, pairs, teacher, log_weights)
         temperature = self.temperature.to(scores.device)
-        teacher = self.settings.teacher_temperature
-        return kl_loss(scores, targets.pairs, targets.teacher, temperature, teacher)
+        teacher_temperature = self.settings.teacher_temperature
+        return kl_loss(scores, pairs, teacher, temperature, teacher_temperature, log_weights)
 
 
 def in_batch_loss(
@@ -99,6 +109,7 @@ def in_batch_loss(
     temperature: torch.Tensor | float,
     false_negative_margin: float | None = None,
     negatives: torch.Tensor | None = None,
+    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of each pair's own passage against the passages of the batch.
 
@@ -112,6 +123,7 @@ def in_batch_loss(
             is taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829; the
             encoder is its own guide). None: no passage is.
         negatives: (B, P) bool, the only negatives of each pair; None: all passages of the batch.
+        log_weights: (P,), see `Targets`; 0 for the passages of pairs. None: 0 for all.
     Returns: the mean loss over the pairs, a scalar.
     Raises:
         InputError: if the margin leaves no query a negative, so that nothing would be learned.
@@ -130,5 +142,8 @@ def in_batch_loss(
             )
         excluded = excluded | close
     # Divided first: a score of -infinity has no gradient for the temperature.
-    rows = (rows / temperature).masked_fill(excluded & ~positive, -torch.inf)
+    rows = rows / temperature
+    if log_weights is not None:
+        rows = rows + log_weights
+    rows = rows.masked_fill(excluded & ~positive, -torch.inf)
     return functional.cross_entropy(rows, own)

@@ -125,7 +125,7 @@ class PairSet:
         return Drawn(query, passage, _draw(listed, self.settings.hard_negatives, rng))
 
     def _batch(self, pairs: list[Drawn], number: int) -> Batch:
-        columns = self.passages.columns(passages_of(pairs), number)
+        columns, log_weights = self.passages.columns(passages_of(pairs), number)
         teacher = self.teacher.scores if self.teacher else None
         at = np.array(columns)
         firsts = self.first_passage[at]
@@ -135,6 +135,7 @@ class PairSet:
             return found
 
         targets = targets_of(pairs, columns, relevant_to, teacher)
+        targets = targets._replace(log_weights=log_weights)
         queries = [self.queries[query] for query in targets.query_ids]
         return Batch(queries, self.passages.take(columns), targets)
 

@@ -1,6 +1,7 @@
 """The passages of a batch: texts that the step encodes, or vectors that stay as they are."""
 
-from typing import Protocol
+import math
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,9 +11,16 @@ from dpr.encoders.tokens import Tokens
 from dpr.training.ragged import Ragged
 
 
+class Columns(NamedTuple):
+    """The P passages that the queries of a batch are compared with, by row."""
+
+    rows: list[int]
+    log_weights: torch.Tensor | None = None  # (P,) float32, see `Targets`
+
+
 class Passages(Protocol):
-    def columns(self, own: list[int], step: int) -> list[int]:
-        """The passages that the queries of a batch are compared with; `own` are its pairs'."""
+    def columns(self, own: list[int], step: int) -> Columns:
+        """The columns of a batch; `own` are the passages of its pairs, which are among them."""
 
     def take(self, rows: list[int]) -> list[Tokens] | torch.Tensor: ...
 
@@ -23,8 +31,8 @@ class EncodedPassages:
     def __init__(self, tokens: Ragged):
         self.tokens = tokens
 
-    def columns(self, own: list[int], step: int) -> list[int]:
-        return own
+    def columns(self, own: list[int], step: int) -> Columns:
+        return Columns(own)
 
     def take(self, rows: list[int]) -> list[Tokens]:
         return [self.tokens[row] for row in rows]
@@ -33,8 +41,12 @@ class EncodedPassages:
 class FixedPassages:
     """The vectors of all passages, for a step that trains the query encoder alone.
 
-    The loss is then a softmax over the whole collection or, if it has more than `at_most` passages,
-    over the pairs' own and as many that are drawn for each step.
+    The loss is then a softmax over the whole collection. If that has more than `at_most` passages,
+    each step estimates the softmax: it takes the pairs' own passages, and draws `at_most` of the M
+    that are left, without replacement. Each of these stands for M / `at_most` passages, its weight
+    in the softmax's sum (Bengio and Senécal 2008, https://doi.org/10.1109/TNN.2007.912312; Jean et
+    al. 2015, https://arxiv.org/abs/1412.2007). So the sum and its gradient are unbiased. The loss
+    takes the logarithm of the sum: its gradient has a bias, which falls as 1 / `at_most`.
 
     Args:
         vectors: a memory map; up to `at_most` of its rows are in memory at a time.
@@ -55,12 +67,20 @@ class FixedPassages:
         if at_most is None or self.count <= at_most:
             self.all = torch.from_numpy(vectors.read(0, self.count)).to(device)
 
-    def columns(self, own: list[int], step: int) -> list[int]:
-        if self.all is not None:
-            return list(range(self.count))
+    def columns(self, own: list[int], step: int) -> Columns:
+        if self.at_most is None or self.all is not None:
+            return Columns(list(range(self.count)))
+        certain = np.unique(own)
+        left = self.count - len(certain)
+        size = min(self.at_most, left)
         rng = np.random.default_rng([self.seed, step])
-        drawn = rng.integers(self.count, size=self.at_most)  # twice the same: once
-        return np.union1d(own, drawn).tolist()
+        drawn = rng.choice(left, size, replace=False, shuffle=False)
+        # From a number among those left to a row: as many certain rows come before it.
+        drawn += np.searchsorted(certain - np.arange(len(certain)), drawn, side="right")
+        rows = np.union1d(certain, drawn)
+        log_weights = torch.zeros(len(rows))
+        log_weights[np.isin(rows, drawn)] = math.log(left / size) if size else 0.0
+        return Columns(rows.tolist(), log_weights)
 
     def take(self, rows: list[int]) -> torch.Tensor:
         if self.all is not None:
