@@ -54,6 +54,7 @@ audit: $(VENV)/ready
 
 # Runs every stage again, which makes the same bytes, and prints what each cost.
 costs: $(VENV)/ready
+	rm -rf .scratch/train .scratch/encode
 	dvc repro --force --no-run-cache
 	python -m tools.costs
 

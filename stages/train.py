@@ -5,7 +5,7 @@
 
 Reads also data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
 Makes also metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
-from its last snapshot in .scratch.
+from its last snapshot in .scratch, and one that was finished from its end.
 
     python -m stages.train first
     torchrun --standalone --nproc-per-node 2 -m stages.train first      # `launcher` in params.yaml
@@ -113,7 +113,7 @@ def main(round: Round) -> str:
             history = trainer.run()
         if processes.is_first:
             write_results(round, trainer, history)
-            shutil.rmtree(unfinished.folder)
+            unfinished.end()
     processes.leave()
     return history.described(options.valid_measure)
 

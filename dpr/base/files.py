@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,6 +60,21 @@ def folder_of_this_process(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, which takes no room, or a copy: of a file that is not written to any more.
+
+    At most two names share a file: what damages an output shall not damage a second one. Across
+    file systems there are no links.
+    """
+    if source.stat().st_nlink == 1:
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
 
 
 def write_json(path: str | Path, value: Any) -> None:

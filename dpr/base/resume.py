@@ -1,8 +1,9 @@
-"""Unfinished work: a killed stage leaves it in a scratch folder, and the next run goes on there.
+"""Work in a scratch folder: what a killed stage leaves there, the next run goes on with.
 
 The folder is named by a key of all that decides the result, to the last bit: equal keys mean equal
 bytes in the end. What the key is made of lies in the folder, so that work that is passed over can
-be explained.
+be explained. Finished work stays until the next of its kind begins, since its result may be lost
+after the stage: to a cache without room, say.
 """
 
 import hashlib
@@ -20,20 +21,21 @@ from filelock import FileLock, Timeout
 
 from dpr.base import meaning
 from dpr.base.errors import InputError
-from dpr.base.files import read_json, write_json
+from dpr.base.files import new_file, read_json, write_json
 from dpr.base.versions import ENCODING, installed
 
 PACKAGES = (*ENCODING, "peft")
-NOTE = "decides.json"
+NOTE, FINISHED = "decides.json", "finished"
 KEPT = 5  # unfinished works in a scratch folder; older ones are removed
 
 
 @dataclass(frozen=True)
 class Work:
-    """Some work: its folder, and what decides its result, by name."""
+    """Some work: its folder, what decides its result, by name, and its kind."""
 
     folder: Path
     decides: dict[str, Any]
+    kind: str
 
     @classmethod
     def of(
@@ -42,12 +44,14 @@ class Work:
         inputs: dict[str, Any],
         source: str,
         device: torch.device,
+        kind: str | None = None,
     ) -> "Work":
         """Work that is decided by its inputs, the code, the packages and the processor.
 
         Args:
             inputs: by names that a user knows; "work" says what kind of work it is.
             source: the file whose imports do the work. (Comments and docstrings decide nothing.)
+            kind: of its kind, one finished work is kept; None: what "work" says.
         """
         cpu = device.type == "cpu"
         decides = inputs | meaning.of_code(source)
@@ -62,15 +66,23 @@ class Work:
         }
         decides = json.loads(json.dumps(decides))
         text = json.dumps(decides, sort_keys=True)
-        return cls(scratch / hashlib.sha256(text.encode()).hexdigest()[:16], decides)
+        folder = scratch / hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cls(folder, decides, kind or inputs["work"])
 
     @property
     def key(self) -> str:
         return self.folder.name
 
+    @property
+    def is_finished(self) -> bool:
+        return (self.folder / FINISHED).exists()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process at a time does this work; says so if it has to wait."""
+        """Only one process at a time does this work; says so if it has to wait.
+
+        The last finished work of its kind goes.
+        """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.folder}.lock")
         try:
@@ -79,36 +91,40 @@ class Work:
             print(f"{self.folder}: another experiment does this; waiting for it", file=sys.stderr)
             lock.acquire()
         try:
+            last = [folder for folder in self._others(FINISHED) if _kind(folder) == self.kind]
+            _remove(last)
             yield
         finally:
             lock.release()
 
     def begin(self) -> None:
-        """Make the folder, if no killed run left it; say so if there is other work of its kind."""
-        if (self.folder / NOTE).exists():
+        """Make the folder, if no run has left it; say so if there is other unfinished work."""
+        if self.is_finished or (self.folder / NOTE).exists():
             return
         if closest := self._closest():
             folder, changed = closest
             names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" * (len(changed) > 4))
             print(f"{folder}: unfinished, not used: other {names}", file=sys.stderr)
-        self._forget()
+        _remove(self._others(NOTE)[KEPT - 1 :])
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / NOTE, self.decides)
 
     def end(self) -> None:
-        """Nothing is unfinished now."""
+        """Nothing is unfinished now; what is in the folder stays as it is."""
+        with new_file(self.folder / FINISHED) as file:
+            file.write(self.kind)
         (self.folder / NOTE).unlink(missing_ok=True)
 
-    def _others(self) -> list[Path]:
-        """Folders of other unfinished work, the newest first."""
-        notes = [note for note in self.folder.parent.glob(f"*/{NOTE}")]
+    def _others(self, mark: str) -> list[Path]:
+        """Folders of other work with this file, the newest first."""
+        notes = [note for note in self.folder.parent.glob(f"*/{mark}")]
         notes.sort(key=lambda note: note.parent.stat().st_mtime, reverse=True)
         return [note.parent for note in notes if note.parent != self.folder]
 
     def _closest(self) -> tuple[Path, list[str]] | None:
         """The work of this kind that least differs, and in what."""
         found = []
-        for folder in self._others():
+        for folder in self._others(NOTE):
             try:
                 theirs = read_json(folder / NOTE)
             except InputError:  # another process has finished it
@@ -119,10 +135,18 @@ class Work:
                 found.append((folder, changed))
         return min(found, key=lambda one: len(one[1]), default=None)
 
-    def _forget(self) -> None:
-        for folder in self._others()[KEPT - 1 :]:
-            try:
-                with FileLock(f"{folder}.lock", timeout=0):
-                    shutil.rmtree(folder, ignore_errors=True)
-            except Timeout:  # it is being worked on
-                pass
+
+def _kind(folder: Path) -> str | None:
+    try:
+        return (folder / FINISHED).read_text(encoding="utf-8")
+    except OSError:  # another process has removed it
+        return None
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            with FileLock(f"{folder}.lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:  # it is being worked on
+            pass

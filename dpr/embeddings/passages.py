@@ -1,21 +1,23 @@
 """Encoding a corpus: memory is bounded by a window of passages, and a killed run resumes."""
 
 import shutil
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from dpr.base.errors import InputError
-from dpr.base.files import read_json, sha256, write_json
+from dpr.base.files import link_or_copy, new_folder, read_json, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
+from dpr.base.progress import say
 from dpr.base.resume import Work
 from dpr.base.versions import ENCODING, installed
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.embeddings.windows import DONE, encode_windows
 from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
-from dpr.records.ids import LINES
+from dpr.records.ids import ENDS, LINES
 from dpr.settings import EncodeSettings
 
+FILES = (VECTORS, LINES, ENDS, MANIFEST)
 PLACES = 8  # folders that may have the same embeddings
 
 
@@ -31,7 +33,8 @@ def encode_passages(
 
     A killed run leaves its complete windows in a subfolder of `scratch`, named by a key. The next
     run with the same inputs resumes there and ends with the same bytes: on a CPU with any number of
-    processes that have as many threads each (`threads`), on a GPU with any.
+    processes that have as many threads each (`threads`), on a GPU with any. The finished artifact
+    stays there, and `folder` has links to its files, or copies on another file system.
 
     Raises:
         InputError: for an empty corpus, a vector that is not finite, a disk without room for the
@@ -47,27 +50,27 @@ def encode_passages(
         "number format": [embedder.format, embedder.engine],
         **{f"encode.{name}": value for name, value in options.model_dump().items()},
     }
-    unfinished = Work.of(scratch, inputs, __file__, embedder.device)
+    unfinished = Work.of(scratch, inputs, __file__, embedder.device, kind=str(folder))
     _require_equal_keys(unfinished.key, processes)
     work, made = unfinished.folder, scratch / f"{unfinished.key}.json"
     # The first process takes the lock for all.
     with unfinished.locked() if processes.is_first else nullcontext():
-        copied = processes.is_first and _copied(made, folder, work)
-        (copied_by_first,) = processes.broadcast((float(copied),))
-        if not copied_by_first:
+        known = processes.is_first and (_finished(unfinished) or _copied(made, folder, work))
+        (known_to_first,) = processes.broadcast((float(known),))
+        if not known_to_first:
             if processes.is_first:
                 unfinished.begin()
             encode_windows(embedder, corpus, options, count, work, processes)
         if processes.is_first:
-            if not copied:
+            if not known:
                 _write_manifest(embedder, options, count, work)
-                shutil.rmtree(work / DONE)  # until now a killed run could go on
-                unfinished.end()
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(work, folder)
-            known = [str(folder.resolve()), *_places(made)]
-            write_json(made, {"folders": known[:PLACES], "sha256": _sha256_of(folder)})
+            unfinished.end()  # until now a killed run went on with its windows
+            shutil.rmtree(work / DONE, ignore_errors=True)
+            with new_folder(folder) as partial:
+                for name in FILES:
+                    link_or_copy(work / name, partial / name)
+            places = [str(folder.resolve()), *_places(made)]
+            write_json(made, {"folders": places[:PLACES], "sha256": _sha256_of(folder)})
         processes.wait()
     return Embeddings.open(folder)
 
@@ -97,6 +100,24 @@ def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, wor
     write_json(work / MANIFEST, manifest)
 
 
+def _finished(work: Work) -> bool:
+    """Whether this was encoded before and is still whole; what is not, is removed."""
+    if not work.is_finished:
+        return False
+    if _is_whole(work.folder):
+        say(f"{work.folder}: encoded before, used again")
+        return True
+    shutil.rmtree(work.folder)
+    return False
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return sha256(folder / VECTORS) == Embeddings.open(folder).manifest["sha256"]
+    except (OSError, InputError):
+        return False
+
+
 def _sha256_of(folder: Path) -> str | None:
     """Of the vectors there, as the manifest says; None without one."""
     try:
@@ -118,13 +139,10 @@ def _copied(made: Path, folder: Path, work: Path) -> bool:
     for other in map(Path, _places(made)):
         if other == folder.resolve() or _sha256_of(other) != read_json(made)["sha256"]:
             continue
-        shutil.rmtree(work, ignore_errors=True)  # what a killed run left
-        try:  # the other folder is not locked: what counts is what has been copied
-            shutil.copytree(other, work)
-            Embeddings.open(work)
-            if sha256(work / VECTORS) == read_json(made)["sha256"]:
-                return True
-        except (OSError, InputError):
-            pass
-        shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError, InputError), new_folder(work) as partial:
+            # The other folder is not locked: what counts is what has been copied.
+            shutil.copytree(other, partial, dirs_exist_ok=True)
+            if not _is_whole(partial):
+                raise InputError(f"{other}: damaged")  # what a killed run left in `work` stays
+            return True
     return False

@@ -78,6 +78,7 @@ def _begin(work: Path, row: np.dtype, count: int) -> None:
     if (work / DONE).exists() and _fits(work / VECTORS, row, count):
         return
     shutil.rmtree(work / DONE, ignore_errors=True)
+    (work / VECTORS).unlink(missing_ok=True)  # not written over: it may have a second name
     needed, free = count * row.itemsize, shutil.disk_usage(work.parent).free
     if needed > free:
         raise _no_room(work.parent, needed, free)

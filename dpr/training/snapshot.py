@@ -44,17 +44,23 @@ class Snapshots:
     def __post_init__(self) -> None:
         self.next_save = self.clock() + self.every
 
-    def save_if_due(self, history: History, best_weights: Tensors, held: Held) -> None:
+    def save_if_due(
+        self, history: History, best_weights: Tensors, held: Held, ended: bool = False
+    ) -> None:
         """Every process must call it after each step; clock and signals of the first one decide.
 
+        Args:
+            ended: it is due, since no step follows.
         Raises:
             KeyboardInterrupt: after a last save, if it was held back.
         """
-        due = held.asked is not None or self.clock() >= self.next_save
-        agreed, stop = self.processes.broadcast((float(due), float(held.asked is not None)))
-        if agreed:
-            self.save(history, best_weights)
-            self.next_save = self.clock() + self.every
+        due = ended or held.asked is not None or self.clock() >= self.next_save
+        (agreed,) = self.processes.broadcast((float(due),))
+        if not agreed:
+            return
+        self.save(history, best_weights)
+        self.next_save = self.clock() + self.every
+        (stop,) = self.processes.broadcast((float(held.asked is not None),))
         if stop:
             raise held.asked or KeyboardInterrupt
 

@@ -132,6 +132,8 @@ class Trainer:
                     for watcher in self.watchers:
                         watcher.validation(history.validations[-1])
                 self.snapshots.save_if_due(history, self.best_weights, signals)
+            if len(history.steps) > done:  # its result may be lost
+                self.snapshots.save_if_due(history, self.best_weights, signals, ended=True)
         self.console.say_rates()
         if self.settings.overfit_one_batch:
             checks.require_overfitted(len(history.steps), history.steps[-1].loss)

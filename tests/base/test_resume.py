@@ -20,7 +20,7 @@ from dpr.base.resume import Work
 for changes in ({}, {"data/training": "b"}, {"seed": 43}, {"train.lr": 1e-5}, {"threads": 1}):
     made = {"data/training": "a", "seed": 42, "train.lr": 1e-4, "threads": 2} | changes
     torch.set_num_threads(made.pop("threads"))
-    inputs = made | {"names": ("a", "b"), "none": None}
+    inputs = made | {"work": "train", "names": ("a", "b"), "none": None}
     print(Work.of(Path("scratch"), inputs, "stages/train.py", torch.device("cpu")).key)
 """
 
@@ -44,9 +44,9 @@ def test_another_process_has_the_same_key_and_other_work_another():
 def work(tmp_path, monkeypatch):
     monkeypatch.setattr(resume.meaning, "of_code", lambda source: {"dpr/a.py": source})
 
-    def make(source="1", **inputs):
+    def make(source="1", kind=None, **inputs):
         values = {"work": "train first", "seed": 42} | inputs
-        return Work.of(tmp_path / "scratch", values, source, torch.device("cpu"))
+        return Work.of(tmp_path / "scratch", values, source, torch.device("cpu"), kind)
 
     return make
 
@@ -90,6 +90,41 @@ def test_finished_work_is_not_unfinished(work, capsys):
     work().end()
     work(seed=43).begin()
     assert not capsys.readouterr().err
+
+
+def finish(one):
+    with one.locked():
+        one.begin()
+        (one.folder / "state").touch()
+        one.end()
+
+
+def test_finished_work_stays_until_the_next_of_its_kind_begins(work):
+    first, second, again = work(), work(work="train second"), work(seed=43)
+    finish(first)
+    finish(second)
+    finish(first)  # found again, as it is
+    assert first.is_finished and (first.folder / "state").exists()
+    with again.locked():
+        assert not first.folder.exists()  # before the new one takes room
+        assert second.is_finished and not again.is_finished
+
+
+def test_work_that_serves_two_kinds_stays_for_the_last(work):
+    passages, queries, next_one = work(kind="a"), work(kind="b"), work(seed=43, kind="a")
+    assert passages.folder == queries.folder
+    finish(passages)
+    finish(queries)
+    finish(next_one)
+    assert queries.is_finished
+    finish(work(seed=44, kind="b"))
+    assert not queries.folder.exists() and next_one.is_finished
+
+
+def test_finished_work_that_another_process_uses_is_not_removed(work):
+    finish(work())
+    with FileLock(f"{work().folder}.lock"), work(seed=43).locked():
+        assert work().is_finished
 
 
 def test_work_that_another_does_is_waited_for_with_a_word(work, capsys):

@@ -1,5 +1,7 @@
 """Encoding again: after a kill, and what another folder already has."""
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -11,9 +13,8 @@ from dpr.embeddings.artifact import Embeddings
 
 
 def forget(tmp_path):
-    """Let the next call encode again what another folder has."""
-    for note in (tmp_path / "scratch").glob("*.json"):
-        note.unlink()
+    """Let the next call encode again what was encoded."""
+    shutil.rmtree(tmp_path / "scratch")
 
 
 def dies_in_third_window(calls):
@@ -43,7 +44,64 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(encode, tmp_path):
     assert resumed.manifest == undisturbed.manifest
     np.testing.assert_array_equal(resumed.vectors, undisturbed.vectors)
     assert list(resumed.ids) == list(undisturbed.ids)
-    assert not any(path.is_dir() for path in (tmp_path / "scratch").iterdir())
+    (work,) = (path for path in (tmp_path / "scratch").iterdir() if path.is_dir())
+    assert {path.name for path in work.iterdir()} == {*passages.FILES, "finished"}
+
+
+def never(embed):
+    return lambda *args: pytest.fail("encoded again")
+
+
+def test_an_output_that_is_lost_is_not_encoded_again(encode, tmp_path):
+    """As when DVC cannot cache it, and empties the stage's outputs before the next try."""
+    first = encode("out")
+    expected, inode = np.array(first.vectors), (tmp_path / "out/vectors.npy").stat().st_ino
+    shutil.rmtree(tmp_path / "out")
+    second = encode("out", never)
+    np.testing.assert_array_equal(second.vectors, expected)
+    assert second.manifest == first.manifest
+    file = (tmp_path / "out/vectors.npy").stat()
+    assert (file.st_ino, file.st_nlink) == (inode, 2)  # it takes no room twice
+
+
+def test_the_next_encoding_for_a_folder_frees_the_last(encode, tmp_path):
+    encode("out")
+    (last,) = (tmp_path / "scratch").glob("*/finished")
+    encode("out", window=7)
+    (left,) = (tmp_path / "scratch").glob("*/finished")
+    assert left != last
+
+
+def test_a_damaged_output_damages_no_second_one(encode, tmp_path):
+    first, second = (encode(name) for name in ("first", "second"))
+    expected = np.array(first.vectors)
+    with (tmp_path / "first/vectors.npy").open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\0\0\0\0")
+    np.testing.assert_array_equal(second.vectors, expected)
+    np.testing.assert_array_equal(encode("third", never).vectors, expected)
+
+
+def test_a_copy_across_file_systems_that_fails_loses_nothing(encode, tmp_path, monkeypatch):
+    expected = np.array(encode("undisturbed").vectors)
+    forget(tmp_path)
+    shutil.rmtree(tmp_path / "undisturbed")
+
+    def other_file_system(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full(source, target):
+        target.write_bytes(source.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", other_file_system)
+    monkeypatch.setattr(os, "rename", other_file_system)  # of shutil.move
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(shutil, "copyfile", full)
+        patched.setattr(shutil, "copy2", full)
+        encode("out")
+    assert not (tmp_path / "out").exists()
+    np.testing.assert_array_equal(encode("out", never).vectors, expected)
 
 
 def test_a_run_that_is_killed_after_its_last_window_encodes_nothing_again(
@@ -62,6 +120,8 @@ def test_a_run_that_is_killed_after_its_last_window_encodes_nothing_again(
 
 def test_what_a_killed_run_has_done_is_kept_if_there_is_nothing_to_copy(encode, tmp_path):
     encode("gone")
+    for work in {path.parent for path in (tmp_path / "scratch").glob("*/finished")}:
+        shutil.rmtree(work)
     shutil.rmtree(tmp_path / "gone")
     calls = []
     with pytest.raises(KeyboardInterrupt):
@@ -74,20 +134,14 @@ def test_progress_without_vectors_starts_again(encode, tmp_path, monkeypatch):
     expected = encode("first").vectors
     made = list((tmp_path / "scratch").glob("*.lock"))
     work = tmp_path / "scratch" / made[0].stem
+    forget(tmp_path)
     (work / "windows").mkdir(parents=True)
     (work / "windows/0.txt").write_text("d00\n")
-    forget(tmp_path)
     np.testing.assert_array_equal(encode("second").vectors, expected)
 
 
 def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
-    def never(embed):
-        return lambda *args: pytest.fail("encoded again")
-
     first = encode("first")
-    # only another folder is copied from: a stage that is forced to run does its work
-    with pytest.raises(pytest.fail.Exception):
-        encode("first", never)
     second = encode("second", never)
     assert (list(second.ids), second.manifest) == (list(first.ids), first.manifest)
     np.testing.assert_array_equal(second.vectors, first.vectors)

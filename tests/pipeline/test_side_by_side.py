@@ -1,5 +1,6 @@
 """Several DVCs at once: in one checkout, and as workers of the queue."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -50,6 +51,7 @@ def test_three_workers_make_what_one_makes(experiment):
         sh(experiment, f"dvc exp remove worker-{seed}")
     assert len(set(of_workers.values())) == len(SEEDS)
     for seed in SEEDS:
+        shutil.rmtree(experiment / ".scratch")  # or finished work would be taken
         sh(experiment, f"dvc exp run -q --temp --name alone-{seed} -S seed={seed} --force")
         assert lock_of(experiment, f"alone-{seed}") == of_workers[seed]
         sh(experiment, f"dvc exp remove alone-{seed}")

@@ -88,6 +88,46 @@ def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
         assert torch.equal(tensor, untouched[name]), name
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_finished_training_is_not_done_again(make_trainer, tmp_path, recipe):
+    """Its result may be lost after it; it is the same without a step or a validation."""
+    chosen = {"max_steps": 4, "dropout": 0.1} | RECIPES[recipe]
+    first = make_trainer(snapshot=tmp_path / "state", save_every=1000, **chosen)
+    history = first.run()
+    fail = lambda *_: pytest.fail("validated again")  # noqa: E731
+    again = make_trainer(fail, snapshot=tmp_path / "state", save_every=1000, **chosen)
+    again.step = lambda *_: pytest.fail("trained again")
+    assert again.run() == history
+    weights = first.encoder.state_dict()
+    for name, tensor in again.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_a_training_that_patience_ends_is_not_done_again(make_trainer, tmp_path):
+    falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
+    chosen = {"max_steps": 8, "eval_every": 1, "patience": 2}
+    first = make_trainer(falling, snapshot=tmp_path / "state", save_every=1000, **chosen)
+    history = first.run()
+    assert len(history.steps) == 2
+    again = make_trainer(falling, snapshot=tmp_path / "state", save_every=1000, **chosen)
+    again.step = lambda *_: pytest.fail("trained again")
+    assert again.run() == history
+
+
+def test_a_stop_during_the_last_save_is_heard(make_trainer, tmp_path):
+    trainer = make_trainer(snapshot=tmp_path / "state", save_every=1000, max_steps=4)
+    save = trainer.snapshots.save
+
+    def save_and_signal(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        save(*args)
+
+    trainer.snapshots.save = save_and_signal
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert len(snapshot_file.load(tmp_path / "state").numbers["steps"]) == 4
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_told_to_stop_saves_the_step_first(make_trainer, tmp_path, number):
     chosen = {"max_steps": 6, "dropout": 0.1}
