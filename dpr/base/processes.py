@@ -36,8 +36,12 @@ class ProcessGroup:
         """The group of the launcher; a single process without one."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(device=device)
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=TIMEOUT)
+        if device.type == "cuda":
+            # Without both, a barrier guesses a device, by the rank among all machines.
+            torch.cuda.set_device(device)
+            distributed.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
+        else:
+            distributed.init_process_group("gloo", timeout=TIMEOUT)
         return cls(distributed.get_rank(), distributed.get_world_size(), device)
 
     def leave(self) -> None:

@@ -36,10 +36,9 @@ class Loss(nn.Module):
         )
 
     @property
-    def temperature(self) -> torch.Tensor:
-        if not self.learned:
-            return torch.tensor(self.settings.temperature, dtype=torch.float64)
-        return self.log_temperature.exp()
+    def temperature(self) -> torch.Tensor | float:
+        """A number, unless it is learned: not all GPUs have tensors of float64."""
+        return self.log_temperature.exp() if self.learned else self.settings.temperature
 
     @torch.no_grad()
     def limit_temperature(self) -> None:
@@ -72,10 +71,7 @@ class Loss(nn.Module):
         return loss
 
     def _contrastive(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
-        temperature, margin = (
-            self.temperature.to(scores.device),
-            self.settings.false_negative_margin,
-        )
+        temperature, margin = self.temperature, self.settings.false_negative_margin
         own = None if self.settings.in_batch_negatives else targets.negatives
         loss = in_batch_loss(
             scores,
@@ -97,9 +93,8 @@ class Loss(nn.Module):
         pairs, teacher, log_weights = targets.pairs, targets.teacher, targets.log_weights
         if self.settings.teacher_loss == "margin_mse":
             return margin_mse_loss(scores, pairs, teacher, log_weights)
-        temperature = self.temperature.to(scores.device)
-        teacher_temperature = self.settings.teacher_temperature
-        return kl_loss(scores, pairs, teacher, temperature, teacher_temperature, log_weights)
+        at = self.settings.teacher_temperature
+        return kl_loss(scores, pairs, teacher, self.temperature, at, log_weights)
 
 
 def in_batch_loss(

@@ -157,7 +157,9 @@ class Trainer:
             group["lr"] = peak * share
         self.encoder.train()
         self.optimizer.zero_grad(set_to_none=True)
-        temperature = self.loss.temperature.detach().clone()
+        temperature = self.loss.temperature
+        if isinstance(temperature, torch.Tensor):  # learned
+            temperature = temperature.detach().clone()
         losses = [self._forward_backward(batch) for batch in batches]
         self.processes.sum_gradients(self.encoder.parameters())
         norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), settings.max_grad_norm)
@@ -167,10 +169,9 @@ class Trainer:
         if self.mean:
             self.mean.add(self.encoder, number)
         # Here a GPU is waited for, once a step. (Not all GPUs have float64.)
-        *values, norm_value = torch.stack([loss.to(norm) for loss in (*losses, norm)]).tolist()
-        temperature_value = temperature.item()
+        *values, norm_value = torch.stack([value.float() for value in (*losses, norm)]).tolist()
         checks.require_finite_step(number, sum(values), norm_value)
-        return Step(number, sum(values), settings.lr * share, norm_value, temperature_value)
+        return Step(number, sum(values), settings.lr * share, norm_value, float(temperature))
 
     def _forward_backward(self, batch: Batch) -> torch.Tensor:
         share = 1 / self.settings.accumulate

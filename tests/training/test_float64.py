@@ -7,12 +7,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class NoFloat64(TorchDispatchMode):
-    """Fails on an operation whose result is float64, if it is more than a number."""
+    """Fails on an operation whose result is float64, also if it is a single number."""
 
     def __torch_dispatch__(self, operation, types, arguments=(), others=None):
         made = operation(*arguments, **(others or {}))
         for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor) and tensor.ndim:
+            if isinstance(tensor, torch.Tensor):
                 assert tensor.dtype != torch.float64, f"{operation} makes float64"
         return made
 
@@ -33,4 +33,4 @@ def test_encoding(make_encoder):
 
 def test_the_watch_sees_float64():
     with NoFloat64(), pytest.raises(AssertionError, match="makes float64"):
-        torch.ones(2).double()
+        torch.tensor(1.0).double()
