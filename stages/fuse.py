@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
-from dpr.runs.fusion import DENSE_AND_BM25, Fusion
+from dpr.runs.fusion import DENSE_AND_BM25, Fusion, best_weight
 from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
 from stages import figures
@@ -29,7 +29,7 @@ def main() -> str:
     if "valid" in fusions:
         weights = [step / steps for step in range(steps + 1)]
         tried = fusions["valid"].choose_weight(weights, splits["valid"])
-    best = max(tried, key=tried.__getitem__, default=settings.fuse.default_weight)
+    best = best_weight(tried, settings.fuse.default_weight)
     for split in splits.keys() - fusions.keys():
         for system in ("rrf", "hybrid"):
             write_run(f"data/runs/{split}/{system}.txt", {}, tag=system)

@@ -119,13 +119,13 @@ def main(round: Round) -> str:
 
 
 def write_results(round: Round, trainer: Trainer, history: History) -> None:
-    best, untrained = history.best, history.validations[0]
-    # Untrained, it is the encoder that it began from, to the byte.
-    format = trainer.format if best.step else "fp32"
+    best, before = history.best, history.validations[0]
+    # Without a better step, it is the encoder that it began from, to the byte.
+    format = trainer.format if best.step else checkpoint.trained_in(rounds.BEGINS[round])
     checkpoint.save(trainer.encoder, rounds.MAKES[round], format)
     figures = {
         "best": {"step": best.step, "loss": best.loss, **best.measured},
-        "untrained": {"loss": untrained.loss, **untrained.measured},
+        "before": {"loss": before.loss, **before.measured},
         "steps": len(history.steps),
         "parameters": trainer.counts,
     }

@@ -175,3 +175,16 @@ def test_a_prompt_for_each_source(tmp_path):
     changes = {"data.train": "medline + medline-2021", "data.prompts": ["", "title: "]}
     settings = load_settings(write_params(tmp_path / "params.yaml", changes))
     assert settings.data.sources == ["medline", "medline-2021"]
+
+
+def test_a_validation_measure_as_deep_as_its_pool_is_refused(tmp_path):
+    """Every encoder would have recall 1, so that the first validation would be the best."""
+    path = tmp_path / "params.yaml"
+    for depth in (500, 1000):
+        write_params(path, {"train.valid_measure": f"recall@{depth}"})
+        with pytest.raises(InputError, match=f"valid_measure recall@{depth} looks at all of the"):
+            load_settings(path)
+    write_params(path, {"train.valid_measure": "recall@499"})
+    load_settings(path)
+    write_params(path, {"train.valid_measure": "recall@1000", "train.valid_passages": None})
+    load_settings(path)

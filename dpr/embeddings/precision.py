@@ -36,7 +36,10 @@ def score_noise(exact: np.ndarray, scores: np.ndarray) -> float:
     Args:
         exact, scores: (Q, P), of the same queries and passages.
     """
-    a, b = (of - of.mean(axis=1, keepdims=True) for of in np.stack([exact, scores]).astype(float))
+    both = np.stack([exact, scores]).astype(float)
+    if not np.isfinite(both).all():  # infinity, of a format that is too narrow
+        return 1.0
+    a, b = both - both.mean(axis=2, keepdims=True)
     norms = (a**2).sum(axis=1) * (b**2).sum(axis=1)
     shared = np.divide((a * b).sum(axis=1) ** 2, norms, out=np.ones_like(norms), where=norms != 0)
     return float(np.sqrt(max(0.0, 1 - shared.mean())))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, write_json
+from dpr.base.files import new_folder, read_manifest, write_json
 from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
@@ -29,6 +29,11 @@ def save(encoder: DualEncoder, folder: str | Path, format: str = "fp32") -> None
         made_with = {"format": format, "versions": installed("torch", "transformers")}
         write_json(partial / MADE_WITH, made_with)
         write_json(partial / PASSAGE_SIDE, encoder.spec.whole_passage_side(partial))
+
+
+def trained_in(folder: Path) -> str:
+    """The number format in which a saved encoder was trained; fp32 for an untrained one."""
+    return str(read_manifest(folder / MADE_WITH, {"format": str}, "make it again")["format"])
 
 
 def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:

@@ -146,10 +146,13 @@ def _sample(count: int, chosen: Plan, options: IndexSettings, seed: int) -> np.n
 
 def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
     """Set the seeds and construction parameters that this kind of index has."""
+    parts: list[Any] = [index]
     if hasattr(index, "hnsw"):
         index.hnsw.efConstruction = options.ef_construction
-    parts: list[Any] = [index, getattr(index, "pq", None)]
-    for part in parts:
+        parts.append(faiss.downcast_index(index.storage))
+    for part in [*parts, *(part.pq for part in parts if hasattr(part, "pq"))]:
+        if hasattr(part, "do_polysemous_training"):
+            part.do_polysemous_training = False  # seconds a byte, for a search that is not used
         if hasattr(part, "cp"):
             part.cp.seed = seed % 2**31  # FAISS takes a signed one
             part.cp.min_points_per_centroid = 1  # `plan` warns once, FAISS many times

@@ -106,6 +106,11 @@ class Fusion:
         return kept
 
 
+def best_weight(tried: dict[float, float], default: float) -> float:
+    """The weight with the best measure; of equal ones the nearest to `default`, also if none is."""
+    return max(tried, key=lambda weight: (tried[weight], -abs(weight - default)), default=default)
+
+
 def scaled(run: Run, minimum: float | None) -> np.ndarray:
     """(R,) float64 scores, scaled within each topic: the best is 1, and not found would be 0.
 

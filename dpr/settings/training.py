@@ -1,5 +1,6 @@
 """The groups of mining and training: `mine`, `teacher`, `train`, `second`."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -118,6 +119,11 @@ class TrainSettings(Group):
             raise ValueError("lora_rank excludes initial_share: set initial_share to 0")
         if not isinstance(self.mixture, str) and abs(sum(self.mixture) - 1) > 1e-6:
             raise ValueError(f"mixture: the shares sum to {sum(self.mixture):g}, not to 1")
+        if (measures.cutoff(self.valid_measure) or 0) >= (self.valid_passages or math.inf):
+            raise ValueError(
+                f"valid_measure {self.valid_measure} looks at all of the {self.valid_passages} "
+                "valid_passages, where each encoder is as good: raise these, or set null"
+            )
         if self.temperature_lr is not None and self.temperature < 0.01:
             raise ValueError("a learned temperature must start at 0.01 or above")
         return self

@@ -14,7 +14,7 @@ class Step(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """The encoder after a step; 0 is the untrained one."""
+    """The encoder after a step; 0 is the one before the training."""
 
     step: int
     loss: float
@@ -32,8 +32,8 @@ class History(NamedTuple):
         return max(self.validations, key=lambda v: v.score)
 
     def described(self, measure: str) -> str:
-        best, untrained = self.best, self.validations[0]
-        scores = f"{measure} {best.score:.4f}, untrained {untrained.score:.4f}"
+        best, before = self.best, self.validations[0]
+        scores = f"{measure} {best.score:.4f}, before {before.score:.4f}"
         if self.steps and not best.step:
             kept = "training did not help: the encoder that it began with is kept"
             return f"{len(self.steps)} steps; {kept}; validation {scores}"

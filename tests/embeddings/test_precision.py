@@ -26,6 +26,16 @@ def chosen(wanted):
     return PARAMS.encode.model_copy(update={"precision": wanted})
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_all_noise(broken):
+    """As of a format that is too narrow: it must not look like one without an error."""
+    exact = np.random.default_rng(0).normal(size=(3, 20))
+    scores = exact.copy()
+    scores[1, 4] = broken
+    assert score_noise(exact, scores) == 1.0
+    assert score_noise(exact, np.full_like(exact, broken)) == 1.0
+
+
 def test_noise_is_the_share_of_the_spread_that_is_error():
     """Per query: the exact scores with another factor and shift, and errors of a known size."""
     rng = np.random.default_rng(0)
@@ -113,6 +123,7 @@ def make_spec(model):
     return EncoderSpec("cosine", **{key: model[key] for key in keys})
 
 
+@pytest.mark.slow
 def test_auto_takes_int8_only_where_it_keeps_the_scores(english, tmp_path, monkeypatch, capsys):
     """The packaged encoder in int8; an equal one whose activations int8 cannot hold in fp32."""
     monkeypatch.setattr(formats, "auto", lambda device: ["int8", "fp32"])

@@ -1,5 +1,6 @@
 """Every kind of index against NumPy, the same bytes again, and the defaults."""
 
+import faiss
 import numpy as np
 import pytest
 from index_helpers import assert_exact, build_and_open, ids, make_embeddings, options, search
@@ -206,3 +207,13 @@ def test_settings_are_those_of_the_index():
     assert made(kind="ivfpq", pq_bytes=48, nlist=64) == "IVF64,PQ48x8"
     assert made(kind="lsh") == "LSH768"
     assert made(kind="sq8") == "SQ8"
+
+
+def test_no_kind_is_trained_for_a_search_that_is_not_used(tmp_path):
+    """FAISS's polysemous training takes seconds a byte, and changes no distance."""
+    embeddings = make_embeddings("cosine", count=600)
+    for kind in ("PQ4x8", "IVF4,PQ4x8", "HNSW8,PQ4"):
+        index, _ = build_module.build(embeddings, options(kind=kind), seed=0)
+        inner = faiss.downcast_index(index)
+        coded = inner if hasattr(inner, "pq") else faiss.downcast_index(inner.storage)
+        assert not coded.do_polysemous_training

@@ -9,7 +9,7 @@ from trectools import TrecRun
 from dpr.base.errors import InputError
 from dpr.records.ranking import ranking
 from dpr.runs import trec
-from dpr.runs.fusion import DENSE_AND_BM25, UNKNOWN, Fusion
+from dpr.runs.fusion import DENSE_AND_BM25, UNKNOWN, Fusion, best_weight
 
 
 @pytest.fixture
@@ -145,3 +145,10 @@ def test_fusion_is_that_of_trectools(tmp_path):
             assert scores == pytest.approx(factor * np.sort(rows["score"])[::-1], abs=1e-6)
             best = rows.sort_values("score", ascending=False)["docid"].iloc[0]
             assert ranking(ours[query_id])[0][0] == best
+
+
+def test_of_equally_good_weights_the_nearest_to_the_default_is_taken():
+    """With few validation topics, many weights are equally good: BM25 alone would be the first."""
+    assert best_weight({0.0: 1.0, 0.4: 1.0, 0.7: 1.0, 0.9: 0.9}, 0.5) == 0.4
+    assert best_weight({0.0: 0.1, 0.4: 0.1, 1.0: 0.2}, 0.5) == 1.0
+    assert best_weight({}, 0.5) == 0.5

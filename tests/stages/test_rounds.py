@@ -37,8 +37,8 @@ def test_the_second_round_begins_with_the_encoder_of_the_first(stages):
     assert any((trained[name] != value).any() for name, value in first.items())
     shown = [read_json(f"metrics/train{suffix}.json") for suffix in ("", "_second")]
     # Its validation before the first step is that of the first round's best step.
-    assert shown[1]["untrained"]["nDCG@10"] == pytest.approx(shown[0]["best"]["nDCG@10"])
-    assert shown[1]["untrained"]["loss"] == pytest.approx(shown[0]["best"]["loss"], rel=1e-4)
+    assert shown[1]["before"]["nDCG@10"] == pytest.approx(shown[0]["best"]["nDCG@10"])
+    assert shown[1]["before"]["loss"] == pytest.approx(shown[0]["best"]["loss"], rel=1e-4)
 
 
 def test_the_second_round_mines_with_the_encoder_of_the_first(stages):
