@@ -8,9 +8,11 @@ import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import ir_datasets
 import numpy as np
+from filelock import FileLock
 
 from dpr.base.errors import InputError
 from dpr.records.id_set import hash64
@@ -47,9 +49,11 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     """
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
+        load(identifier, "docpairs")
         return _of_triples(dataset, limit, held_out, seed, identifier)
     if not dataset.has_qrels():
         raise InputError(f"irds:{identifier}: neither training triples nor judgments")
+    load(identifier, "qrels")
     relevant = draw((j for j in judgments(dataset) if is_relevant(j.grade)), limit, seed)
     valid = hold_out([j.query_id for j in relevant], held_out, seed)
     parts = {
@@ -71,6 +75,9 @@ def _of_triples(
     dataset: Any, limit: int | None, held_out: int, seed: int, identifier: str
 ) -> Training:
     store = dataset.docs_store()
+    with _alone(identifier):
+        if hasattr(store, "build"):
+            store.build()
 
     def queries_of(block: list[str]) -> dict[str, Any]:
         wanted = set(block)
@@ -132,7 +139,9 @@ def _looked_up(
 
 
 def load(identifier: str, *needs: str) -> Any:
-    """A dataset that has all that is needed, of "docs", "queries", "qrels".
+    """A dataset that has all that is needed, of "docs", "queries", "qrels", "docpairs".
+
+    What ir_datasets fetches or builds for the first reading is there afterwards.
 
     Raises:
         InputError: for an unknown id, or a dataset that lacks something.
@@ -146,7 +155,16 @@ def load(identifier: str, *needs: str) -> Any:
     for need in needs:
         if not getattr(dataset, f"has_{need}")():
             raise InputError(f"irds:{identifier}: the dataset has no {need}; try another id")
+    with _alone(identifier):
+        for need in needs:
+            next(iter(getattr(dataset, f"{need}_iter")()), None)
     return dataset
+
+
+def _alone(identifier: str) -> FileLock:
+    """Held while ir_datasets writes files: two processes at once would spoil them for good."""
+    name = quote(ir_datasets.docs_parent_id(identifier), safe="")
+    return FileLock(ir_datasets.util.home_path() / f"{name}.dpr.lock")
 
 
 def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:

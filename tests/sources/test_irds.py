@@ -177,6 +177,71 @@ def test_memory_hardly_grows_with_the_triples(tmp_path, monkeypatch):
     assert (peaks[1_000] - peaks[200]) / 800 < 500, peaks
 
 
+# As a dataset of BEIR: its documents are read from a store, which the first reading builds.
+AT_ONCE = """
+import os, sys, time
+from pathlib import Path
+import ir_datasets
+from ir_datasets.datasets.base import Dataset
+from ir_datasets.formats import BaseDocs, GenericDoc, TrecQrels, TsvDocPairs, TsvQueries
+from ir_datasets.indices import PickleLz4FullStore
+from ir_datasets.util import LocalDownload
+from dpr.sources import irds
+
+class Docs(BaseDocs):
+    def docs_iter(self):
+        return iter(self.docs_store())
+
+    def docs_cls(self):
+        return GenericDoc
+
+    def docs_store(self, field="doc_id"):
+        path = ir_datasets.util.home_path() / "docs.pklz4"
+        return PickleLz4FullStore(str(path), self.rows, GenericDoc, field, ["doc_id"])
+
+    def rows(self):
+        for i in range(30):
+            time.sleep(0.02)
+            yield GenericDoc(f"d{i}", f"text {i}")
+
+folder, kind = Path(sys.argv[1]), sys.argv[2]
+queries = TsvQueries(LocalDownload(folder / "queries.tsv"))
+pairs = TsvDocPairs(LocalDownload(folder / "pairs.tsv"))
+qrels = TrecQrels(LocalDownload(folder / "qrels"), {1: "yes"})
+ir_datasets.registry.register("slow/triples", Dataset(Docs(), queries, pairs))
+ir_datasets.registry.register("slow/judged", Dataset(Docs(), queries, qrels))
+(folder / f"{os.getpid()}.ready").touch()
+while len(list(folder.glob("*.ready"))) < 2:
+    time.sleep(0.01)
+if kind == "collection":
+    found = irds.collection("slow/judged")
+else:
+    found = irds.training(f"slow/{kind}", None, 1, 0)
+print(len(list(found.passages)), len(list(Docs().docs_iter())))
+"""
+
+
+@pytest.mark.parametrize("kind", ["collection", "judged", "triples"])
+def test_two_processes_read_a_dataset_for_the_first_time(tmp_path, kind):
+    """Two begin at once, and either would build the documents' store; a third reads it later."""
+    (tmp_path / "queries.tsv").write_text("q0\twhat\nq1\twhy\n")
+    (tmp_path / "pairs.tsv").write_text("q0\td0\td1\nq1\td29\td2\n")
+    (tmp_path / "qrels").write_text("q0 0 d0 1\nq1 0 d29 1\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "IR_DATASETS_HOME": str(tmp_path / "home")}
+
+    def start():
+        command = [sys.executable, "-c", AT_ONCE, str(tmp_path), kind]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    both = [start(), start()]
+    found = [process.communicate(timeout=120) for process in both]
+    found.append(start().communicate(timeout=120))
+    expected = "4 30" if kind == "triples" else "30 30"  # passages, and documents in the store
+    assert [out.strip() for out, _ in found] == [expected] * 3, found
+
+
 @pytest.mark.parametrize(
     ("row", "what"), [(("q9", "d0", "d1"), "query 'q9'"), (("q0", "d0", "d9"), "document 'd9'")]
 )
