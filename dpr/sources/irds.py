@@ -43,7 +43,8 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     """The dataset's triples or, if it has none, its relevant documents.
 
     Args:
-        limit: so many of them, drawn by seed; None takes all.
+        limit: so many of them, drawn by seed; None takes all. Judgments of the queries that are
+            drawn are there in any case: they find false negatives, and validate.
     Raises:
         InputError: for a dataset with neither, and for a triple of an unknown query or document.
     """
@@ -56,16 +57,17 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
     load(identifier, "qrels")
     relevant = draw((j for j in judgments(dataset) if is_relevant(j.grade)), limit, seed)
     valid = hold_out([j.query_id for j in relevant], held_out, seed)
-    parts = {
-        "train": [j for j in relevant if j.query_id not in valid],
-        "valid": [j for j in relevant if j.query_id in valid],
-    }
-    texts = _texts(dataset.queries_iter(), {j.query_id for j in relevant})
+    train = {j.query_id for j in relevant} - valid
+    texts = _texts(dataset.queries_iter(), train | valid)
+
+    def judged(query_ids: set[str]) -> Stream[Judgment]:
+        return Stream(lambda: (j for j in judgments(dataset) if j.query_id in query_ids))
+
     return Training(
         passages=passages(dataset.docs_iter(), identifier),
         queries=[Query(query_id, text) for query_id, text in texts.items()],
-        qrels=parts,
-        pairs=[Pair(j.query_id, j.passage_id) for j in parts["train"]],
+        qrels={"train": judged(train), "valid": judged(valid)},
+        pairs=[Pair(j.query_id, j.passage_id) for j in relevant if j.query_id in train],
         source={"ir_datasets": identifier, "held_out": held_out, "held_out_seed": seed},
         held_out=valid,
     )

@@ -258,6 +258,31 @@ def test_judgments_to_train_on(tmp_path):
     assert manifest["judgments"]["valid"]["queries"] == 1
 
 
+def test_a_limit_draws_pairs_and_keeps_the_judgments_of_their_queries(tmp_path):
+    """Ten queries, each with ten relevant documents and one that is not."""
+
+    def file(name, rows):
+        (tmp_path / name).write_text("".join(rows))
+        return LocalDownload(tmp_path / name)
+
+    docs = TsvDocs(file("docs.tsv", (f"d{n}\tdocument {n}\n" for n in range(110))))
+    queries = TsvQueries(file("queries.tsv", (f"q{n}\tquery {n}\n" for n in range(10))))
+    grades = {f"q{n // 11}": {} for n in range(110)}
+    for n in range(110):
+        grades[f"q{n // 11}"][f"d{n}"] = int(n % 11 > 0)
+    rows = (f"{q} 0 {d} {grade}\n" for q, own in grades.items() for d, grade in own.items())
+    name = "dpr-test/limited"
+    ir_datasets.registry.register(name, Dataset(docs, queries, TrecQrels(file("qrels", rows), {})))
+    train(f"irds:{name}", tmp_path / "out", held_out=8, train_limit=30)
+    pairs = beir.read_pairs(tmp_path / "out")
+    qrels = {split: beir.read_qrels(tmp_path / "out", split) for split in ("train", "valid")}
+    assert 8 <= 30 - len(pairs) < 30  # those of the queries that are held out
+    assert qrels["valid"]
+    assert qrels["train"].keys() == {pair.query_id for pair in pairs}
+    assert not qrels["train"].keys() & qrels["valid"].keys()
+    assert all(own == grades[q] for part in qrels.values() for q, own in part.items())
+
+
 def test_what_is_not_there():
     with pytest.raises(InputError, match=r"irds:no/such: ir_datasets has no such dataset"):
         irds.collection("no/such")
