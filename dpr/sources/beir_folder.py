@@ -28,6 +28,7 @@ def collection(folder: Path, split: str) -> Collection:
         queries=[query for query in queries.values() if query.id in judged],
         qrels={name: _judgments(part) for name, part in qrels.items()},
         source=_source(folder) | {"split": split, "queries_without_judgments": unjudged},
+        ids_of=_ids_of(folder),
     )
 
 
@@ -57,6 +58,7 @@ def training(folder: Path, split: str, limit: int | None, held_out: int, seed: i
         pairs=pairs,
         source=_source(folder) | {"validation": validation or f"{held_out} held out, seed {seed}"},
         held_out=frozenset() if validation else frozenset(valid),
+        ids_of=_ids_of(folder),
     )
 
 
@@ -79,6 +81,10 @@ def _validation(folder: Path, judged: str) -> tuple[str | None, Qrels]:
 
 def _judgments(qrels: Qrels) -> list[Judgment]:
     return [Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()]
+
+
+def _ids_of(folder: Path) -> str:
+    return f"beir:{folder.resolve()}"
 
 
 def _source(folder: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def collection(identifier: str) -> Collection:
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
         qrels={"test": Stream(lambda: judgments(dataset))},
         source={"ir_datasets": identifier},
+        ids_of=ids_of(identifier),
     )
 
 
@@ -70,6 +71,7 @@ def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Tr
         pairs=[Pair(j.query_id, j.passage_id) for j in relevant if j.query_id in train],
         source={"ir_datasets": identifier, "held_out": held_out, "held_out_seed": seed},
         held_out=valid,
+        ids_of=ids_of(identifier),
     )
 
 
@@ -167,6 +169,12 @@ def _alone(identifier: str) -> FileLock:
     """Held while ir_datasets writes files: two processes at once would spoil them for good."""
     name = quote(ir_datasets.docs_parent_id(identifier), safe="")
     return FileLock(ir_datasets.util.home_path() / f"{name}.dpr.lock")
+
+
+def ids_of(identifier: str) -> str:
+    """The place of a dataset's ids: several datasets share documents, and some share queries."""
+    documents, queries = ir_datasets.docs_parent_id, ir_datasets.queries_parent_id
+    return f"irds:{documents(identifier)} {queries(identifier)}"
 
 
 def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:

@@ -29,6 +29,7 @@ def collection(settings: MedlineSettings) -> Collection:
         queries=_queries(splits, ("valid", "test")),
         qrels={name: _judgments(splits[name]) for name in ("valid", "test")},
         source=_source(splits),
+        ids_of="medline",
     )
 
 
@@ -41,6 +42,7 @@ def training(settings: MedlineSettings) -> Training:
         qrels={name: _judgments(splits[name]) for name in ("train", "valid")},
         pairs=[Pair(t.id, pmid) for t in splits["train"] for pmid in t.major],
         source=_source(splits),
+        ids_of="medline",
     )
 
 

@@ -28,6 +28,7 @@ def collection() -> Collection:
         queries=[_title(c) for c in asked],
         qrels={"test": [_judgment(c) for c in asked]},
         source=_source(),
+        ids_of="medline-2021",
     )
 
 
@@ -46,6 +47,7 @@ def training(held_out: int, seed: int) -> Training:
         pairs=[Pair(_query_id(c), c.pmid) for c in parts["train"]],
         source=_source() | {"held_out": held_out, "held_out_seed": seed},
         held_out=valid,
+        ids_of="medline-2021",
     )
 
 

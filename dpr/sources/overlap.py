@@ -1,11 +1,12 @@
 """Queries that are trained on and judged: refused, or left out of the training.
 
-Two queries are one if their cleaned texts are equal but for case and white space, or if they have
-the same id and a relevant passage of the same id. (The same id alone says nothing across sources.)
+Two queries are one if their cleaned texts are equal but for case and white space or, where the ids
+are those of the same place (`ids_of`), if they have the same id and a relevant passage in common.
 The sources of a mixture are compared before their ids are changed.
 """
 
-from collections.abc import Iterable, Set
+import sys
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -16,23 +17,24 @@ from dpr.sources.clean import clean
 from dpr.sources.types import Collection, Stream, Training
 
 Row = TypeVar("Row", Judgment, Pair)
+Relevant = tuple[str, str, str]  # the place of the ids, query id, passage id
 
 
 class Topics(NamedTuple):
     """The queries of one purpose: their folded texts, and what is relevant to them."""
 
     texts: dict[str, str]
-    relevant: set[tuple[str, str]]  # (query id, passage id)
+    relevant: set[Relevant]  # empty if the ids are of no place
 
     def shared_with(self, *others: "Topics") -> set[str]:
         """The ids of these queries that are queries of another purpose too."""
         texts, relevant = _all_of(others)
         by_text = {query_id for query_id, text in self.texts.items() if text in texts}
-        return by_text | {query_id for query_id, _ in self.relevant & relevant}
+        return by_text | {query_id for _, query_id, _ in self.relevant & relevant}
 
     def without(self, query_ids: Set[str]) -> "Topics":
         texts = {q: text for q, text in self.texts.items() if q not in query_ids}
-        return Topics(texts, {row for row in self.relevant if row[0] not in query_ids})
+        return Topics(texts, {row for row in self.relevant if row[1] not in query_ids})
 
 
 def separate(
@@ -71,6 +73,9 @@ def separate(
         "validation_queries": sum(map(len, drop_validating)),
         "training_queries": sum(map(len, drop_trained)),
     }
+    if any(counts.values()):
+        dropped = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items() if n)
+        print(f"dropped, since they are also judged, or validate: {dropped}", file=sys.stderr)
     return replace(collection, qrels=qrels), kept, counts
 
 
@@ -78,14 +83,19 @@ def _topics(data: Collection | Training, split: str) -> Topics:
     rows = list(data.qrels.get(split, ()))
     judged = {row.query_id for row in rows}
     texts = {query.id: folded(clean(query.text)) for query in data.queries if query.id in judged}
-    return Topics(texts, {(row.query_id, row.passage_id) for row in rows if is_relevant(row.grade)})
+    return Topics(texts, set(_placed(data, (row for row in rows if is_relevant(row.grade)))))
+
+
+def _placed(data: Collection | Training, rows: Iterable[Judgment | Pair]) -> Iterator[Relevant]:
+    if data.ids_of is not None:
+        yield from ((data.ids_of, row.query_id, row.passage_id) for row in rows)
 
 
 def _trained_among(source: Training, others: list[Topics]) -> Topics:
     """The training queries that are also among the others; only these are held in memory."""
     texts, relevant = _all_of(others)
-    rows = {row for q, p, _ in source.pairs if (row := (q, p)) in relevant}
-    shared = {query_id for query_id, _ in rows}
+    rows = {row for row in _placed(source, source.pairs) if row in relevant}
+    shared = {query_id for _, query_id, _ in rows}
     found = {
         query.id: text
         for query in source.queries
@@ -95,7 +105,7 @@ def _trained_among(source: Training, others: list[Topics]) -> Topics:
     return Topics({q: text for q, text in found.items() if q in asked}, rows)
 
 
-def _all_of(topics: Iterable[Topics]) -> tuple[set[str], set[tuple[str, str]]]:
+def _all_of(topics: Iterable[Topics]) -> tuple[set[str], set[Relevant]]:
     """All texts, and all that is relevant."""
     parts = list(topics)
     texts = {text for part in parts for text in part.texts.values()}

@@ -43,6 +43,7 @@ def trec_covid(topic_field: str) -> Collection:
         queries=queries,
         qrels={"test": Stream(lambda: irds.judgments(dataset))},
         source={"ir_datasets": identifier, "topics": topics, "field": topic_field},
+        ids_of=irds.ids_of(identifier),
     )
 
 

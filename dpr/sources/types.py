@@ -28,13 +28,15 @@ class Collection:
     """What is searched and judged. Passages are never held in memory.
 
     `qrels` by split: "test" and, if there are topics to choose a fusion weight on, "valid".
-    `source` says for the manifest what was read.
+    `source` says for the manifest what was read. `ids_of` names the place that gave the ids of
+    queries and passages: they compare with those of the same place alone. None: with no others.
     """
 
     passages: Iterable[Passage]
     queries: Iterable[Query]
     qrels: Mapping[str, Iterable[Judgment]]
     source: dict[str, Any]
+    ids_of: str | None = None
 
     def __post_init__(self) -> None:
         _refuse_iterators(self.queries, *self.qrels.values())
@@ -45,6 +47,7 @@ class Training:
     """What is trained on. `qrels`: "train" finds false negatives, "valid" validates.
 
     `held_out`: the validation queries that were drawn here, from queries that would train else.
+    `ids_of`: as of a collection; None also for texts that are numbered here.
     """
 
     passages: Iterable[Passage]
@@ -53,6 +56,7 @@ class Training:
     pairs: Iterable[Pair]
     source: dict[str, Any]
     held_out: Set[str] = frozenset()
+    ids_of: str | None = None
 
     def __post_init__(self) -> None:
         _refuse_iterators(self.queries, *self.qrels.values(), self.pairs)

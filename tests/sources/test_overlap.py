@@ -1,21 +1,25 @@
 """Queries that are trained on and judged."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from helpers import HEADER, jsonl, write_params
+from helpers import HEADER, ROOT, jsonl, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.records import beir
 from dpr.records.types import Judgment, Pair, Query
+from dpr.settings import load_settings
+from dpr.sources import beir_folder, irds, registry
 from dpr.sources.overlap import separate
 from dpr.sources.types import Collection, Training
 from stages import prepare
 
 
-def data(test=(), fusing=(), trained=(), validating=()):
-    """Queries as (id, text, relevant passage)."""
+def data(test=(), fusing=(), trained=(), validating=(), places=("here", "here")):
+    """Queries as (id, text, relevant passage). `places`: of the ids of both."""
 
     def judged(rows):
         return [Judgment(q, p, 1) for q, _, p in rows]
@@ -24,10 +28,11 @@ def data(test=(), fusing=(), trained=(), validating=()):
         return [Query(q, text) for rows in parts for q, text, _ in rows]
 
     qrels = {"test": judged(test), "valid": judged(fusing)}
-    collection = Collection([], queries(test, fusing), qrels, {})
+    collection = Collection([], queries(test, fusing), qrels, {}, ids_of=places[0])
     qrels = {"train": judged(trained), "valid": judged(validating)}
     pairs = [Pair(q, p) for q, _, p in trained]
-    return collection, [Training([], queries(trained, validating), qrels, pairs, {})]
+    training = Training([], queries(trained, validating), qrels, pairs, {}, ids_of=places[1])
+    return collection, [training]
 
 
 OTHERS = [("9", "lung", "d9")]
@@ -70,6 +75,65 @@ def test_the_same_id_alone_says_nothing():
     found = data(test=[("1", "heart", "d1")], trained=[("1", "lung", "d2")])
     _, (training,), _ = separate(*found, "refuse")
     assert list(training.pairs) == [Pair("1", "d2")]
+
+
+@pytest.mark.parametrize("places", [("here", "there"), ("here", None), (None, None)])
+@pytest.mark.parametrize("purpose", ["test", "fusing", "validating"])
+def test_ids_of_two_places_say_nothing(places, purpose):
+    """Small numbers coincide by chance, and `q3` is the third text in any file of pairs."""
+    topics = {"test": OTHERS, purpose: [("3", "heart", "d3")]}
+    (training,) = data(trained=KEPT, places=places)[1]
+    collection, others = data(**topics, places=places[:1] * 2)
+    _, kept, counts = separate(collection, [*others, training], "refuse")
+    assert list(kept[-1].pairs) == [Pair("3", "d3")]
+    assert not any(counts.values())
+    topics[purpose] = [("3", " BONE", "d9")]  # texts are compared in any case
+    collection, others = data(**topics, places=places[:1] * 2)
+    with pytest.raises(InputError, match=r"1 training queries of source 2 .*'3'"):
+        separate(collection, [*others, training], "refuse")
+
+
+def test_pairs_that_are_numbered_here_all_train(tmp_path):
+    """The pair at a place in one file has the ids of the pair at that place in another."""
+    for name, count in (("a", 200), ("b", 300)):  # so that others are held out
+        lines = (f"question {name} {i}\tpassage {name} {i}\n" for i in range(count))
+        (tmp_path / f"{name}.tsv").write_text("".join(lines))
+    names = " + ".join(f"pairs:{tmp_path / name}.tsv" for name in "ab")
+    chosen = load_settings(ROOT / "params.yaml").data.model_copy(
+        update={"train": names, "held_out": 50}
+    )
+    opened = registry.open_training(chosen, tmp_path)
+    collection, _ = data(test=[("q3", "heart", "p3")])
+    _, kept, counts = separate(collection, opened, "refuse")
+    assert [len(list(source.pairs)) for source in kept] == [150, 250]
+    assert not any(counts.values())
+
+
+def test_the_same_place_gives_the_same_ids(folder, tmp_path, monkeypatch):
+    """However the folder is named; another folder with equal ids is another place."""
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\n")
+    (folder / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t1\nq2\td2\t1\n")
+    shutil.copytree(folder, tmp_path / "other")
+    monkeypatch.chdir(folder.parent)
+    place = beir_folder.collection(folder, "test").ids_of
+    assert place == beir_folder.training(Path(folder.name), "test", None, 1, 0).ids_of
+    assert place != beir_folder.training(tmp_path / "other", "test", None, 1, 0).ids_of
+
+
+def test_the_same_documents_and_queries_are_the_same_place():
+    """Of ir_datasets: clinicaltrials/2021 has topics 1, 2, ... of each year."""
+    same = irds.ids_of("msmarco-passage/train")
+    assert irds.ids_of("msmarco-passage/train/triples-small") == same
+    years = {irds.ids_of(f"clinicaltrials/2021/trec-ct-{year}") for year in (2021, 2022)}
+    assert len(years | {same, irds.ids_of("beir/scifact"), irds.ids_of("beir/nfcorpus")}) == 5
+
+
+def test_what_is_dropped_is_said(capsys):
+    separate(*data(test=KEPT, trained=[*KEPT, ("1", "eye", "d1")]), "drop")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": 1 training queries")
+    separate(*data(test=OTHERS, trained=KEPT), "drop")
+    assert not capsys.readouterr().err
 
 
 def test_validation_is_kept_apart_from_the_test():
