@@ -6,7 +6,7 @@ over the collection; it compares steps, and experiments with the same training d
 
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dpr.records.types import Pair, Qrels, is_relevant
 
@@ -21,6 +21,28 @@ def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
     if len(useful) > count:
         useful = sorted(random.Random(seed).sample(useful, count))
     return {query_id: qrels[query_id] for query_id in useful}
+
+
+def sample_by_source(
+    qrels: Qrels, source_of: Mapping[str, int], count: int, seed: int = SEED
+) -> Qrels:
+    """At most `count` topics, of each source as many; what a small one lacks goes to the others.
+
+    With a single source, this is `sample_topics`.
+
+    Args:
+        source_of: the source of each topic.
+        count: at least the number of sources.
+    """
+    parts: dict[int, Qrels] = {}
+    for query_id, grades in sample_topics(qrels, len(qrels)).items():
+        parts.setdefault(source_of[query_id], {})[query_id] = grades
+    sampled: dict[int, Qrels] = {}
+    for source in sorted(parts, key=lambda source: len(parts[source])):
+        share = count // (len(parts) - len(sampled))
+        sampled[source] = sample_topics(parts[source], share, seed)
+        count -= len(sampled[source])
+    return {q: grades for source in sorted(parts) for q, grades in sampled[source].items()}
 
 
 def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = SEED) -> list[str]:

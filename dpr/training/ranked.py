@@ -25,7 +25,7 @@ class RankedPassages:
         size: of the pool; None: all passages.
         fixed: the vectors of all passages, if they are not trained.
     Raises:
-        InputError: if no topic has a relevant passage.
+        InputError: if no topic has a relevant passage, and for a pool without room for each source.
     """
 
     def __init__(self, corpus: Corpus, size: int | None, fixed: FixedPassages | None):
@@ -33,15 +33,22 @@ class RankedPassages:
         judged = beir.read_qrels(corpus.folder, "valid")
         wanted = {passage_id for grades in judged.values() for passage_id in grades}
         known = {passage_id for passage_id in corpus.ids if passage_id in wanted}
-        self.qrels = _only(judged, known)
-        if size is not None:
-            self.qrels = pool.sample_topics(self.qrels, size // 2)  # room for a passage each
-        else:
-            self.qrels = pool.sample_topics(self.qrels, len(self.qrels))
+        self.qrels = pool.sample_topics(_only(judged, known), len(judged))
         if not self.qrels:
             raise InputError(
                 f"{corpus.folder}/qrels/valid.tsv: no relevant passage; nothing to validate"
             )
+        queries = beir.stream_queries(corpus.folder)
+        self.source_of = {query.id: query.source for query in queries if query.id in self.qrels}
+        sources = len(set(self.source_of.values()))
+        if size is not None:
+            if size < 2 * sources:
+                raise InputError(
+                    f"params.yaml: train.valid_passages: {size} are too few for {sources} sources "
+                    f"that validate; give at least {2 * sources}"
+                )
+            # Room for a passage each.
+            self.qrels = pool.sample_by_source(self.qrels, self.source_of, size // 2)
         self.pool: list[str] | None = None
         if size is not None:
             self.pool = pool.draw_pool(self.qrels, corpus.ids, size)

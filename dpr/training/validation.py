@@ -56,7 +56,6 @@ class Validator:
         queries = [known[query_id] for query_id in self.qrels]
         self.query_ids = list(self.qrels)
         self.own = [query.id for query in queries if query.is_passage]
-        self.source_of = {query.id: query.source for query in queries}
         tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
         self.queries = tokenize_queries(tokenizer, queries, prompts)
         self.batches = _batches(self.qrels, self.own, settings.batch_size)
@@ -96,7 +95,7 @@ class Validator:
         names = list(dict.fromkeys([HEADLINE, self.settings.valid_measure]))
         of_source: dict[int, Qrels] = {}
         for query_id, grades in self.qrels.items():
-            of_source.setdefault(self.source_of[query_id], {})[query_id] = grades
+            of_source.setdefault(self.ranked.source_of[query_id], {})[query_id] = grades
         found = {
             source: measures.means(measures.by_topic(qrels, run, names))
             for source, qrels in sorted(of_source.items())

@@ -7,10 +7,12 @@ import pytest
 import torch
 from helpers import contents, settings
 
+from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.records.pool import draw_pool, sample_topics
+from dpr.records.pool import draw_pool, sample_by_source, sample_topics
 from dpr.records.types import Judgment, Passage, Query
+from dpr.training.ranked import RankedPassages
 from dpr.training.validation import Validator
 
 
@@ -32,6 +34,68 @@ def test_no_more_topics_than_half_the_pool_holds():
     assert drawn == sample_topics(qrels, 10, seed=0) != sample_topics(qrels, 10, seed=1)
     assert all(int(query_id) % 4 for query_id in drawn)
     assert len(sample_topics(qrels, 100, seed=0)) == 30
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "expected"),
+    [
+        ([20, 6_980], 250, [20, 230]),  # what the small one lacks goes to the other
+        ([6_980, 1, 6_980], 250, [124, 1, 125]),
+        ([100, 100], 50, [25, 25]),
+        ([3, 4], 50, [3, 4]),
+        ([7, 5, 6], 3, [1, 1, 1]),
+    ],
+)
+def test_each_source_has_as_many_topics(sizes, count, expected):
+    source_of = {f"{s}-{i}": s for s, size in enumerate(sizes, 1) for i in range(size)}
+    qrels = {query_id: {f"d{query_id}": 1} for query_id in source_of}
+    drawn = sample_by_source(qrels | {"none": {"d": 0}}, source_of, count)
+    assert [list(map(source_of.get, drawn)).count(s + 1) for s in range(len(sizes))] == expected
+    assert drawn == sample_by_source(qrels, source_of, count)
+    assert drawn != sample_by_source(qrels, source_of, count, seed=1) or count >= sum(sizes)
+
+
+def test_a_single_source_is_sampled_as_if_there_were_no_sources():
+    qrels = {str(i): {f"d{i}": i % 4} for i in range(40)}
+    for count in (1, 10, 30, 100):
+        found = sample_by_source(qrels, dict.fromkeys(qrels, 1), count)
+        assert list(found.items()) == list(sample_topics(qrels, count).items())
+    # Drawn by seed 42, written out: validations of before and after compare.
+    useful = [str(i) for i in range(40) if i % 4]
+    assert [*sample_by_source(qrels, dict.fromkeys(qrels, 1), 5)] == sorted(
+        random.Random(42).sample(useful, 5)
+    )
+
+
+def mixture(folder, sizes):
+    """A training folder: each topic of a source has two relevant passages; and 50 that are not."""
+    names = {f"{s}-{i}": s for s, size in enumerate(sizes, 1) for i in range(size)}
+    relevant = [(name, f"{name}{n}") for name in names for n in "ab"]
+    ids = [*(p for _, p in relevant), *(f"z{i}" for i in range(50))]
+    beir.write_passages(folder, [Passage(p, "", p) for p in ids])
+    beir.write_queries(folder, [Query(name, name, False, s) for name, s in names.items()])
+    beir.write_qrels(folder, "valid", [Judgment(q, p, 1) for q, p in relevant])
+    return Corpus(folder, ". ")
+
+
+def test_no_source_of_a_mixture_is_forgotten(make_encoder, tmp_path):
+    """Two topics and 300; each topic that is drawn has a relevant passage in the pool."""
+    corpus = mixture(tmp_path, [2, 300])
+    ranked = RankedPassages(corpus, 20, None)
+    assert [query_id[0] for query_id in ranked.qrels] == ["1"] * 2 + ["2"] * 8
+    assert all(ranked.qrels.values())
+    assert len(ranked.pool) == 20
+    encoder = make_encoder()
+    validation = Validator(corpus, encoder, settings(valid_passages=20)).validate(encoder, 0)
+    by_source = [validation.measured[f"nDCG@10 of {s}"] for s in (1, 2)]
+    assert validation.score == pytest.approx(np.mean(by_source))
+
+
+def test_a_pool_without_room_for_each_source_is_refused(tmp_path):
+    corpus = mixture(tmp_path, [5, 5, 5])
+    with pytest.raises(InputError, match=r"train\.valid_passages: 5 are too few for 3 sources"):
+        RankedPassages(corpus, 5, None)
+    assert len(RankedPassages(corpus, 6, None).qrels) == 3
 
 
 def test_the_pool_is_the_same_whatever_is_drawn_elsewhere(make_encoder, collection):
