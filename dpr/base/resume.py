@@ -2,8 +2,8 @@
 
 The folder is named by a key of all that decides the result, to the last bit: equal keys mean equal
 bytes in the end. What the key is made of lies in the folder, so that work that is passed over can
-be explained. Finished work stays until the next of its kind begins, since its result may be lost
-after the stage: to a cache without room, say.
+be explained. The last finished works of a kind stay, since a result may be lost after the stage: to
+a cache without room, say, while another process already does the next.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from dpr.base.versions import ENCODING, installed
 PACKAGES = (*ENCODING, "peft")
 NOTE, FINISHED = "decides.json", "finished"
 KEPT = 5  # unfinished works in a scratch folder; older ones are removed
+KEPT_FINISHED = 3  # of each kind: for three experiments at a time
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Work:
         Args:
             inputs: by names that a user knows; "work" says what kind of work it is.
             source: the file whose imports do the work. (Comments and docstrings decide nothing.)
-            kind: of its kind, one finished work is kept; None: what "work" says.
+            kind: of each, the last finished works are kept; None: what "work" says.
         """
         cpu = device.type == "cpu"
         decides = inputs | meaning.of_code(source)
@@ -81,7 +82,7 @@ class Work:
     def locked(self) -> Iterator[None]:
         """Only one process at a time does this work; says so if it has to wait.
 
-        The last finished work of its kind goes.
+        Before it takes room, the oldest finished works of its kind go.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.folder}.lock")
@@ -91,8 +92,8 @@ class Work:
             print(f"{self.folder}: another experiment does this; waiting for it", file=sys.stderr)
             lock.acquire()
         try:
-            last = [folder for folder in self._others(FINISHED) if _kind(folder) == self.kind]
-            _remove(last)
+            finished = [one for one in self._others(FINISHED) if _kind(one) == self.kind]
+            _remove(finished[KEPT_FINISHED - 1 :], FINISHED)
             yield
         finally:
             lock.release()
@@ -105,7 +106,7 @@ class Work:
             folder, changed = closest
             names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" * (len(changed) > 4))
             print(f"{folder}: unfinished, not used: other {names}", file=sys.stderr)
-        _remove(self._others(NOTE)[KEPT - 1 :])
+        _remove(self._others(NOTE)[KEPT - 1 :], NOTE)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / NOTE, self.decides)
 
@@ -117,9 +118,9 @@ class Work:
 
     def _others(self, mark: str) -> list[Path]:
         """Folders of other work with this file, the newest first."""
-        notes = [note for note in self.folder.parent.glob(f"*/{mark}")]
-        notes.sort(key=lambda note: note.parent.stat().st_mtime, reverse=True)
-        return [note.parent for note in notes if note.parent != self.folder]
+        folders = [note.parent for note in self.folder.parent.glob(f"*/{mark}")]
+        folders.sort(key=_changed, reverse=True)
+        return [folder for folder in folders if folder != self.folder]
 
     def _closest(self) -> tuple[Path, list[str]] | None:
         """The work of this kind that least differs, and in what."""
@@ -143,10 +144,16 @@ def _kind(folder: Path) -> str | None:
         return None
 
 
-def _remove(folders: list[Path]) -> None:
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # another process has removed it
+        return 0.0
+
+
+def _remove(folders: list[Path], mark: str) -> None:
+    """Those that still have this file, and that no process works on."""
     for folder in folders:
-        try:
-            with FileLock(f"{folder}.lock", timeout=0):
+        with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
+            if (folder / mark).exists():
                 shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:  # it is being worked on
-            pass

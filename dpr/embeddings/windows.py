@@ -97,7 +97,7 @@ def _begin(work: Path, row: np.dtype, count: int) -> None:
 def _no_room(folder: Path, needed: int, free: int) -> InputError:
     return InputError(
         f"{folder}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; make "
-        "room, or store them as encode.dtype float16 or int8"
+        "room (finished work there may go), or store them as encode.dtype float16 or int8"
     )
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from filelock import FileLock
 from helpers import ROOT
 
 from dpr.base import resume
-from dpr.base.resume import KEPT, Work
+from dpr.base.resume import KEPT, KEPT_FINISHED, NOTE, Work
 
 KEYS = """
 import torch
@@ -99,32 +100,80 @@ def finish(one):
         one.end()
 
 
-def test_finished_work_stays_until_the_next_of_its_kind_begins(work):
-    first, second, again = work(), work(work="train second"), work(seed=43)
-    finish(first)
+def finish_more(work, **inputs):
+    """So many that no older one of their kind stays."""
+    for seed in range(100, 100 + KEPT_FINISHED):
+        finish(work(seed=seed, **inputs))
+
+
+def test_what_others_begin_leaves_finished_work(work):
+    """DVC may still be caching it, in vain."""
+    finish(work())
+    with work(seed=43).locked(), work(seed=44).locked():
+        assert work().is_finished and (work().folder / "state").exists()
+
+
+def test_the_oldest_finished_work_of_a_kind_goes(work):
+    assert KEPT_FINISHED == 3  # as docs/trust.md says
+    second, firsts = work(work="train second"), [work(seed=seed) for seed in range(5)]
     finish(second)
-    finish(first)  # found again, as it is
-    assert first.is_finished and (first.folder / "state").exists()
-    with again.locked():
-        assert not first.folder.exists()  # before the new one takes room
-        assert second.is_finished and not again.is_finished
+    for age, one in enumerate(firsts[:4]):
+        finish(one)
+        os.utime(one.folder, (age, age))
+    assert [one.is_finished for one in firsts] == [False, True, True, True, False]
+    finish(firsts[1])  # found again, as it is, and the newest now
+    with firsts[4].locked():  # before it takes room
+        assert [one.is_finished for one in firsts] == [False, True, False, True, False]
+    assert second.is_finished
 
 
 def test_work_that_serves_two_kinds_stays_for_the_last(work):
-    passages, queries, next_one = work(kind="a"), work(kind="b"), work(seed=43, kind="a")
+    passages, queries = work(kind="a"), work(kind="b")
     assert passages.folder == queries.folder
     finish(passages)
     finish(queries)
-    finish(next_one)
+    finish_more(work, kind="a")
     assert queries.is_finished
-    finish(work(seed=44, kind="b"))
-    assert not queries.folder.exists() and next_one.is_finished
+    finish_more(work, kind="b")
+    assert not queries.folder.exists() and work(seed=100, kind="a").is_finished
 
 
 def test_finished_work_that_another_process_uses_is_not_removed(work):
     finish(work())
-    with FileLock(f"{work().folder}.lock"), work(seed=43).locked():
+    with FileLock(f"{work().folder}.lock"):
+        finish_more(work)
         assert work().is_finished
+
+
+def test_folders_that_go_at_this_moment_are_no_error(work, monkeypatch):
+    found = Path.glob
+
+    def glob(folder, pattern):
+        yield folder / f"gone/{Path(pattern).name}"
+        yield from found(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    for seed in (1, 2):
+        finish(work(seed=seed))
+    assert work(seed=1).is_finished
+
+
+def test_work_that_ends_at_this_moment_is_not_removed_as_unfinished(work, monkeypatch):
+    ended = work()
+    ended.begin()
+    listed = Work._others
+
+    def others(self, mark):
+        folders = listed(self, mark)
+        if mark == NOTE:
+            ended.end()
+        return folders
+
+    monkeypatch.setattr(Work, "_others", others)
+    monkeypatch.setattr(Work, "_closest", lambda self: None)
+    monkeypatch.setattr(resume, "KEPT", 1)
+    work(seed=43).begin()
+    assert ended.is_finished
 
 
 def test_work_that_another_does_is_waited_for_with_a_word(work, capsys):

@@ -64,12 +64,14 @@ def test_an_output_that_is_lost_is_not_encoded_again(encode, tmp_path):
     assert (file.st_ino, file.st_nlink) == (inode, 2)  # it takes no room twice
 
 
-def test_the_next_encoding_for_a_folder_frees_the_last(encode, tmp_path):
+def test_later_encodings_for_a_folder_free_the_oldest(encode, tmp_path):
     encode("out")
-    (last,) = (tmp_path / "scratch").glob("*/finished")
-    encode("out", window=7)
-    (left,) = (tmp_path / "scratch").glob("*/finished")
-    assert left != last
+    (oldest,) = (tmp_path / "scratch").glob("*/finished")
+    for window in (7, 8, 9):
+        assert oldest.exists()
+        encode("out", window=window)
+    left = list((tmp_path / "scratch").glob("*/finished"))
+    assert len(left) == 3 and oldest not in left
 
 
 def test_a_damaged_output_damages_no_second_one(encode, tmp_path):
