@@ -18,7 +18,7 @@ from dpr.records.ids import ENDS, LINES
 from dpr.settings import EncodeSettings
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
-PLACES = 8  # folders that may have the same embeddings
+PLACES = 8  # folders that have the same embeddings, the latest first
 
 
 def encode_passages(
@@ -69,8 +69,9 @@ def encode_passages(
             with new_folder(folder) as partial:
                 for name in FILES:
                     link_or_copy(work / name, partial / name)
-            places = [str(folder.resolve()), *_places(made)]
-            write_json(made, {"folders": places[:PLACES], "sha256": _sha256_of(folder)})
+            digest, places = _sha256_of(folder), [str(folder.resolve()), *_places(made)]
+            living = [one for one in dict.fromkeys(places) if _sha256_of(Path(one)) == digest]
+            write_json(made, {"folders": living[:PLACES], "sha256": digest})
         processes.wait()
     return Embeddings.open(folder)
 
@@ -122,7 +123,7 @@ def _sha256_of(folder: Path) -> str | None:
     """Of the vectors there, as the manifest says; None without one."""
     try:
         return str(read_json(folder / MANIFEST)["sha256"])
-    except (InputError, KeyError):
+    except (OSError, InputError, KeyError, TypeError):
         return None
 
 

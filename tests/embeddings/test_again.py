@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dpr.base.errors import InputError
+from dpr.base.files import read_json
 from dpr.embeddings import passages
 from dpr.embeddings.artifact import Embeddings
 
@@ -153,6 +154,32 @@ def test_equal_embeddings_are_not_made_twice(encode, tmp_path):
     (tmp_path / "first" / "vectors.npy").write_bytes(b"damaged")
     (tmp_path / "third" / "ids.txt").unlink()
     np.testing.assert_array_equal(encode("fourth").vectors, expected)
+
+
+def test_folders_that_are_gone_push_no_living_one_out(encode, tmp_path):
+    """As the temporary folders of queued experiments, each after its end."""
+    expected = np.array(encode("living").vectors)
+    for number in [0, *range(passages.PLACES)]:  # the first twice
+        encode(f"temporary/{number}", never)
+        shutil.rmtree(tmp_path / "temporary")
+    encode("living", never)
+    (listed,) = (tmp_path / "scratch").glob("*.json")
+    assert read_json(listed)["folders"] == [str(tmp_path / "living")]
+    for work in {path.parent for path in (tmp_path / "scratch").glob("*/finished")}:
+        shutil.rmtree(work)
+    np.testing.assert_array_equal(encode("next", never).vectors, expected)
+
+
+def test_a_place_that_cannot_be_read_is_passed_over(encode, tmp_path):
+    encode("a/out")
+    shutil.rmtree(tmp_path / "a")
+    (tmp_path / "a").touch()  # a/out/manifest.json is in no folder
+    encode("b", never)
+    (tmp_path / "b/manifest.json").unlink()  # else its second name is damaged, too
+    (tmp_path / "b/manifest.json").write_text("[]")
+    encode("c", never)
+    (listed,) = (tmp_path / "scratch").glob("*.json")
+    assert read_json(listed)["folders"] == [str(tmp_path / "c")]
 
 
 def test_a_copy_has_nothing_of_a_killed_run(encode, tmp_path):
