@@ -52,9 +52,10 @@ audit: $(VENV)/ready
 	$(VENV)/bin/pip install -q pip-audit
 	pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
 
-# Runs every stage again, which makes the same bytes, and prints what each cost.
+# Runs every stage again, which makes the same bytes, and prints what each cost. Work that a kill left
+# is not done twice: then it is the cost of the rest.
 costs: $(VENV)/ready
-	rm -rf .scratch/train .scratch/encode
+	python -m tools.costs --forget
 	dvc repro --force --no-run-cache
 	python -m tools.costs
 

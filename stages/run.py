@@ -97,7 +97,7 @@ def peak_gib() -> float:
 def log_cost(command: str, seconds: float) -> str:
     """Append time and peak memory to the log that `python -m tools.costs` prints; say them."""
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
-    cost |= {"processor": processor()}
+    cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # one log for all of them
     COSTS.parent.mkdir(exist_ok=True)
     with COSTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(cost) + "\n")

@@ -1,32 +1,49 @@
-"""Print time and peak memory of each stage's last run on this machine.
+"""Print time and peak memory of each stage's last run in this workspace.
 
-Reads .scratch/costs.jsonl, which the stages write.
+Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing: it removes the finished
+trainings and encodings in .scratch, so that `dvc repro --force` makes them again.
 
     python -m tools.costs
+    python -m tools.costs --forget
 """
 
 import json
+from pathlib import Path
+from typing import Any
 
 from dpr.base.errors import InputError
+from dpr.base.resume import forget_finished
 from dpr.evaluation.report import table
-from stages.run import COSTS, parser, told_in_one_line
+from stages.run import COSTS, SCRATCH, parser, told_in_one_line
 
 
-def main() -> None:
-    print(table(*last()))
+def main(forget: bool = False) -> None:
+    if forget:
+        for work in ("train", "encode"):
+            forget_finished(SCRATCH / work)
+    else:
+        print(table(*last()))
+
+
+def here() -> list[dict[str, Any]]:
+    """The rows of this workspace, the oldest first: queued experiments write to the same log."""
+    lines = COSTS.read_text(encoding="utf-8").splitlines() if COSTS.exists() else []
+    folder = str(Path.cwd())
+    return [cost for cost in map(json.loads, lines) if cost.get("workspace") == folder]
 
 
 def last() -> tuple[list[str], list[list[str]]]:
     """Header and rows: what the last run of each stage cost."""
-    if not COSTS.exists():
+    of = {cost["stage"]: cost for cost in here()}
+    if not of:
         raise InputError(f"{COSTS}: no stage has run here yet; `make repro` runs them")
-    costs = map(json.loads, COSTS.read_text(encoding="utf-8").splitlines())
-    of = {cost["stage"]: cost for cost in costs}
     rows = [[c["stage"], f"{c['seconds']:.0f}", f"{c['peak_gib']:.1f}"] for c in of.values()]
     return ["stage", "seconds", "peak GiB"], rows
 
 
 if __name__ == "__main__":
-    parser("tools.costs", __doc__).parse_args()
+    arguments = parser("tools.costs", __doc__)
+    arguments.add_argument("--forget", action="store_true", help="let finished work be done again")
+    chosen = arguments.parse_args()
     with told_in_one_line("costs"):
-        main()
+        main(chosen.forget)

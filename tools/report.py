@@ -11,7 +11,6 @@ parameters are named as such, and not written to README.md.
     python -m tools.report --readme
 """
 
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,8 +22,8 @@ from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
-from stages.run import COSTS, parser, told_in_one_line
-from tools import current, report_contents, report_page
+from stages.run import parser, told_in_one_line
+from tools import costs, current, report_contents, report_page
 
 README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
@@ -74,9 +73,8 @@ def made_with() -> Iterator[str]:
             yield f"{system}: weights {trained['format']}, passages {made['format']}; {versions}"
     if len(set(encoded.values())) > 1:
         yield f"note: other number formats ({encoded}): part of a difference may be the format's"
-    if COSTS.exists():
-        rows = map(json.loads, COSTS.read_text(encoding="utf-8").splitlines())
-        processors = dict.fromkeys(row["processor"] for row in rows if "processor" in row)
+    if rows := costs.here():
+        processors = dict.fromkeys(row["processor"] for row in rows)
         yield f"run on: {'; '.join(processors)}"
 
 

@@ -10,7 +10,6 @@ from dpr.base.files import read_json
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
-from stages.run import COSTS
 from tools import costs, sides
 from tools.report_page import Compared
 
@@ -133,6 +132,6 @@ def properties(side: str, made_with: list[str]) -> list[Table]:
     if side != sides.WORKSPACE:
         return tables
     tables.append(Table("Versions and processor", ["made by"], [[line] for line in made_with]))
-    if COSTS.exists():
-        tables.append(Table("Costs on this machine", *costs.last()))
+    if costs.here():
+        tables.append(Table("Costs in this workspace", *costs.last()))
     return tables

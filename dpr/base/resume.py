@@ -137,6 +137,19 @@ class Work:
         return min(found, key=lambda one: len(one[1]), default=None)
 
 
+def forget_finished(scratch: Path) -> None:
+    """Let finished work be done again: remove it, and the records of where its result is.
+
+    Unfinished work stays, and so does what a process is at.
+    """
+    names = {path.parent.name for path in scratch.glob(f"*/{FINISHED}")}
+    for name in names | {path.stem for path in scratch.glob("*.json")}:
+        with suppress(Timeout), FileLock(scratch / f"{name}.lock", timeout=0):
+            (scratch / f"{name}.json").unlink(missing_ok=True)
+            if (scratch / name / FINISHED).exists():
+                shutil.rmtree(scratch / name, ignore_errors=True)
+
+
 def _kind(folder: Path) -> str | None:
     try:
         return (folder / FINISHED).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from filelock import FileLock
 from helpers import ROOT
 
 from dpr.base import resume
-from dpr.base.resume import KEPT, KEPT_FINISHED, NOTE, Work
+from dpr.base.resume import KEPT, KEPT_FINISHED, NOTE, Work, forget_finished
 
 KEYS = """
 import torch
@@ -143,6 +143,21 @@ def test_finished_work_that_another_process_uses_is_not_removed(work):
     with FileLock(f"{work().folder}.lock"):
         finish_more(work)
         assert work().is_finished
+
+
+def test_only_finished_work_that_no_process_is_at_is_forgotten(work):
+    finished, unfinished, taken = (work(seed=seed) for seed in (1, 2, 3))
+    scratch = finished.folder.parent
+    unfinished.begin()
+    for one in (finished, taken):
+        finish(one)
+    for one in (finished, unfinished, taken):  # where its result is
+        one.folder.with_suffix(".json").touch()
+    (scratch / "tmp1234").mkdir()  # of a running process
+    with taken.locked():
+        forget_finished(scratch)
+    left = {path.name for path in scratch.iterdir() if path.suffix != ".lock"}
+    assert left == {unfinished.key, taken.key, f"{taken.key}.json", "tmp1234"}
 
 
 def test_folders_that_go_at_this_moment_are_no_error(work, monkeypatch):
