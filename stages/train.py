@@ -97,7 +97,10 @@ def main(round: Round) -> str:
             teacher=mined / TEACHER if options.teacher_share else None,
             prompts=prompts,
         )
-        with watching(curves(round), settings.loggers, SCRATCH, processes.is_first) as watchers:
+        training = f"{round}-{unfinished.key}"
+        with watching(
+            curves(round), settings.loggers, SCRATCH, training, processes.is_first
+        ) as watchers:
             trainer = Trainer(
                 encoder,
                 pairs,

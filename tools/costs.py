@@ -1,7 +1,7 @@
 """Print time and peak memory of each stage's last run in this workspace.
 
-Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing: it removes the finished
-trainings and encodings in .scratch, so that `dvc repro --force` makes them again.
+Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing: it removes finished
+trainings and encodings from .scratch, so that `dvc repro --force` makes them again.
 
     python -m tools.costs
     python -m tools.costs --forget

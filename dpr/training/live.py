@@ -76,7 +76,8 @@ class TensorBoard:
         _imported("tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder))
+        # What a killed training wrote here is told again: purged, or each point is there twice.
+        self.writer = SummaryWriter(str(folder), purge_step=0)
 
     def step(self, step: Step) -> None:
         for name, value in zip(Step._fields[1:], step[1:], strict=True):
@@ -114,18 +115,21 @@ LOGGERS: dict[str, Any] = {"dvclive": DvcLive, "tensorboard": TensorBoard, "wand
 
 @contextmanager
 def watching(
-    curves: tuple[Path, Path], names: Sequence[str], scratch: Path, is_first: bool
+    curves: tuple[Path, Path], names: Sequence[str], scratch: Path, training: str, is_first: bool
 ) -> Iterator[list[Watcher]]:
     """The files of curves and the loggers with these names, which write below `scratch`.
 
     Args:
+        training: names the logger's folder, `scratch`/NAME/`training`: a resumed training goes on
+            in its own, and none mixes with another.
         is_first: the other processes watch nothing.
     Raises:
         InputError: if a logger's package is not installed.
     """
     watchers: list[Watcher] = []
     if is_first:
-        watchers = [CurveFiles(*curves), *(LOGGERS[name](scratch / name) for name in names)]
+        loggers = [LOGGERS[name](scratch / name / training) for name in names]
+        watchers = [CurveFiles(*curves), *loggers]
     try:
         yield watchers
     finally:

@@ -1,5 +1,7 @@
 """The rounds of training, stage by stage: what each mines with, begins with and leaves."""
 
+from pathlib import Path
+
 import pytest
 from round_helpers import ROUND, SECOND, files, nearest, weights
 
@@ -7,6 +9,8 @@ from dpr.base.files import read_json
 from dpr.embeddings import passages as encoding
 from dpr.encoders import checkpoint
 from dpr.records import beir
+from dpr.training import live
+from dpr.training.live import CurveFiles
 
 
 @pytest.mark.parametrize("none", [{}, SECOND | {"train.max_steps": 0}])
@@ -24,6 +28,30 @@ def test_nothing_of_an_older_encoder_stays_when_it_is_handed_on(stages, make_enc
     checkpoint.save(make_encoder(), "data/encoders/first")
     stages("second", "train")
     assert files("data/encoders/dense") == files("data/encoders/first")
+
+
+def test_each_training_has_a_folder_of_its_own_for_loggers(stages, monkeypatch):
+    opened = []
+
+    class Logger(CurveFiles):
+        def __init__(self, folder):
+            opened.append(str(folder))
+            super().__init__(folder / "steps.csv", folder / "validations.csv")
+
+    monkeypatch.setitem(live.LOGGERS, "tensorboard", Logger)
+    logged = {"loggers": ["tensorboard"]}
+    stages("first", *ROUND, **logged)
+    stages("second", *ROUND, **SECOND | logged)
+    stages("first", *ROUND, **logged)  # again, as a resumed one
+    stages("first", *ROUND, **logged | {"train.lr": 1e-4})
+    first, second, again, changed = opened
+    assert again == first and len({first, second, changed}) == 3
+    keys = {path.parent.name for path in Path(".scratch/train").glob("*/finished")}
+    assert opened[:2] == [
+        f".scratch/tensorboard/{round}-{folder.rpartition('-')[2]}"
+        for round, folder in zip(("first", "second"), opened, strict=False)
+    ]
+    assert {folder.rpartition("-")[2] for folder in opened} == keys
 
 
 def test_the_second_round_begins_with_the_encoder_of_the_first(stages):

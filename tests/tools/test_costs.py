@@ -58,7 +58,12 @@ def test_a_workspace_without_costs_says_so(log, tmp_path, monkeypatch):
 
 def test_forgetting_removes_finished_work_of_both_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(costs, "SCRATCH", tmp_path)
-    for name in ("train/1/finished", "encode/2/finished", "train/3/decides.json", "mine/4/finished"):
+    for name in (
+        "train/1/finished",
+        "encode/2/finished",
+        "train/3/decides.json",
+        "mine/4/finished",
+    ):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     costs.main(forget=True)

@@ -1,6 +1,7 @@
 """What a running training writes is what the ended one writes; loggers see the same."""
 
 import csv
+import time
 
 import pytest
 
@@ -15,8 +16,8 @@ def curves(tmp_path):
     return tmp_path / "plots/train.csv", tmp_path / "plots/valid.csv"
 
 
-def watched(make_trainer, curves, names=(), **changes):
-    with live.watching(curves, names, curves[0].parent, True) as watchers:
+def watched(make_trainer, curves, names=(), training="first-1", **changes):
+    with live.watching(curves, names, curves[0].parent, training, True) as watchers:
         trainer = make_trainer(**changes)
         trainer.watchers = watchers
         return trainer, trainer.run()
@@ -42,7 +43,7 @@ def test_a_row_is_there_when_its_step_has_ended(make_trainer, curves):
         def validation(self, validation):
             pass
 
-    with live.watching(curves, [], curves[0].parent, True) as watchers:
+    with live.watching(curves, [], curves[0].parent, "first-1", True) as watchers:
         trainer = make_trainer(max_steps=3)
         trainer.watchers = [*watchers, Spy()]
         trainer.run()
@@ -75,15 +76,29 @@ def test_tensorboard_has_the_losses(make_trainer, curves):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     _, history = watched(make_trainer, curves, ["tensorboard"], max_steps=3)
-    events = EventAccumulator(str(curves[0].parent / "tensorboard")).Reload()
+    events = EventAccumulator(str(curves[0].parent / "tensorboard/first-1")).Reload()
     found = [event.value for event in events.Scalars("train/loss")]
     assert found == pytest.approx([step.loss for step in history.steps])
+
+
+def test_tensorboard_has_each_point_of_a_resumed_training_once(make_trainer, curves):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = curves[0].parent / "tensorboard/first-1"
+    watched(make_trainer, curves, ["tensorboard"], max_steps=3)
+    watched(make_trainer, curves, ["tensorboard"], "first-2", max_steps=5)
+    for _ in range(2):  # its files have the time in seconds in their names
+        time.sleep(1.1)
+        watched(make_trainer, curves, ["tensorboard"], max_steps=3)
+    events = EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3]
 
 
 def test_dvclive_has_the_losses(make_trainer, curves):
     pytest.importorskip("dvclive")
     _, history = watched(make_trainer, curves, ["dvclive"], max_steps=3)
-    (file,) = (curves[0].parent / "dvclive").rglob("train/loss.tsv")
+    (file,) = (curves[0].parent / "dvclive/first-1").rglob("train/loss.tsv")
     rows = list(csv.DictReader(file.open(), delimiter="\t"))
     found = [float(row["loss"]) for row in rows]
     assert found == pytest.approx([step.loss for step in history.steps])
@@ -93,7 +108,7 @@ def test_wandb_works_without_a_network(make_trainer, curves, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     watched(make_trainer, curves, ["wandb"], max_steps=3)
-    (file,) = (curves[0].parent / "wandb").rglob("*.wandb")
+    (file,) = (curves[0].parent / "wandb/first-1").rglob("*.wandb")
     assert b"gradient_norm" in file.read_bytes()
 
 
@@ -104,12 +119,12 @@ def test_a_logger_that_is_not_installed_is_named(curves, monkeypatch):
     monkeypatch.setattr(live, "import_module", missing)
     with (
         pytest.raises(InputError, match="loggers: wandb is not installed; pip install -r"),
-        live.watching(curves, ["wandb"], curves[0].parent, True),
+        live.watching(curves, ["wandb"], curves[0].parent, "first-1", True),
     ):
         pass
 
 
 def test_other_processes_watch_nothing(curves):
-    with live.watching(curves, ["wandb"], curves[0].parent, False) as watchers:
+    with live.watching(curves, ["wandb"], curves[0].parent, "first-1", False) as watchers:
         assert watchers == []
     assert not curves[0].exists()
