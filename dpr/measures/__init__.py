@@ -48,16 +48,24 @@ def cutoff(name: str) -> int | None:
 
 def check(names: list[str]) -> list[str]:
     """The names; ValueError for one that cannot be computed, a duplicate, or no headline."""
-    for name in names:  # on one topic, since some measures fail only when they are computed
-        try:
-            by_topic({"q": {"d": 1}}, {"q": {"d": 1.0}}, [name])
-        except Exception as error:
-            raise ValueError(f"{name!r} cannot be computed: {error}") from None
+    for name in names:
+        check_one(name)
     if len({parse_measure(name) for name in names}) < len(names):
         raise ValueError("a measure is listed twice")
     if HEADLINE not in names:
         raise ValueError(f"{HEADLINE}, the headline of plots and tables, must be among them")
     return names
+
+
+def check_one(name: str) -> str:
+    """The name; ValueError if it cannot be computed."""
+    try:
+        if (depth := cutoff(name)) is not None and depth < 1:
+            raise ValueError("it looks at no passage; its depth must be 1 or more")
+        by_topic({"q": {"d": 1}}, {"q": {"d": 1.0}}, [name])  # some measures fail only then
+    except Exception as error:
+        raise ValueError(f"{name!r} cannot be computed: {error}") from None
+    return name
 
 
 def by_topic(qrels: Qrels, run: Found, measures: list[str]) -> ByTopic:
@@ -99,11 +107,14 @@ def _by_ir_measures(
     asked = [query_id for query_id in qrels if query_id in run] if measures else []
     for start in range(0, len(asked), TOPICS_AT_ONCE):
         some = asked[start : start + TOPICS_AT_ONCE]
-        # It gives some measures to libraries that break ties the other way: ranks have none.
-        scores = {q: {p: -float(rank) for rank, p in enumerate(run[q])} for q in some}
-        judged = {q: qrels[q] for q in some}
+        topics = {str(number): query_id for number, query_id in enumerate(some, 1)}
+        # It gives some measures to libraries that break ties the other way: ranks have none. One,
+        # gdeval, takes only numbers as topics, and adds a topic of its own: the mean.
+        scores = {n: {p: -float(r) for r, p in enumerate(run[q])} for n, q in topics.items()}
+        judged = {n: qrels[q] for n, q in topics.items()}
         for found in ir_measures.iter_calc(measures, judged, scores):
-            yield found.measure, found.query_id, found.value
+            if found.query_id in topics:
+                yield found.measure, topics[found.query_id], found.value
 
 
 def means(values: ByTopic) -> dict[str, float]:

@@ -39,7 +39,7 @@ def _teacher(name: str) -> str:
 
 
 def _one_measure(name: str) -> str:
-    measures.check(list(dict.fromkeys([measures.HEADLINE, name])))
+    measures.check_one(name)
     if (measures.cutoff(name) or 0) > VALIDATION_DEPTH:
         raise ValueError(f"{name!r} is deeper than the {VALIDATION_DEPTH} passages of a validation")
     return name

@@ -3,7 +3,7 @@ import math
 import pytest
 import pytrec_eval
 
-from dpr.measures import by_topic, cutoff, means, parse_measure
+from dpr.measures import by_topic, check, cutoff, means, parse_measure
 
 QRELS = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"a": 1}, "3": {"z": 1}}
 RUN = {
@@ -90,3 +90,24 @@ def test_a_topic_without_relevant_documents_counts_as_zero():
     values = by_topic({"1": {"a": 0}, "2": {"b": 1}}, {"1": {"a": 1.0}, "2": {"b": 1.0}}, ["AP"])
     assert values["AP"] == {"1": 0, "2": 1}
     assert means(values)["AP"] == 0.5
+
+
+def test_measures_of_gdeval_take_any_topic():
+    """By their definitions, with its grades: 2 is the highest. It prints five decimals."""
+    qrels = {"a topic": {"x": 2, "y": 1}, "q1": {"x": 1, "y": 0}, "q2": {"x": 1}}
+    run = {"a topic": {"y": 2.0, "x": 1.0}, "q1": {"z": 2.0, "x": 1.0}}
+    names = ["ERR@10", "nDCG(dcg='exp-log2')@10"]
+    assert check(["nDCG@10", *names]) == ["nDCG@10", *names]
+    err, ndcg = by_topic(qrels, run, names).values()
+    stop = {grade: (2**grade - 1) / 2**4 for grade in (1, 2)}  # its grades go up to 4
+    expected = stop[1] + (1 - stop[1]) * stop[2] / 2
+    assert err == pytest.approx({"a topic": expected, "q1": stop[1] / 2, "q2": 0}, abs=1e-5)
+    dcg, ideal = 1 + 3 / math.log2(3), 3 + 1 / math.log2(3)
+    expected = {"a topic": dcg / ideal, "q1": 1 / math.log2(3), "q2": 0}
+    assert ndcg == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["recall@0", "P@0", "ERR@0", "judged@0", "RR@0"])
+def test_a_measure_of_no_passage_is_refused(name):
+    with pytest.raises(ValueError, match="its depth must be 1 or more"):
+        check(["nDCG@10", name])
