@@ -37,6 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     for side in (before, after):
         sides.require_this_collection(side, arguments.split)
+        require_depth(side, arguments.measure)
         if said := sides.stale(side.name, sides.MAKES[arguments.system]):
             print(f"note: {said}")
     qrels = shared_topics(qrels, before, after, arguments.common)
@@ -54,6 +55,19 @@ def main(arguments: argparse.Namespace) -> None:
         print(
             f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
             "part of the difference is the number format's"
+        )
+
+
+def require_depth(side: Side, measure: str) -> None:
+    """Raises InputError for a measure that looks deeper than a side has searched.
+
+    Of a file that is not known.
+    """
+    deepest, found = measures.cutoff(measure) or 0, sides.depth(side)
+    if found is not None and deepest > found:
+        raise InputError(
+            f"--measure {measure}: {side.name} has search.top_k {found}, so that it would be "
+            "another measure; name one that is not deeper"
         )
 
 
@@ -106,8 +120,10 @@ def parse() -> argparse.Namespace:
 
 
 def measure_name(name: str) -> str:
-    measures.parse_measure(name)
-    return name
+    try:
+        return measures.check_one(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

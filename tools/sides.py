@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ruamel.yaml import YAML
+
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.records.run import Run
@@ -51,6 +53,15 @@ def training(name: str) -> dict[str, dict[str, Any]]:
         round: json.loads(text(name, f"metrics/train{suffix}.json"))
         for round, suffix in rounds.SUFFIX.items()
     }
+
+
+def depth(side: Side) -> int | None:
+    """Its search.top_k; None for a file."""
+    if side.collection is None:
+        return None
+    params = YAML(typ="safe", pure=True).load(text(side.name, "params.yaml"))
+    found: int = params["search"]["top_k"]
+    return found
 
 
 def stale(name: str, *stages: str) -> str | None:

@@ -4,7 +4,7 @@ import argparse
 import json
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import write_json
@@ -88,3 +88,23 @@ def test_a_system_of_this_collection_was_asked_every_topic():
     assert diff.shared_topics(qrels, one, other, common=True) == qrels
     file = other._replace(collection=None)
     assert diff.shared_topics(qrels, one, file, common=True).keys() == {"q0"}
+
+
+@pytest.mark.parametrize("measure", ["recall@0", "accuracy", "P"])
+def test_a_measure_that_cannot_be_computed_is_a_wrong_argument(monkeypatch, capsys, measure):
+    monkeypatch.setattr("sys.argv", ["diff", "HEAD", "workspace", "--measure", measure])
+    with pytest.raises(SystemExit, match="2"):
+        diff.parse()
+    assert f"'{measure}' cannot be computed: " in capsys.readouterr().err
+
+
+def test_a_measure_deeper_than_the_search_is_refused(tmp_path, monkeypatch):
+    """As eval.measures refuses it; a file says nothing about its search."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path / "params.yaml", {"search.top_k": 50})
+    here = Side("workspace", {}, {}, None)
+    diff.require_depth(here, "recall@50")
+    diff.require_depth(here, "AP")
+    with pytest.raises(InputError, match=r"recall@51: workspace has search\.top_k 50"):
+        diff.require_depth(here, "recall@51")
+    diff.require_depth(here._replace(collection=None), "recall@51")
