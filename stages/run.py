@@ -64,10 +64,17 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 @contextmanager
 def told_in_one_line(command: str) -> Iterator[None]:
-    """End in one line: exit code 1 on bad input or a full disk, 130 on Ctrl-C, 143 on SIGTERM."""
+    """End in one line: exit code 1 on bad input or a full disk, 130 on Ctrl-C, 143 on SIGTERM.
+
+    With none, and 141, if what reads the output has ended, such as `head`.
+    """
     raise_on_sigterm()
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        sys.exit(141)
     except InputError as error:
         sys.exit(f"{command}: {error}")
     except Exception as error:

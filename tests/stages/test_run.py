@@ -1,5 +1,6 @@
 """The command line of every stage and tool."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -67,6 +68,25 @@ def test_an_error_of_the_user_exits_with_1(tmp_path):
     assert done.stderr == (
         "encode dense: versions.yaml: no such file; run from the root of the repository\n"
     )
+
+
+PRINTS = """
+from stages.run import told_in_one_line
+with told_in_one_line("many"):
+    for number in range({}):
+        print("a line", number)
+"""
+
+
+@pytest.mark.parametrize("lines", [10, 100_000])  # one buffer, and more than a pipe takes
+def test_a_reader_that_has_ended_ends_it_quietly(lines):
+    """As `| head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", PRINTS.format(lines)]
+    done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_systems_are_those_of_the_graph():
