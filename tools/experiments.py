@@ -8,6 +8,7 @@ of code, parameters, and the files outside the repository that it reads.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
         raise InputError(f"{collection}: no such folder")
     changes = {"data.collection": quoted(collection), **changes}
     changes |= {key: quoted(value) for key, value in outside(changed(changes)).items()}
-    name = f"suite-{Path(collection).name.replace(':', '-')}-{_key(changes)}"
+    name = f"suite-{as_ref(Path(collection).name)}-{_key(changes)}"
     found = _read(name)
     if found is None:
         overrides = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
@@ -57,6 +58,11 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
         found = _read(name)
     assert found is not None
     return found
+
+
+def as_ref(name: str) -> str:
+    """What git takes in the name of a reference, and DVC in that of an experiment."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name)
 
 
 def with_this_python() -> dict[str, str]:

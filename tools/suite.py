@@ -19,7 +19,6 @@ from dpr.base.errors import InputError
 from dpr.base.files import write_csv
 from dpr.evaluation import suite
 from dpr.measures import HEADLINE
-from dpr.settings import load_settings
 from stages.run import SCRATCH, parser, told_in_one_line
 from tools import experiments
 
@@ -27,9 +26,10 @@ MEASURES = (HEADLINE, "recall@100")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    if missing := {*MEASURES} - {*load_settings("params.yaml").eval.measures}:
-        raise InputError(f"params.yaml: eval.measures: the tables need {', '.join(missing)}")
     jobs = [(argument, *job(argument, arguments.set)) for argument in arguments.collections]
+    for argument, _, changes in jobs:
+        if missing := {*MEASURES} - {*experiments.changed(changes).eval.measures}:
+            raise InputError(f"{argument}: eval.measures: the tables need {', '.join(missing)}")
     found: dict[str, dict[str, Any]] = {}
     failed = []
     for argument, collection, changes in jobs:

@@ -6,11 +6,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from dulwich.refs import check_ref_format
 from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.settings import load_settings
-from tools import experiments
+from tools import experiments, suite
 
 # What is named, by parameter; each is a file or folder in the test's own folder.
 NAMED = {
@@ -92,6 +93,24 @@ def test_what_is_passed_on_is_what_params_load_as(folder, commands):
     assert found.model.name == f"{folder}/mo'del, (né) = ~1"
     assert found.data.version.startswith("a-")
     assert environment["PATH"].split(":")[0] == str(experiments.Path(sys.executable).parent)
+
+
+@pytest.mark.parametrize("name", ["naïve (1)", "a~b", "a..b", "a^b:c?*[@{"])
+def test_the_name_of_any_folder_becomes_one_that_git_takes(folder, commands, name):
+    shutil.copytree(folder / "searched", folder / name)
+    experiments.results(f"beir:{folder / name}", {})
+    ((command, _),) = commands
+    ref = f"refs/exps/{command[command.index('--name') + 1]}"
+    assert check_ref_format(ref.encode())
+
+
+def test_a_suite_checks_the_measures_of_each_collection_before_it_runs_any(folder, commands):
+    asked = ["medline", "beir:searched,eval.measures=[nDCG@10]"]
+    with pytest.raises(InputError, match=r"^beir:searched.*: the tables need recall@100"):
+        suite.main(SimpleNamespace(collections=asked, set=[]))
+    with pytest.raises(InputError, match="^medline: .* need recall@100"):
+        suite.main(SimpleNamespace(collections=asked[:1], set=["eval.measures=[nDCG@10]"]))
+    assert commands == []
 
 
 def test_names_that_are_no_files_stay(folder):
