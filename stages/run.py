@@ -73,8 +73,12 @@ def told_in_one_line(command: str) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        sys.exit(141)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+            sys.exit(141)
+        raise  # it was another pipe
     except InputError as error:
         sys.exit(f"{command}: {error}")
     except Exception as error:

@@ -10,6 +10,7 @@ import yaml
 from helpers import ROOT
 
 from dpr.systems import ENCODERS, SYSTEMS
+from stages.run import told_in_one_line
 
 COMMANDS = [
     f"{package}.{path.stem}"
@@ -87,6 +88,12 @@ def test_a_reader_that_has_ended_ends_it_quietly(lines):
     done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_an_error():
+    """Such as one to a process that has died."""
+    with pytest.raises(BrokenPipeError), told_in_one_line("many"):
+        raise BrokenPipeError
 
 
 def test_the_systems_are_those_of_the_graph():
