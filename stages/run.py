@@ -74,11 +74,11 @@ def told_in_one_line(command: str) -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         try:
-            sys.stdout.flush()
+            print(flush=True)  # it breaks again if the pipe was that of the output
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
             sys.exit(141)
-        raise  # it was another pipe
+        raise
     except InputError as error:
         sys.exit(f"{command}: {error}")
     except Exception as error:
