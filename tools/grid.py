@@ -1,6 +1,7 @@
 """Print all experiments on this commit: the best validation nDCG@10 first, with what they varied.
 
-Reads what `dvc exp show` does.
+Reads what `dvc exp show` does. `over` says how many passages the validation ranked. Figures over
+different numbers do not compare, so that each number has its experiments together.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
@@ -11,6 +12,7 @@ figure of the commit that it began from, since that file is still there.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import dvc.api
@@ -29,13 +31,20 @@ def main() -> None:
     keys = parameters(load_settings("params.yaml").model_dump())
     rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
     rows.pop("workspace", None)
-    experiments = {
-        name: report.Experiment(
-            {key: row[key] for key in keys if key in row}, figure(row, VALID), figure(row, TEST)
-        )
-        for name, row in rows.items()
-    }
+    experiments = {name: experiment(row, keys) for name, row in rows.items()}
     print(report.experiments_table(experiments))
+
+
+def experiment(row: dict[str, Any], keys: list[str]) -> report.Experiment:
+    """What a row of DVC's table says; `keys` are the parameters of params.yaml."""
+    added = [key for key in row if key.startswith(("second.train.", "second.mine."))]
+    shown = dict.fromkeys([*keys, *added])
+    return report.Experiment(
+        {key: row[key] for key in shown if row.get(key) is not None},  # None: it lacks the key
+        figure(row, VALID),
+        figure(row, TEST),
+        over(row),
+    )
 
 
 def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
@@ -48,16 +57,31 @@ def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def figure(row: dict[str, Any], name: str) -> float:
-    """A metric of an experiment, after the second round if it ran one; NaN if it has none.
+    """A metric of an experiment, after the second round if it ran one; NaN if it has none."""
+    return next(_figures(row, name), ("", math.nan))[1]
+
+
+def over(row: dict[str, Any]) -> int | None:
+    """How many passages the validation of that round ranks; None: all."""
+    file = next(_figures(row, VALID), ("", math.nan))[0]
+    size = row.get("train.valid_passages")
+    if SECOND in file and row.get("second.train.valid_passages") is not None:
+        size = row["second.train.valid_passages"]
+    return int(size) if isinstance(size, float) and not math.isnan(size) else None
+
+
+def _figures(row: dict[str, Any], name: str) -> Iterator[tuple[str, float]]:
+    """The names and values of a metric, of the second round first.
 
     DVC puts the file before a name that two files have. An experiment that failed, waits or runs
     shows the files of the commit that it began from, which are not its own.
     """
     if row.get("State") not in (None, "Success"):
-        return math.nan
+        return
     keys = (key for key in row if key == name or key.endswith(f":{name}"))
-    values = (row[key] for key in sorted(keys, key=lambda key: SECOND not in key))
-    return next((value for value in values if isinstance(value, float)), math.nan)
+    for key in sorted(keys, key=lambda key: SECOND not in key):
+        if isinstance(row[key], float):
+            yield key, row[key]
 
 
 if __name__ == "__main__":

@@ -98,38 +98,49 @@ def unhelpful(training: dict[str, dict[str, Any]]) -> str:
 
 
 class Experiment(NamedTuple):
-    """Parameters, and the headline measure of the trained encoder; NaN if there is none (yet)."""
+    """Parameters, and the headline measure of the trained encoder; NaN if there is none (yet).
+
+    `over`: the passages that the validation ranks; None: all.
+    """
 
     parameters: dict[str, Any]
     valid: float
     test: float
+    over: int | None = None
 
 
 def experiments_table(experiments: dict[str, Experiment]) -> str:
-    """A row for each experiment, best validation first, with the parameters that differ."""
+    """A row for each experiment, with the parameters that differ.
+
+    Best validation first, among those over equally many passages: first all, then smaller pools.
+    """
     keys = dict.fromkeys(key for e in experiments.values() for key in e.parameters)
     varied = [
-        key for key in keys if len({str(e.parameters.get(key)) for e in experiments.values()}) > 1
+        key
+        for key in keys
+        if len({str(e.parameters.get(key, "-")) for e in experiments.values()}) > 1
     ]
-    order = sorted(
-        experiments.items(),
-        key=lambda item: -math.inf if math.isnan(item[1].valid) else item[1].valid,
-        reverse=True,
-    )
+
+    def place(item: tuple[str, Experiment]) -> tuple[bool, float, float]:
+        e = item[1]
+        return math.isnan(e.valid), -(e.over or math.inf), -e.valid
+
     rows = (
         [
             name,
             *(_parameter(e.parameters.get(key, "-")) for key in varied),
+            "-" if math.isnan(e.valid) else str(e.over or "all"),
             *("-" if math.isnan(value) else f"{value:.4f}" for value in (e.valid, e.test)),
         ]
-        for name, e in order
+        for name, e in sorted(experiments.items(), key=place)
     )
-    return table(["experiment", *varied, f"validation {HEADLINE}", f"test {HEADLINE}"], rows)
+    header = ["experiment", *varied, "over", f"validation {HEADLINE}", f"test {HEADLINE}"]
+    return table(header, rows)
 
 
 def _parameter(value: Any) -> str:
-    """As in params.yaml: in DVC's table integers are floats, and null is None or NaN."""
-    if value is None or value != value:
+    """As in params.yaml: in DVC's table integers are floats, and null is None, its text or NaN."""
+    if value in (None, "None") or value != value:
         return "null"
     return f"{value:g}" if isinstance(value, float) else str(value)
 

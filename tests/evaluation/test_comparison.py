@@ -83,9 +83,9 @@ def test_experiments_come_best_first_with_the_parameters_that_differ():
         }
     )
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
-    assert cells[0] == ["experiment", "train.lr", "n", "validation nDCG@10", "test nDCG@10"]
+    assert cells[0] == ["experiment", "train.lr", "n", "over", "validation nDCG@10", "test nDCG@10"]
     assert cells[2:] == [
-        ["high", "5e-05", "32", "0.6000", "-"],
-        ["low", "1e-05", "64", "0.5000", "0.3100"],
-        ["queued", "9e-05", "null", "-", "-"],
+        ["high", "5e-05", "32", "all", "0.6000", "-"],
+        ["low", "1e-05", "64", "all", "0.5000", "0.3100"],
+        ["queued", "9e-05", "null", "-", "-", "-"],
     ]
