@@ -111,5 +111,5 @@ def log_cost(command: str, seconds: float) -> str:
     cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # one log for all of them
     COSTS.parent.mkdir(exist_ok=True)
     with COSTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(cost) + "\n")
+        file.write(f"\n{json.dumps(cost)}\n")  # a line that a kill has cut ends here
     return f"{seconds:.0f} s, {cost['peak_gib']} GiB"

@@ -8,6 +8,7 @@ trainings and encodings from .scratch, so that `dvc repro --force` makes them ag
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,16 @@ def main(forget: bool = False) -> None:
 
 
 def here() -> list[dict[str, Any]]:
-    """The rows of this workspace, the oldest first: queued experiments write to the same log."""
+    """The rows of this workspace, the oldest first: queued experiments write to the same log.
+
+    What a kill has cut is no row.
+    """
     lines = COSTS.read_text(encoding="utf-8").splitlines() if COSTS.exists() else []
-    folder = str(Path.cwd())
-    return [cost for cost in map(json.loads, lines) if cost.get("workspace") == folder]
+    rows, folder = [], str(Path.cwd())
+    for line in lines:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if row.get("workspace") == folder]
 
 
 def last() -> tuple[list[str], list[list[str]]]:

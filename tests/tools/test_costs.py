@@ -38,6 +38,14 @@ def test_the_costs_are_those_of_this_workspace(log):
     assert [row[:2] for row in rows] == [["train first", "2"], ["bm25_index", "3"]]
 
 
+def test_a_line_that_a_kill_has_cut_is_no_row(log):
+    with log.open("a") as file:
+        file.write('{"stage": "bm25_in')
+    assert [row[1] for row in costs.last()[1]] == ["2", "3"]
+    run.log_cost("compare", 4)  # in the folder of the test
+    assert [row[0] for row in costs.last()[1]] == ["train first", "bm25_index", "compare"]
+
+
 def test_the_report_has_costs_and_processors_of_this_workspace_alone(log, monkeypatch):
     assert list(report.made_with()) == ["run on: processor of main"]
     monkeypatch.setattr(report_tables.sides, "text", lambda *_: "{}")
