@@ -108,7 +108,7 @@ def test_a_suite_checks_the_measures_of_each_collection_before_it_runs_any(folde
     asked = ["medline", "beir:searched,eval.measures=[nDCG@10]"]
     with pytest.raises(InputError, match=r"^beir:searched.*: the tables need recall@100"):
         suite.main(SimpleNamespace(collections=asked, set=[]))
-    with pytest.raises(InputError, match="^medline: .* need recall@100"):
+    with pytest.raises(InputError, match=r"^medline: .* need recall@100"):
         suite.main(SimpleNamespace(collections=asked[:1], set=["eval.measures=[nDCG@10]"]))
     assert commands == []
 
