@@ -11,6 +11,7 @@ from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import open_for_queries
 from dpr.evaluation import report
+from dpr.indexes import kinds
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
@@ -124,7 +125,7 @@ class Dense:
     def search(self, question: str, depth: int) -> Run:
         vectors = self.embedder.embed_texts([question], "query")
         options = self.options
-        scores, rows = self.index.search(
-            vectors, depth, options.nprobe, options.ef_search, options.rescore
-        )
+        deepest = max(depth, options.top_k, options.rescore or 0)
+        ef = options.ef_search or kinds.default_ef_search(deepest)  # as in `search`, however small k
+        scores, rows = self.index.search(vectors, depth, options.nprobe, ef, options.rescore)
         return as_run(["question"], scores, rows, self.embeddings.ids)
