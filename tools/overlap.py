@@ -1,17 +1,21 @@
 """What training gains on test topics, by how much they have in common with a training topic.
 
 Reads data/training, and judgments and runs of data/collection. The overlap of two topics is the
-Jaccard index of their relevant passages; that of a topic is the greatest with a training topic.
+Jaccard index of their relevant passages; that of a topic is the greatest with a training topic. Of
+several sources in data.train, only the one that is searched too has the same passages.
 
     python -m tools.overlap
 """
 
 from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 from scipy.stats import spearmanr
 
 from dpr import measures
+from dpr.base.errors import InputError
+from dpr.base.files import read_json
 from dpr.evaluation.report import table
 from dpr.records import beir
 from dpr.records.nearest import nearest_overlap
@@ -26,8 +30,7 @@ BINS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.01)  # of the overlap
 def main() -> None:
     current.warn("compare")
     test = relevant(beir.read_qrels("data/collection", "test"))
-    train = relevant(beir.read_qrels("data/training", "train"))
-    trained_on = {pair.passage_id for pair in beir.read_pairs("data/training")}
+    train, trained_on = trained("data/training", source_number(read_json("data/manifest.json")))
     passages = {p for found in test.values() for p in found}
     print(
         f"{len(passages & trained_on):,} of the {len(passages):,} passages relevant to a test "
@@ -52,6 +55,34 @@ def main() -> None:
     found = spearmanr([overlap[topic] for topic in test], gains)
     print(table(["overlap", "topics", f"zero_shot {measures.HEADLINE}", "dense", "gain"], rows))
     print(f"\nrank correlation with the gain: {found.statistic:+.3f} (p = {found.pvalue:.3f})")
+
+
+def source_number(manifest: dict[str, Any]) -> int:
+    """Which source of data.train, from 1, is the collection. Raises InputError if none is."""
+    sources, collection = manifest["train"]["name"].split(" + "), manifest["collection"]["name"]
+    if collection not in sources:
+        raise InputError(
+            f"params.yaml: data.train: {manifest['train']['name']} has passages other than those "
+            f"of data.collection, {collection}: their topics have no overlap to measure"
+        )
+    return sources.index(collection) + 1
+
+
+def trained(folder: str, number: int) -> tuple[dict[str, set[str]], set[str]]:
+    """The relevant passages of a source's training topics, and its positives, by their own ids."""
+    prefix = "" if number == 1 else f"{number}-"  # see `dpr.sources.mixture`
+    own = {query.id for query in beir.stream_queries(folder) if query.source == number}
+    topics = {
+        query_id: {passage_id.removeprefix(prefix) for passage_id in found}
+        for query_id, found in relevant(beir.read_qrels(folder, "train")).items()
+        if query_id in own
+    }
+    positives = {
+        pair.passage_id.removeprefix(prefix)
+        for pair in beir.read_pairs(folder)
+        if pair.query_id in own
+    }
+    return topics, positives
 
 
 def relevant(qrels: Qrels) -> dict[str, set[str]]:
