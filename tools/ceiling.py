@@ -15,6 +15,7 @@ from dpr.evaluation import ceiling
 from dpr.evaluation.report import table
 from dpr.records import beir
 from dpr.runs import trec
+from dpr.settings import load_settings
 from dpr.systems import SYSTEMS
 from stages.run import parser, told_in_one_line
 from tools import current
@@ -25,16 +26,20 @@ DEPTHS = (20, 100, 1000)
 def main(split: str) -> None:
     current.warn("compare")
     qrels, runs = beir.read_qrels("data/collection", split), Path("data/runs") / split
+    if not qrels:
+        raise InputError(f"data/collection/qrels/{split}.tsv: no topic to judge by")
+    searched = load_settings("params.yaml").search.top_k
+    depths = sorted({min(depth, searched) for depth in DEPTHS})
     rows = []
     for system in SYSTEMS:
         if (file := runs / f"{system}.txt").exists():
             run = trec.read_run(file)
             own = measures.headline(qrels, run)
-            ceilings = [ceiling.of_reranking(qrels, run, depth) for depth in DEPTHS]
+            ceilings = [ceiling.of_reranking(qrels, run, depth) for depth in depths]
             rows.append([system, *(f"{value:.4f}" for value in (own, *ceilings))])
     if not rows:
         raise InputError(f"{runs}: no run; make them with `dvc repro`")
-    header = ["system", measures.HEADLINE, *(f"first {depth:,} re-ranked" for depth in DEPTHS)]
+    header = ["system", measures.HEADLINE, *(f"first {depth:,} re-ranked" for depth in depths)]
     print(table(header, rows))
 
 
