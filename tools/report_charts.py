@@ -9,6 +9,7 @@ from dpr.systems import SYSTEMS
 # Okabe and Ito's colours, which colour-blind people tell apart.
 COLOURS = dict(zip(SYSTEMS, ("#7f7f7f", "#56b4e9", "#0072b2", "#cc79a7", "#d55e00"), strict=True))
 SCALE = {"domain": list(COLOURS), "range": list(COLOURS.values())}
+TEXTS = {"query", "topic", "system", "measure", "setting"}  # columns, also where "1984" stands in them
 Chart = dict[str, Any]
 
 
@@ -17,7 +18,10 @@ def rows(path: str | Path) -> list[dict[str, Any]]:
     if not Path(path).exists():
         return []
     with Path(path).open(encoding="utf-8", newline="") as file:
-        return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        return [
+            {k: v if k in TEXTS else _value(v) for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 def intervals(measure: str) -> Chart:
