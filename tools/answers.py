@@ -126,6 +126,6 @@ class Dense:
         vectors = self.embedder.embed_texts([question], "query")
         options = self.options
         deepest = max(depth, options.top_k, options.rescore or 0)
-        ef = options.ef_search or kinds.default_ef_search(deepest)  # as in `search`, however small k
+        ef = options.ef_search or kinds.default_ef_search(deepest)  # as `search`
         scores, rows = self.index.search(vectors, depth, options.nprobe, ef, options.rescore)
         return as_run(["question"], scores, rows, self.embeddings.ids)

@@ -9,7 +9,7 @@ from dpr.systems import SYSTEMS
 # Okabe and Ito's colours, which colour-blind people tell apart.
 COLOURS = dict(zip(SYSTEMS, ("#7f7f7f", "#56b4e9", "#0072b2", "#cc79a7", "#d55e00"), strict=True))
 SCALE = {"domain": list(COLOURS), "range": list(COLOURS.values())}
-TEXTS = {"query", "topic", "system", "measure", "setting"}  # columns, also where "1984" stands in them
+TEXTS = {"query", "topic", "system", "measure", "setting"}  # columns of text, even "1984"
 Chart = dict[str, Any]
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import DATA, HEADER, PARAMS, jsonl, write_params
+from helpers import DATA, HEADER, PARAMS, write_params
 
 from dpr.base.errors import InputError
 from dpr.runs.trec import write_run
