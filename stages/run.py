@@ -110,6 +110,7 @@ def log_cost(command: str, seconds: float) -> str:
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
     cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # one log for all of them
     COSTS.parent.mkdir(exist_ok=True)
+    cut = COSTS.exists() and not COSTS.read_bytes().endswith(b"\n")  # by a kill
     with COSTS.open("a", encoding="utf-8") as file:
-        file.write(f"\n{json.dumps(cost)}\n")  # a line that a kill has cut ends here
+        file.write("\n" * cut + json.dumps(cost) + "\n")
     return f"{seconds:.0f} s, {cost['peak_gib']} GiB"
