@@ -110,6 +110,7 @@ def test_a_training_that_did_not_help_is_named(first, second, said):
     assert all(part in found for part in said)
 
 
+@pytest.mark.slow
 def test_it_is_named_wherever_the_training_is_described(experiment, tmp_path):
     """In the first round of the experiment, as its metrics then say."""
     file = experiment / "metrics/train.json"

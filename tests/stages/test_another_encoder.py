@@ -64,6 +64,7 @@ def test_another_encoders_training_vectors_are_refused(stages, make_encoder, nam
         by_hand(stages, name, **changes)
 
 
+@pytest.mark.slow
 def test_a_trained_query_encoder_asks_the_vectors_that_it_was_trained_against(stages):
     stages("first", *ROUND, **QUERY_SIDE)
     shutil.copytree("data/encoders/first", "data/encoders/dense")

@@ -30,6 +30,7 @@ def test_nothing_of_an_older_encoder_stays_when_it_is_handed_on(stages, make_enc
     assert files("data/encoders/dense") == files("data/encoders/first")
 
 
+@pytest.mark.slow
 def test_each_training_has_a_folder_of_its_own_for_loggers(stages, monkeypatch):
     opened = []
 

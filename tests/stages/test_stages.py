@@ -152,6 +152,7 @@ importlib.import_module("stages.train").main("first")
 """
 
 
+@pytest.mark.slow
 def test_no_process_needs_the_folder_of_a_slower_first_one(workspace, make_encoder):
     changes = {"max_steps": 1, "batch_size": 3, "valid_passages": 40, "precision": "fp32"}
     changes = {f"train.{key}": value for key, value in changes.items()} | {"threads": 1}
