@@ -1,0 +1,132 @@
+"""`trec-covid` on the real code of ir_datasets and pyserini, without a network."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import ir_datasets
+import pytest
+from helpers import HEADER, ROOT, SHARED, TESTS, collect, jsonl, needs_shared
+from ir_datasets.datasets.base import Dataset
+from ir_datasets.formats import TrecQrels, TsvDocs, TsvQueries
+from ir_datasets.util import LocalDownload
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.records.types import Query
+from dpr.sources import reference
+
+TOPICS = SHARED / "topics/topics.covid-round5.xml"
+CACHE = Path("~/.cache/pyserini/topics-and-qrels").expanduser()
+
+
+@pytest.fixture(scope="module")
+def six_documents(tmp_path_factory):
+    """The id of a dataset that ir_datasets knows."""
+    folder = tmp_path_factory.mktemp("irds")
+
+    def file(name, text):
+        (folder / name).write_text(text)
+        return LocalDownload(folder / name)
+
+    docs = TsvDocs(file("docs.tsv", "".join(f"{i}\tdocument {i}\n" for i in range(6))))
+    queries = TsvQueries(file("queries.tsv", "7\twhat?\n8\twhy?\n9\thow?\n"))
+    qrels = TrecQrels(file("qrels", "7 0 1 1\n7 0 2 0\n8 0 3 2\n9 0 4 1\n"), {0: "no", 1: "yes"})
+    ir_datasets.registry.register("dpr-test/six", Dataset(docs, queries, qrels))
+    return "dpr-test/six"
+
+
+@pytest.fixture
+def topics_in_cache():
+    """The real topics, where pyserini looks before it downloads."""
+    path = CACHE / TOPICS.name
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOPICS, path)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("question", "what is the origin of COVID-19"),
+        ("query", "coronavirus origin"),
+    ],
+)
+def test_the_topics_of_trec_covid(topics_in_cache, field, text):
+    topics = reference.pyserini_topics("covid-round5", field)
+    assert len(topics) == 50
+    assert topics[0] == Query("1", text)
+    assert all(isinstance(topic.id, str) for topic in topics)
+    with pytest.raises(InputError, match=r"data\.topic_field: 'title'.* has .*question"):
+        reference.pyserini_topics("covid-round5", "title")
+
+
+@needs_shared
+def test_counts_that_the_name_promises(topics_in_cache, six_documents, monkeypatch, tmp_path):
+    monkeypatch.setitem(reference.TREC_COVID, "id", six_documents)
+    with pytest.raises(InputError, match=r"6 documents, but the name promises 171,332"):
+        collect("trec-covid", tmp_path)
+    monkeypatch.setitem(reference.TREC_COVID, "passages", 6)
+    # Queries 7, 8 and 9 are judged; some topics have the ids of documents here.
+    manifest = collect("trec-covid", tmp_path, drop_query_id=False)
+    assert manifest["queries"]["count"] == 50
+    assert manifest["source"]["field"] == "question"
+    monkeypatch.setitem(reference.TREC_COVID, "queries", 49)
+    with pytest.raises(InputError, match=r"50 topics, but the name promises 49"):
+        collect("trec-covid", tmp_path)
+
+
+ODD = [("", ""), ("A title", ""), ("", "A text."), ("", "and of the"), ("Both", "of them")]
+
+
+@needs_shared
+def test_trec_covid_as_it_is_downloaded(topics_in_cache, tmp_path):
+    """Through ir_datasets' archive: what the same files are as a BEIR folder, odd passages too."""
+    folder, home = tmp_path / "trec-covid", tmp_path / "home"
+    rows = [
+        {"_id": f"c{n}", "title": title, "text": text, "metadata": {"url": "", "pubmed_id": ""}}
+        for n, (title, text) in enumerate(ODD)
+    ]
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_bytes(jsonl(*rows))
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"1\tc0\t2\n1\tc9\t1\n50\tc4\t-1\n50\tc3\t1\n")
+    topics = reference.pyserini_topics("covid-round5", "question")
+    (folder / "queries.jsonl").write_bytes(jsonl(*({"_id": q.id, "text": q.text} for q in topics)))
+    archive = home / "beir/trec-covid/source.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in filter(Path.is_file, folder.rglob("*")):
+            file.write(path, path.relative_to(tmp_path))
+
+    # In a process of its own: ir_datasets takes its home when it is imported.
+    code = f"""
+from pathlib import Path
+from dpr.base.errors import InputError
+from dpr.sources import reference
+from helpers import collect
+try:
+    collect("trec-covid", Path("refused"))
+except InputError as error:
+    print(error)
+reference.TREC_COVID["passages"] = {len(ODD)}
+collect("trec-covid", Path("out"))
+"""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{TESTS}", "IR_DATASETS_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "beir/trec-covid: 5 documents, but the name promises 171,332" in done.stdout
+    collect(f"beir:{folder}", tmp_path / "expected")
+    for name in ("corpus.jsonl", "qrels/test.tsv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+    assert [(p.title, p.text) for p in beir.read_passages(tmp_path / "out")] == ODD
+    assert list(beir.read_queries(tmp_path / "out")) == [topic.id for topic in topics]
