@@ -176,10 +176,10 @@ def _fill(
     tile = TILE if scores.device.type == "cpu" else scores.shape
     for some in _blocks(len(queries), tile[0]):
         for these in _blocks(len(passages), tile[1]):
-            compared = passages[these]
-            padded = functional.pad(compared, (0, 0, 0, -len(compared) % EDGE))
-            found = similarity.scores(queries[some], padded)
-            scores[some, these] = found[:, : len(compared)]
+            compared, count = passages[these], len(passages[these])
+            if count % EDGE:  # else it would be copied
+                compared = functional.pad(compared, (0, 0, 0, -count % EDGE))
+            scores[some, these] = similarity.scores(queries[some], compared)[:, :count]
 
 
 def _of_all(mine: np.ndarray, processes: ProcessGroup) -> np.ndarray:
