@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dpr.base import runtime
-from dpr.base.threads import thread_count
+from dpr.base.environment import thread_count
 from dpr.encoders.embedder import Embedder
 from dpr.settings import load_settings
 from stages.run import SCRATCH

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from dpr.base import runtime
+from dpr.base.environment import thread_count
 from dpr.base.files import read_json, sha256, write_json
-from dpr.base.threads import thread_count
-from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
-from dpr.embeddings.storage import stored_type, to_stored
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, stored_type, to_stored
 from dpr.evaluation import report
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build

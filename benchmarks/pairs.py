@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.processor import processor
+from dpr.base.environment import processor
 from dpr.encoders import checkpoint
 from dpr.records import beir
 from dpr.records.corpus import Corpus

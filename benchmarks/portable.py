@@ -20,7 +20,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks import generated, growth
-from dpr.base.processor import processor
+from dpr.base.environment import processor
 from dpr.evaluation.report import table
 from stages.run import parser
 

@@ -26,13 +26,13 @@ from typing import Any
 import torch
 
 from dpr.base import runtime
-from dpr.base.threads import thread_count
+from dpr.base.environment import thread_count
 from dpr.encoders import checkpoint
 from dpr.evaluation import report
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from dpr.training.history import Step, Validation
+from dpr.training.log import Step, Validation
 from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer
 from stages.run import parser

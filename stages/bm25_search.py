@@ -8,7 +8,7 @@ data/runs/valid/bm25.txt and data/runs/test/bm25.txt.
 
 from pathlib import Path
 
-from dpr.base.threads import thread_count
+from dpr.base.environment import thread_count
 from dpr.bm25 import lucene
 from dpr.records import beir
 from dpr.runs.depth import counted, finish, search_depth

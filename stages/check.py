@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.files import read_json, write_json
-from dpr.embeddings.storage import stored_type
-from dpr.encoders.engines import open_engine
+from dpr.embeddings.artifact import stored_type
+from dpr.encoders.embedder import open_engine
 from dpr.encoders.spec import read_spec
 from dpr.indexes import kinds
 from dpr.indexes.exact_search import rows_at_once

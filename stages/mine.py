@@ -10,15 +10,14 @@ mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
 from pathlib import Path
 
 from dpr.base import runtime
+from dpr.base.environment import started_first
 from dpr.base.files import folder_of_this_process, new_folder, read_json, write_json
-from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import open_for_queries
 from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources
-from dpr.mining.mine import Miner
-from dpr.mining.negatives import never_negative
+from dpr.mining.mine import Miner, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.mining.teachers import FUSION, open_teacher
 from dpr.records import beir

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
+from dpr.base.environment import processor, started_first
 from dpr.base.errors import InputError, of_the_disk
 from dpr.base.interrupts import Terminated, raise_on_sigterm
-from dpr.base.launcher import started_first
-from dpr.base.processor import processor
 from dpr.settings import Round
 from dpr.systems import ENCODERS
 from stages import versions

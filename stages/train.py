@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dpr.base import runtime
+from dpr.base.environment import started_first
 from dpr.base.files import (
     fingerprint,
     folder_of_this_process,
@@ -24,7 +25,6 @@ from dpr.base.files import (
     write_csv,
     write_json,
 )
-from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.base.resume import Work
 from dpr.embeddings.artifact import Embeddings
@@ -37,8 +37,7 @@ from dpr.records.scores import TEACHER
 from dpr.settings import Round, load_settings
 from dpr.similarity import require_same_similarity
 from dpr.training import parameters
-from dpr.training.history import History, Step, Validation
-from dpr.training.live import watching
+from dpr.training.log import History, Step, Validation, watching
 from dpr.training.pairs import PairSet
 from dpr.training.passages import FixedPassages
 from dpr.training.trainer import Trainer

@@ -10,8 +10,8 @@ or first. Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`,
 from pathlib import Path
 
 from dpr.base import runtime
+from dpr.base.environment import started_first
 from dpr.base.files import new_folder, read_json
-from dpr.base.launcher import started_first
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
 from dpr.embeddings.precision import open_for_passages

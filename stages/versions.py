@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML, YAMLError
 
+from dpr.base.environment import PACKAGES, installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.base.versions import PACKAGES, installed
 
 FILE = Path("versions.yaml")
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from dpr.settings import Pooling, load_settings
 from dpr.sources import registry, write
 from dpr.sources.mixture import mix
-from dpr.training.history import Validation
+from dpr.training.log import Validation
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"

@@ -10,7 +10,7 @@ from benchmarks import encoding, training
 from dpr.base.runtime import set_up
 from dpr.encoders import checkpoint
 from dpr.training import trainer as trainer_module
-from dpr.training.room import Room
+from dpr.training.gradients import Room
 
 
 def test_a_share_is_printed_only_of_a_rate_that_was_measured():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation import ceiling
+from dpr.evaluation import comparison
 from dpr.evaluation.report import table
 from dpr.records import beir
 from dpr.runs import trec
@@ -35,7 +35,7 @@ def main(split: str) -> None:
         if (file := runs / f"{system}.txt").exists():
             run = trec.read_run(file)
             own = measures.headline(qrels, run)
-            ceilings = [ceiling.of_reranking(qrels, run, depth) for depth in depths]
+            ceilings = [comparison.of_reranking(qrels, run, depth) for depth in depths]
             rows.append([system, *(f"{value:.4f}" for value in (own, *ceilings))])
     if not rows:
         raise InputError(f"{runs}: no run; make them with `dvc repro`")

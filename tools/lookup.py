@@ -8,7 +8,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.id_rows import IdRows, digests
+from dpr.records.ids import IdRows, digests
 from dpr.records.types import Passage
 
 

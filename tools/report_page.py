@@ -20,7 +20,7 @@ from dpr.evaluation import significance
 from dpr.evaluation.report import ALPHA
 from dpr.measures import HEADLINE
 from dpr.records import beir
-from dpr.records.ranking import ranking
+from dpr.records.run import ranking
 from dpr.records.types import Passage, Qrels, is_relevant
 from tools.highlight import Words
 from tools.lookup import Lookup

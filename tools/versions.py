@@ -6,7 +6,7 @@ changed. `make repro` calls it.
     python -m tools.versions
 """
 
-from dpr.base.versions import PACKAGES, installed
+from dpr.base.environment import PACKAGES, installed
 from stages import versions
 from stages.run import parser, told_in_one_line
 

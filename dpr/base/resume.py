@@ -20,9 +20,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from dpr.base import meaning
+from dpr.base.environment import ENCODING, installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json, write_json
-from dpr.base.versions import ENCODING, installed
 
 PACKAGES = (*ENCODING, "peft")
 NOTE, FINISHED = "decides.json", "finished"

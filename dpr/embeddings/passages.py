@@ -4,12 +4,12 @@ import shutil
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from dpr.base.environment import ENCODING, installed
 from dpr.base.errors import InputError
 from dpr.base.files import link_or_copy, new_folder, read_json, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import say
 from dpr.base.resume import Work
-from dpr.base.versions import ENCODING, installed
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.embeddings.windows import DONE, encode_windows
 from dpr.encoders.embedder import Embedder

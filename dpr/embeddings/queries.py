@@ -8,8 +8,8 @@ from typing import get_args
 import numpy as np
 import torch
 
+from dpr.base.environment import started_first
 from dpr.base.errors import InputError
-from dpr.base.launcher import started_first
 from dpr.embeddings.artifact import MANIFEST, Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.formats import Format

@@ -17,7 +17,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from dpr.base.processes import ProcessGroup
 from dpr.base.progress import progress
-from dpr.embeddings.storage import stored_type, to_stored
+from dpr.embeddings.artifact import stored_type, to_stored
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_manifest, write_json
-from dpr.base.versions import installed
 from dpr.encoders import sentence_transformers_layout as layout
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import PASSAGE_SIDE, SPEC_FILE, read_spec

@@ -1,21 +1,72 @@
-"""A saved encoder ready to embed texts, in the number format that fits the device."""
+"""Opening an encoder by the engine that computes its vectors: CTranslate2 or torch.
+
+A saved encoder ready to embed texts, in the number format that fits the device.
+"""
 
 import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dpr.base.errors import InputError
 from dpr.encoders import formats
-from dpr.encoders.engines import open_engine
-from dpr.encoders.formats import Format
+from dpr.encoders.formats import Computes, EngineName, Format, Unconvertible
 from dpr.encoders.spec import Role, passage_side, read_spec
 from dpr.encoders.tokens import Tokenizer, Tokens
 from dpr.settings import EncodeSettings
 from dpr.similarity import SIMILARITIES
+
+
+class Engine(NamedTuple):
+    name: EngineName
+    format: Format
+    encoder: Computes
+
+
+def open_engine(
+    folder: Path, precision: str, device: torch.device, threads: int, cache: Path
+) -> Engine:
+    """The encoder of `folder`, by the first engine that knows it.
+
+    Args:
+        cache: a folder for conversions, which are made once and kept.
+    Raises:
+        InputError: for a format that the device or the model does not have.
+    """
+    refused = ""
+    for name, format in formats.encoding_engines(precision, device):
+        try:
+            if name == "torch":
+                encoder = _by_torch(folder, format, device)
+            else:
+                encoder = _by_ctranslate2(folder, format, threads, cache)
+        except Unconvertible as error:
+            refused = f"{folder}: CTranslate2 cannot run it ({error})"
+            continue
+        if refused:
+            print(f"{refused}; encoding in {format} by {name}", file=sys.stderr)
+        return Engine(name, format, encoder)
+    raise InputError(f"params.yaml: encode.precision: {precision}: {refused}; set fp32 or bf16")
+
+
+# Imports are inside, since transformers loads slowly and a GPU machine need not have CTranslate2.
+
+
+def _by_torch(folder: Path, format: Format, device: torch.device) -> Computes:
+    from dpr.encoders import checkpoint
+
+    # Weights in half precision need no autocast.
+    return checkpoint.load(folder, formats.HALF.get(format, torch.float32)).to(device)
+
+
+def _by_ctranslate2(folder: Path, format: Format, threads: int, cache: Path) -> Computes:
+    from dpr.encoders import converted
+
+    return converted.open_converted(folder, format, threads, cache)
 
 
 class Embedder:

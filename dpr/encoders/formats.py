@@ -10,12 +10,16 @@ docs/speed.md has the measurements behind the choices. Engines that compute a fo
 | GPU | bf16, fp16, fp32 | torch |
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 
 from dpr.base.errors import InputError
+from dpr.encoders.spec import Role
+from dpr.encoders.tokens import Tokens
 
 Format = Literal["fp32", "bf16", "fp16", "int8"]
 EngineName = Literal["torch", "ctranslate2"]
@@ -25,6 +29,27 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # thread has a batch of its own.
 CPU_BATCH_TOKENS: dict[EngineName, int] = {"torch": 2048, "ctranslate2": 512}
 GPU_BATCH_TOKENS = 65_536
+
+
+class Computes(Protocol):
+    """A `DualEncoder` or a `ConvertedEncoder`."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed(
+        self,
+        tokens: list[Tokens],
+        role: Role,
+        batch_tokens: int,
+        *,
+        progress: Callable[[int], object] = ...,
+    ) -> np.ndarray:
+        """Tokenized texts -> (N, D) float32 vectors, in the given order."""
+
+
+class Unconvertible(Exception):
+    """A model that CTranslate2 does not know, or does not compute as torch does."""
 
 
 def fast_bf16(device: torch.device) -> bool:

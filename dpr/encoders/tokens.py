@@ -1,15 +1,20 @@
-"""Texts to token ids, and token ids to padded batches of similar length."""
+"""Texts to token ids, and token ids to padded batches of similar length.
 
-from collections.abc import Iterator
+Training queries to tokens: sources of a mixture may have prompts of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tokenizers
-from tokenizers.normalizers import Lowercase, Sequence
+from tokenizers import normalizers
 from tokenizers.processors import TemplateProcessing
 
 from dpr.base.errors import InputError
 from dpr.encoders.spec import EncoderSpec, Role, read_spec
+from dpr.records.types import Query
 
 TOKENIZED_AT_ONCE = 1_000  # texts; the tokenizer's own output is large
 Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
@@ -79,9 +84,11 @@ def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
     transformers reads a tokenizer without what was put before its own normalizer.
     """
     own = backend.normalizer
-    first = own[0] if isinstance(own, Sequence) and len(own) else own
-    if spec.lower_case and not isinstance(first, Lowercase):
-        backend.normalizer = Sequence([Lowercase(), *([own] if own else [])])
+    first = own[0] if isinstance(own, normalizers.Sequence) and len(own) else own
+    if spec.lower_case and not isinstance(first, normalizers.Lowercase):
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.Lowercase(), *([own] if own else [])]
+        )
 
 
 def added_around(backend: tokenizers.Tokenizer) -> tuple[list[str], list[str]]:
@@ -136,3 +143,22 @@ def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]
         size = max(1, batch_tokens // max(1, len(tokens[order[0]])))
         yield order[:size]
         order = order[size:]
+
+
+def tokenize_queries(
+    tokenizer: Tokenizer, queries: Sequence[Query], prompts: Sequence[str] | None
+) -> list[Tokens]:
+    """Token ids of each query, after the prompt of its source.
+
+    Args:
+        prompts: one a source, in place of the encoder's query prefix; None: that, for all.
+    """
+    if prompts is None:
+        return tokenizer.tokenize([query.text for query in queries], "query")
+    tokens: dict[int, Tokens] = {}
+    for source, prompt in enumerate(prompts, start=1):
+        own = [i for i, query in enumerate(queries) if query.source == source]
+        with_prompt = Tokenizer(tokenizer.backend, replace(tokenizer.spec, query_prefix=prompt))
+        made = with_prompt.tokenize([queries[i].text for i in own], "query")
+        tokens.update(zip(own, made, strict=True))
+    return [tokens[i] for i in range(len(queries))]

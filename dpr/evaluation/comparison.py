@@ -1,13 +1,19 @@
-"""Systems side by side: means with intervals, and paired tests against references."""
+"""Systems side by side: means with intervals, and paired tests against references.
+
+What a run would score if a re-ranker made no mistake: its limit from above.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import significance
 from dpr.measures import ByTopic
+from dpr.records.run import Run
+from dpr.records.types import Found, Qrels
 
 Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
 
@@ -53,3 +59,12 @@ def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
     """(systems * measures, n), the topics in one order. They share draws, which cost the most."""
     names, topics = next(iter(results.values())), next(iter(next(iter(results.values())).values()))
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
+
+
+def of_reranking(qrels: Qrels, run: Found, depth: int) -> float:
+    """Mean nDCG@10 over the judged topics, with each topic's first `depth` passages by grade."""
+    perfect = {}
+    for query_id, first in Run.of(run).first(depth).items():
+        grades = qrels.get(query_id, {})
+        perfect[query_id] = {p: float(max(grades.get(p, 0), 0)) for p in first}
+    return measures.headline(qrels, perfect)

@@ -1,10 +1,15 @@
-"""Building an index: trained on a sample drawn by seed, filled in chunks, reproducible bit by bit.
+"""Memory for an index before it is filled: one that grows is for a moment in memory twice.
+
+An index with cells, filled by several processes: each fills a copy; the first merges them.
+
+Building an index: trained on a sample drawn by seed, filled in chunks, reproducible bit by bit.
 
 Memory: first the training sample, then the index and one chunk.
 """
 
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +21,77 @@ from dpr.base.files import sha256
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import progress
 from dpr.embeddings.artifact import Embeddings
-from dpr.indexes import kinds, shards, wrappers
-from dpr.indexes.dot_as_l2 import DotAsL2
+from dpr.indexes import kinds, wrappers
 from dpr.indexes.kinds import Plan, plan
-from dpr.indexes.reserve import reserve
-from dpr.records.id_set import IdSet
+from dpr.indexes.wrappers import DotAsL2
+from dpr.records.ids import IdSet
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
+
+
+def reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
+    """Take the memory of `count` vectors, in an index that is still empty.
+
+    Args:
+        chunks: the vectors; read once for kinds with cells, whose sizes depend on them.
+    """
+    if hasattr(index, "hnsw"):
+        links = index.hnsw.cum_nb_neighbors(1)  # of a vector on the lowest level: 2 M
+        # One vector in M is on the second level too, one in M^2 on the third, with M links on each.
+        _resize(index.hnsw.neighbors, int(count * links * (1.01 + 0.6 / (links / 2 - 1))))
+        index = faiss.downcast_index(index.storage)
+    if hasattr(index, "codes"):
+        _resize(index.codes, count * index.sa_code_size())
+    if isinstance(index, faiss.IndexIVF):
+        lists = faiss.downcast_InvertedLists(index.invlists)
+        quantizer, sizes = index.quantizer, np.zeros(index.nlist, dtype=np.int64)
+        for chunk in chunks():
+            sizes += np.bincount(quantizer.assign(chunk, 1).ravel(), minlength=index.nlist)
+        for cell, size in enumerate(sizes.tolist()):
+            lists.resize(cell, size)
+            lists.resize(cell, 0)
+
+
+def _resize(vector: Any, size: int) -> None:
+    # A C++ vector that is resized to nothing keeps its memory.
+    vector.resize(size)
+    vector.resize(0)
+
+
+def filled(
+    index: faiss.Index,
+    mine: range,
+    fill: Callable[[faiss.Index, range], None],
+    processes: ProcessGroup,
+    work: Path,
+) -> faiss.Index:
+    """The index with the rows of all processes; of use in the first alone.
+
+    Args:
+        index: trained in the first process.
+        mine: the rows of this process. Those of all follow each other.
+        fill: adds rows to an index.
+        work: a folder that all processes see; it is removed in the end.
+    """
+    trained, part = work / "trained.faiss", work / f"{processes.rank}.faiss"
+    if processes.is_first:
+        work.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(index, str(trained))
+    processes.wait()
+    if not processes.is_first:
+        index = faiss.read_index(str(trained))
+    fill(index, mine)
+    if not processes.is_first:
+        faiss.write_index(index, str(part))
+    processes.wait()
+    if processes.is_first:
+        for rank in range(1, processes.size):
+            part = work / f"{rank}.faiss"
+            index.merge_from(faiss.read_index(str(part)), index.ntotal)
+            part.unlink()
+        shutil.rmtree(work)
+    return index
+
 
 CHUNK = 16_384  # vectors read and added at a time
 MIN_SAMPLE = 65_536  # vectors to train on; the bounds of sq8 need them too
@@ -90,7 +159,7 @@ def build(
             index.train(converted(embeddings.sample(_sample(count, chosen, options, seed))))
         if processes.size > 1 and wrappers.can_be_merged(index):
             assert work is not None, "several processes need a folder for their parts"
-            index = shards.filled(index, mine, fill, processes, work)
+            index = filled(index, mine, fill, processes, work)
         elif processes.is_first:
             fill(index, range(count))
     except RuntimeError as error:

@@ -1,4 +1,11 @@
-"""Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others.
+"""The best passages of each query, whatever order they were compared in.
+
+Equal scores are in the order that trec_eval gives them, by id, descending. So a passage that is
+tied with the last place is kept or left out by its id, for each kind of index, size of chunk and
+number of processes.
+
+
+Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others.
 
 `search.memory` bounds it, but for the result: 12 bytes for each query and passage found.
 
@@ -7,6 +14,7 @@ its edges. So on a CPU all products are of the same tiles, cut from the first qu
 passage on. Then a score depends neither on the memory nor on the number of processes.
 """
 
+import heapq
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +29,43 @@ from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import progress
 from dpr.embeddings.artifact import Embeddings
-from dpr.indexes.cut import cut, is_open, last_ids
 from dpr.records.run import Run
 from dpr.similarity import SIMILARITIES, Similarity
+
+
+def cut(
+    scores: np.ndarray, rows: np.ndarray, top_k: int, ids: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `top_k` by score, then by id: (Q, K) float32 and int64, equal scores by row.
+
+    Args:
+        scores: (Q, C) float32; all that is tied with the last place must be among them.
+        rows: (Q, C) int64, different ones in a row; -1 for nothing, with a score of -infinity.
+        ids: of all rows of the corpus. Only those of tied rows are read.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, rows = (np.take_along_axis(part, order, 1) for part in (scores, rows))
+    for query in np.flatnonzero(is_open(scores, top_k)):
+        tied = np.flatnonzero(scores[query] == scores[query, top_k - 1])
+        kept = last_ids(rows[query, tied], top_k - tied[0], ids)
+        rows[query, tied[0] : top_k] = kept
+    scores, rows = scores[:, :top_k], rows[:, :top_k]
+    order = np.lexsort((rows, -scores), axis=1)
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def is_open(ranked: np.ndarray, top_k: int) -> np.ndarray:
+    """(Q, C) scores, the best first -> (Q,) bool: whether a tie goes beyond the last place."""
+    if ranked.shape[1] <= top_k:
+        return np.zeros(len(ranked), bool)
+    last = ranked[:, top_k - 1]
+    return (last == ranked[:, top_k]) & np.isfinite(last)
+
+
+def last_ids(rows: np.ndarray, count: int, ids: Sequence[str]) -> list[int]:
+    """So many of the rows, those whose ids come last."""
+    return heapq.nlargest(count, rows.tolist(), key=ids.__getitem__)
+
 
 TILE = (256, 1_536)  # queries and passages
 EDGE = 192  # the last tile of passages is padded to a multiple: so equal vectors have equal scores
@@ -50,7 +92,7 @@ def exact_search(
     """Scores and row numbers of the best passages: (Q, K) float32 and int64.
 
     The best first, equal scores by row; of those that are tied with the last place, the last ids
-    (`dpr.indexes.cut`). Each process compares some chunks, and all return what one would, to the
+    (`cut`). Each process compares some chunks, and all return what one would, to the
     byte.
 
     Args:

@@ -7,15 +7,14 @@ from typing import Any
 import faiss
 import numpy as np
 
+from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_manifest, sha256, write_json
-from dpr.base.versions import installed
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
-from dpr.indexes.cut import cut, is_open
-from dpr.indexes.dot_as_l2 import DotAsL2
-from dpr.indexes.exact_search import LOCAL, Resources, exact_search
+from dpr.indexes.exact_search import LOCAL, Resources, cut, exact_search, is_open
 from dpr.indexes.rescoring import rescored
+from dpr.indexes.wrappers import DotAsL2
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
@@ -90,7 +89,7 @@ class Index:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores and row numbers, (Q, K) each, best first; row -1 pads if fewer are found.
 
-        Which of several equal scores has the last place: see `dpr.indexes.cut`.
+        Which of several equal scores has the last place: see `dpr.indexes.exact_search`.
 
         Args:
             vectors: (Q, D) float32, of the encoder; the index truncates them if it was told to.

@@ -30,7 +30,7 @@ from dpr.similarity import Similarity
 
 MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
 PQ_CENTROIDS = 256
-# These rank badly by raw inner product; see dpr.indexes.dot_as_l2.
+# These rank badly by raw inner product; see dpr.indexes.wrappers.
 FLAT = "Flat"  # FAISS's name of exact search
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dpr.embeddings.artifact import Embeddings
-from dpr.indexes.cut import cut
+from dpr.indexes.exact_search import cut
 from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
 

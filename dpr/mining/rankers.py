@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 
-from dpr.base.launcher import started_first
+from dpr.base.environment import started_first
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.queries import require_finite
 from dpr.encoders.embedder import Embedder
-from dpr.encoders.prompts import tokenize_queries
+from dpr.encoders.tokens import tokenize_queries
 from dpr.indexes.exact_search import LOCAL, Resources, as_run, exact_search
 from dpr.records.corpus import Corpus
-from dpr.records.id_rows import IdRows, digests
+from dpr.records.ids import IdRows, digests
 from dpr.records.types import Query, Scores
 from dpr.settings import Bm25Settings
 

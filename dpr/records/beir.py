@@ -14,8 +14,7 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.records.jsonl import id_of, read_jsonl, text_of, write_jsonl
-from dpr.records.lines import existing, read_lines
+from dpr.records.lines import existing, id_of, read_jsonl, read_lines, text_of, write_jsonl
 from dpr.records.types import Judgment, Pair, Passage, Qrels, Query
 
 PASSAGES, QUERIES, PAIRS = "corpus.jsonl", "queries.jsonl", "pairs.jsonl"

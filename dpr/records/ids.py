@@ -1,6 +1,14 @@
-"""The ids of a corpus on disk: `ids.txt`, one a line, and `ids.npy`, where each line ends."""
+"""The ids of a corpus on disk: `ids.txt`, one a line, and `ids.npy`, where each line ends.
 
+A set of ids in eight bytes an id, for corpora whose ids do not fit in memory.
+
+Ids as numbers: which row an id has, in a few bytes an id.
+"""
+
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -85,3 +93,82 @@ def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
     if next(ids, None) is not None:
         raise InputError(f"{folder}: more than {count} ids for as many passages")
     ends.flush()
+
+
+class IdSet:
+    """Ids by a 64-bit hash: 10 million different ids collide with a chance of 1 in 400,000."""
+
+    def __init__(self) -> None:
+        self._hashes = array("Q")
+        self._sorted = True
+
+    def add(self, identifier: str) -> None:
+        self._hashes.append(hash64(identifier))
+        self._sorted = False
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def __contains__(self, identifier: str) -> bool:
+        hashes, wanted = self._in_order(), hash64(identifier)
+        position = bisect_left(hashes, wanted)
+        return position < len(hashes) and hashes[position] == wanted
+
+    def distinct(self) -> int:
+        """How many different ids were added."""
+        return len(np.unique(np.frombuffer(self._hashes, np.uint64)))
+
+    def duplicates(self) -> "IdSet":
+        """The ids that were added more than once."""
+        hashes = np.frombuffer(self._in_order(), np.uint64)
+        found = IdSet()
+        found._hashes.frombytes(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tobytes())
+        return found
+
+    def _in_order(self) -> array:
+        if not self._sorted:
+            np.frombuffer(self._hashes, np.uint64).sort()
+            self._sorted = True
+        return self._hashes
+
+
+def hash64(data: str | bytes) -> int:
+    data = data.encode() if isinstance(data, str) else data
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+
+
+def digests(ids: Iterable[str]) -> np.ndarray:
+    """(N,) uint64 digests of ids."""
+    return np.frombuffer(array("Q", map(hash64, ids)), np.uint64)
+
+
+class IdRows:
+    """The rows of ids, given as digests."""
+
+    def __init__(self, of_rows: np.ndarray):
+        self.order = np.argsort(of_rows, kind="stable").astype(np.int32)
+        self.sorted = of_rows[self.order]
+
+    def __len__(self) -> int:
+        return len(self.sorted)
+
+    def of(self, wanted: np.ndarray) -> np.ndarray:
+        """(N,) digests -> (N,) int32 rows, -1 for an id that has none."""
+        if not len(self):
+            return np.full(len(wanted), -1, np.int32)
+        at = np.minimum(np.searchsorted(self.sorted, wanted), len(self) - 1)
+        return np.where(self.sorted[at] == wanted, self.order[at], np.int32(-1))
+
+
+def among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(N,) digests -> (N,) bool: which are among the wanted ones, which ascend."""
+    if not len(wanted):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    return np.asarray(wanted[at] == keys)
+
+
+def first_of_equals(of_rows: np.ndarray) -> np.ndarray:
+    """(N,) digests of texts -> (N,) int32: the first row with the same text."""
+    _, first, back = np.unique(of_rows, return_index=True, return_inverse=True)
+    return first[back].astype(np.int32)

@@ -1,21 +1,60 @@
-"""A run in columns: millions of rows in a few bytes each."""
+"""The order of a run: decided here for files, measures and fusions.
 
-from collections.abc import Iterator, Mapping
+It is trec_eval's: by score as a 32-bit float, best first; equal scores by id, descending.
+
+
+A run in columns: millions of rows in a few bytes each.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpr.records.ranking import order
 from dpr.records.types import Found
 
 if TYPE_CHECKING:
     import pyarrow  # in functions, since it loads slowly
 
 
+def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """(passage id, 32-bit score) of one topic, in order."""
+    rounded = np.fromiter(scores.values(), np.float32, len(scores)).tolist()
+    order = sorted(zip(rounded, scores, strict=True), reverse=True)
+    return [(passage_id, score) for score, passage_id in order]
+
+
+def order(
+    topics: np.ndarray, scores: np.ndarray, ascending: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The rows of many topics in order, topic after topic: (R,) int64 positions.
+
+    Args:
+        topics: (R,) int, of each row.
+        scores: (R,) float32.
+        ascending: for some rows, numbers that ascend with their ids. (Most rows are not tied.)
+    """
+    keys = topics.astype(np.uint64) << np.uint64(32) | _descending(scores)
+    found = np.argsort(keys, kind="stable")
+    keys = keys[found]
+    equal = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    if len(tied):
+        found[tied] = found[tied[np.lexsort((-ascending(found[tied]), keys[tied]))]]
+    return found
+
+
+def _descending(scores: np.ndarray) -> np.ndarray:
+    """uint64 numbers below 2^32 that ascend as the 32-bit floats descend."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return (~ascending).astype(np.uint64)
+
+
 class Run(Mapping[str, dict[str, float]]):
-    """The passages found for each topic, in trec_eval's order (`dpr.records.ranking`).
+    """The passages found for each topic, in trec_eval's order (`dpr.records.run`).
 
     As a mapping it is {query id: {passage id: score}}; its columns are
 

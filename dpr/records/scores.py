@@ -14,7 +14,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.records.jsonl import read_jsonl
+from dpr.records.lines import read_jsonl
 
 TEACHER = "teacher.jsonl"  # in a folder with pairs.jsonl
 LAYOUT = '"query_id" with "passage_id" and "score", or with the lists "passage_ids" and "scores"'

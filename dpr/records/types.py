@@ -1,4 +1,7 @@
-"""The records of a test collection. Ids are always strings."""
+"""The records of a test collection. Ids are always strings.
+
+When two texts count as the same.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -44,3 +47,8 @@ class Pair(NamedTuple):
 def is_relevant(grade: int | None) -> bool:
     """Of a grade, or of None for what nobody judged."""
     return grade is not None and grade >= RELEVANT
+
+
+def folded(text: str) -> str:
+    """The text without differences of case and white space."""
+    return " ".join(text.casefold().split())

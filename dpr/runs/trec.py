@@ -1,6 +1,6 @@
 """TREC files: runs (`qid Q0 docid rank score tag`) and judgments (`qid 0 docid grade`).
 
-The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.ranking`).
+The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.run`).
 
 A run whose topics found nothing has one row, of the first topic and the passage `NOTHING`: an empty
 file looks like one that was cut off, and trec_eval refuses it.

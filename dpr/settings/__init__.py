@@ -3,14 +3,15 @@
 Every key is required, so that no default hides in the code.
 """
 
-from dpr.settings.data import DataSettings, MedlineSettings
-from dpr.settings.group import Group
-from dpr.settings.model import Pooling
-from dpr.settings.searching import (
+from dpr.settings.groups import (
     INDEX_KINDS,
     Bm25Settings,
+    DataSettings,
     EncodeSettings,
+    Group,
     IndexSettings,
+    MedlineSettings,
+    Pooling,
     SearchSettings,
 )
 from dpr.settings.training import VALIDATION_DEPTH, MineSource, TeacherSettings, TrainSettings

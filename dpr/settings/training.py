@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dpr import measures
-from dpr.settings.group import Count, Group, Share
-from dpr.settings.searching import Bm25Settings
+from dpr.settings.groups import Bm25Settings, Count, Group, Share
 
 Precision = Literal["fp32", "bf16", "auto"]
 VALIDATION_DEPTH = 1000  # best passages of a topic that a validation looks at

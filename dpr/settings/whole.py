@@ -7,17 +7,19 @@ from pydantic import Field, ValidationError, model_validator
 
 from dpr import measures, params_file
 from dpr.base.errors import InputError
-from dpr.settings.data import DataSettings
-from dpr.settings.group import Count, Group, Seed
-from dpr.settings.model import ModelSettings
-from dpr.settings.searching import (
+from dpr.settings.groups import (
     AuditSettings,
     Bm25IndexSettings,
+    Count,
+    DataSettings,
     EncodeSettings,
     EvalSettings,
     FuseSettings,
+    Group,
     IndexSettings,
+    ModelSettings,
     SearchSettings,
+    Seed,
 )
 from dpr.settings.training import MineSettings, SecondSettings, TeacherSettings, TrainSettings
 

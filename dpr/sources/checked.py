@@ -1,4 +1,6 @@
-"""Records on their way from a source to disk: cleaned, checked and counted as they stream past.
+"""Cleaning of text, the same for every source.
+
+Records on their way from a source to disk: cleaned, checked and counted as they stream past.
 
 Invalid input is an error. Repairs, and oddities that are kept, are counted: docs/collections.md.
 """
@@ -6,11 +8,28 @@ Invalid input is an error. Repairs, and oddities that are kept, are counted: doc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import ftfy
+
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
-from dpr.records.id_set import IdSet
+from dpr.records.ids import IdSet
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
-from dpr.sources.clean import clean, is_repaired
+
+_CONFIG = ftfy.TextFixerConfig(explain=False)
+
+
+def clean(text: str | None) -> str:
+    """Repair mojibake and other damage with ftfy; runs of white space become one space."""
+    text = text or ""
+    if not (text.isascii() and text.isprintable() and "&" not in text):
+        text = ftfy.fix_text(text, _CONFIG)  # slow; it changes nothing in plain ASCII
+    return " ".join(text.split())
+
+
+def is_repaired(raw: str | None, cleaned: str) -> bool:
+    """Whether cleaning changed more than white space."""
+    return " ".join((raw or "").split()) != cleaned
+
 
 LOUD = 0.2  # a larger share of what nothing can find is no oddity
 

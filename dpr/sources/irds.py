@@ -15,9 +15,9 @@ import numpy as np
 from filelock import FileLock
 
 from dpr.base.errors import InputError
-from dpr.records.id_set import hash64
+from dpr.records.ids import hash64
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
-from dpr.sources.clean import clean
+from dpr.sources.checked import clean
 from dpr.sources.sampling import draw, draw_numbers, hold_out
 from dpr.sources.text_pairs import Example, by_appearance, first_of, from_numbers, numbers
 from dpr.sources.types import Collection, Stream, Training

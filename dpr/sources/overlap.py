@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar
 
 from dpr.base.errors import InputError
-from dpr.records.text import folded
-from dpr.records.types import Judgment, Pair, is_relevant
-from dpr.sources.clean import clean
+from dpr.records.types import Judgment, Pair, folded, is_relevant
+from dpr.sources.checked import clean
 from dpr.sources.types import Collection, Stream, Training
 
 Row = TypeVar("Row", Judgment, Pair)

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dpr.base.errors import InputError
-from dpr.records.id_set import hash64
-from dpr.records.jsonl import read_jsonl
-from dpr.records.lines import read_lines
+from dpr.records.ids import hash64
+from dpr.records.lines import read_jsonl, read_lines
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.sources.clean import clean
+from dpr.sources.checked import clean
 from dpr.sources.download import find
 from dpr.sources.sampling import draw_numbers, hold_out_numbers
 from dpr.sources.types import Stream, Training

@@ -8,7 +8,7 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.files import sha256
 from dpr.records import beir
-from dpr.records.jsonl import read_jsonl
+from dpr.records.lines import read_jsonl
 from dpr.records.types import Judgment
 from dpr.sources.checked import Judgments, Pairs, Passages, Queries, refuse_duplicates
 from dpr.sources.types import Collection, Training

@@ -1,4 +1,10 @@
-"""Gradients of one batch: over several processes, and in less memory than the batch would take.
+"""Room for activations: which forward passes keep what their backward passes need.
+
+The others are computed a second time, to the same bits: so the room decides time and memory, and
+no result.
+
+
+Gradients of one batch: over several processes, and in less memory than the batch would take.
 
 The loss needs the vectors of the whole batch; the encoder's activations are needed only for its own
 backward pass. So the vectors are detached from the encoder, the loss gives their gradients, and
@@ -11,7 +17,9 @@ the gradients of the shards add up to those of the whole batch.
 """
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -22,7 +30,47 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokens, token_batches
 from dpr.training.batch import Batch
-from dpr.training.room import Room
+
+
+class Room:
+    """Room for the activations of one step.
+
+    Args:
+        gib: None has room for all.
+    """
+
+    def __init__(self, gib: float | None = None) -> None:
+        self.bytes = math.inf if gib is None else gib * 2**30
+        self.taken = self.per_token = 0.0
+
+    def clear(self) -> None:
+        """Nothing is kept now."""
+        self.taken = 0.0
+
+    def has(self, tokens: int) -> bool:
+        """Whether a pass fits in, if its tokens take what those of the last pass took."""
+        return self.taken + self.per_token * tokens <= self.bytes
+
+    @contextmanager
+    def taken_by(self, tokens: int) -> Iterator[None]:
+        """Count what a forward pass keeps."""
+        if math.isinf(self.bytes):
+            yield
+            return
+        found: dict[int, int] = {}
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            if not isinstance(tensor, torch.nn.Parameter):
+                storage = tensor.untyped_storage()
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor.detach()  # an operation's own result would never be freed
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            yield
+        kept = sum(found.values())
+        self.taken += kept
+        self.per_token = kept / tokens
+
 
 # Tokens in a forward pass on a CPU, padding included: less padding and smaller activations than in
 # one pass over the batch, so less time and memory. A GPU has room for all.

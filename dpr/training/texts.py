@@ -1,24 +1,73 @@
-"""The queries and passages of the training pairs: tokenized into files, found by row number."""
+"""Rows of different lengths in a file, such as the token ids of texts: memory stays flat.
+
+The queries and passages of the training pairs: tokenized into files, found by row number.
+"""
 
 import itertools
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.prompts import tokenize_queries
-from dpr.encoders.tokens import Tokenizer, Tokens
+from dpr.encoders.tokens import Tokenizer, Tokens, tokenize_queries
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.records.id_rows import IdRows, among, digests, first_of_equals
-from dpr.records.id_set import hash64
-from dpr.records.text import folded
-from dpr.records.types import is_relevant
-from dpr.training.ragged import Ragged
+from dpr.records.ids import IdRows, among, digests, first_of_equals, hash64
+from dpr.records.types import folded, is_relevant
+
+
+class Ragged:
+    """Row i is `values[offsets[i]:offsets[i + 1]]`.
+
+    The values are read from the file when they are asked for, and not through a memory map, whose
+    pages count as memory in use.
+    """
+
+    def __init__(self, path: Path, dtype: DTypeLike):
+        self.dtype = np.dtype(dtype)
+        self.offsets = np.load(_offsets(path), mmap_mode="r", allow_pickle=False)
+        self._file = path.open("rb")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        start, stop = (int(at) * self.dtype.itemsize for at in self.offsets[row : row + 2])
+        return np.frombuffer(os.pread(self._file.fileno(), stop - start, start), self.dtype)
+
+    @classmethod
+    def write(cls, path: Path, dtype: DTypeLike, rows: Iterable[np.ndarray]) -> "Ragged":
+        """Write rows one by one; only their lengths stay in memory."""
+        lengths = array("q")
+        with path.open("wb") as file:
+            for row in rows:
+                file.write(np.ascontiguousarray(row, dtype).data)
+                lengths.append(len(row))
+        return cls._finish(path, dtype, np.frombuffer(lengths, np.int64))
+
+    @classmethod
+    def group(
+        cls, path: Path, dtype: DTypeLike, count: int, rows: np.ndarray, values: np.ndarray
+    ) -> "Ragged":
+        """Write values by the row, of `count` rows, that each belongs to; their order stays."""
+        values[np.argsort(rows, kind="stable")].astype(dtype).tofile(path)
+        return cls._finish(path, dtype, np.bincount(rows, minlength=count))
+
+    @classmethod
+    def _finish(cls, path: Path, dtype: DTypeLike, lengths: np.ndarray) -> "Ragged":
+        np.save(_offsets(path), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+        return cls(path, dtype)
+
+
+def _offsets(path: Path) -> Path:
+    return path.with_name(path.name + ".offsets.npy")
+
 
 AT_ONCE = 1_000  # texts
 

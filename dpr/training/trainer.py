@@ -11,22 +11,18 @@ import torch
 from torch import nn
 
 from dpr.base.interrupts import held
-from dpr.base.memory import return_freed
 from dpr.base.processes import SINGLE, ProcessGroup
+from dpr.base.runtime import return_freed
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.settings import TrainSettings
 from dpr.training import checks, parameters, schedule
 from dpr.training.batch import Batch
-from dpr.training.console import Console, advance
-from dpr.training.gradients import forward_backward
-from dpr.training.history import History, Step, Validation
-from dpr.training.live import Watcher, tell
+from dpr.training.gradients import Room, forward_backward
+from dpr.training.log import Console, History, Step, Validation, Watcher, advance, tell
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
-from dpr.training.room import Room
-from dpr.training.snapshot import Snapshots
-from dpr.training.weights import RunningMean, mix_weights, set_weights, weights
+from dpr.training.snapshot import RunningMean, Snapshots, mix_weights, set_weights, weights
 
 FREED = 1.25  # memory that is freed but kept, as a multiple of what activations may take
 

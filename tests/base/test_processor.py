@@ -1,4 +1,4 @@
-from dpr.base import processor
+from dpr.base import environment
 
 CPUINFO = """processor\t: 0
 cpu family\t: 25
@@ -14,10 +14,10 @@ model name\t: another
 def test_the_processor_is_named(tmp_path, monkeypatch):
     path = tmp_path / "cpuinfo"
     path.write_text(CPUINFO)
-    monkeypatch.setattr(processor, "Path", lambda name: path)
+    monkeypatch.setattr(environment, "Path", lambda name: path)
     expected = "AMD EPYC, family 25, model 17 (AVX2, AVX512, AVX512-BF16)"
-    assert processor.processor() == expected
+    assert environment.processor() == expected
     path.write_text("processor: 0\nmodel name: Neoverse\n")  # no family on ARM
-    assert processor.processor() == "Neoverse"
+    assert environment.processor() == "Neoverse"
     path.unlink()
-    assert processor.processor()
+    assert environment.processor()

@@ -9,8 +9,8 @@ import torch
 from helpers import ROOT
 
 from dpr.base import runtime
+from dpr.base.environment import thread_count
 from dpr.base.errors import InputError
-from dpr.base.threads import thread_count
 
 
 def test_more_processes_than_gpus_are_an_error(monkeypatch):
@@ -32,7 +32,7 @@ def test_a_random_state_is_restored():
 
 
 def test_null_threads_are_the_cores_that_the_process_may_use(monkeypatch):
-    code = "from dpr.base.threads import thread_count; print(thread_count(None))"
+    code = "from dpr.base.environment import thread_count; print(thread_count(None))"
     one = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{0}}); {code}"]
     assert subprocess.check_output(one, cwd=ROOT, text=True) == "1\n"
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores=False: 8)

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from helpers import ROOT
 
+from dpr.base.environment import PACKAGES, installed
 from dpr.base.errors import InputError
-from dpr.base.versions import PACKAGES, installed
 from stages import versions
 from tools import versions as tool
 
@@ -19,7 +19,7 @@ def test_versions_yaml_is_what_requirements_pin():
 
 
 def test_a_build_is_no_version(monkeypatch):
-    monkeypatch.setattr("dpr.base.versions.version", lambda package: "2.13.0+cu130")
+    monkeypatch.setattr("dpr.base.environment.version", lambda package: "2.13.0+cu130")
     assert installed("torch") == {"torch": "2.13.0"}
 
 

@@ -20,7 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
-from dpr.encoders.engines import open_engine
+from dpr.encoders.embedder import open_engine
 from dpr.encoders.pretrained import pretrained
 from dpr.training import parameters
 

@@ -6,7 +6,7 @@ from helpers import folder_of_sentence_transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 
-from dpr.mining.negatives import candidates
+from dpr.mining.mine import candidates
 from dpr.settings import MineSource
 
 PAIRS = {

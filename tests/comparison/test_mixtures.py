@@ -9,7 +9,7 @@ from helpers import settings
 from sentence_transformers.base import sampler
 from torch.utils.data import BatchSampler, ConcatDataset, RandomSampler
 
-from dpr.training.groups import Groups
+from dpr.training.batch import Groups
 
 SIZES = [(8, 8), (13, 30, 5), (4, 100), (9,)]
 BATCH = 4

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from dpr.base.errors import InputError
-from dpr.encoders import checkpoint, conversion
+from dpr.encoders import checkpoint, converted
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.pretrained import pretrained
 
@@ -150,7 +150,7 @@ def test_a_pooler_that_the_library_leaves_out(make_encoder, open_embedder, tiny_
 
 
 def test_an_encoder_that_int8_cannot_hold(make_encoder, open_embedder, capsys, monkeypatch):
-    monkeypatch.setitem(conversion.LEAST_COSINE, "int8", 1.1)
+    monkeypatch.setitem(converted.LEAST_COSINE, "int8", 1.1)
     encoder = make_encoder()
     with pytest.raises(InputError, match=r"in int8 its vectors have a cosine of"):
         open_embedder(encoder, "int8")
@@ -162,9 +162,9 @@ def test_an_encoder_that_int8_cannot_hold(make_encoder, open_embedder, capsys, m
 
 def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder, monkeypatch):
     """The library would compute another model than torch."""
-    forward = conversion.ConvertedEncoder.embed
+    forward = converted.ConvertedEncoder.embed
     monkeypatch.setattr(
-        conversion.ConvertedEncoder, "embed", lambda *args: -np.ones_like(forward(*args))
+        converted.ConvertedEncoder, "embed", lambda *args: -np.ones_like(forward(*args))
     )
     with pytest.raises(InputError, match=r"int8: .*in fp32 its vectors have a cosine of"):
         open_embedder(make_encoder(), "int8")

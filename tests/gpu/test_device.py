@@ -23,7 +23,7 @@ from dpr.records.types import Pair, Passage, Query
 from dpr.settings import Pooling, load_settings
 from dpr.training.batch import Batch, Drawn, passages_of, targets_of
 from dpr.training.gradients import forward_backward
-from dpr.training.history import Validation
+from dpr.training.log import Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
 from dpr.training.trainer import Trainer

@@ -6,8 +6,7 @@ import pytest
 from index_helpers import assert_exact, build_and_open, ids, make_embeddings, options, search
 
 from dpr.base.errors import InputError
-from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.storage import to_stored
+from dpr.embeddings.artifact import Embeddings, to_stored
 from dpr.indexes import build as build_module
 from dpr.indexes import exact_search as exact_module
 from dpr.indexes import kinds

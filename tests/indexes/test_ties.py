@@ -7,8 +7,7 @@ from index_helpers import brute_force, build_and_open, make_embeddings
 from dpr import measures
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import exact_search as exact_module
-from dpr.indexes.cut import cut
-from dpr.indexes.exact_search import Resources, as_run, exact_search
+from dpr.indexes.exact_search import Resources, as_run, cut, exact_search
 from dpr.similarity import SIMILARITIES, Similarity
 
 KINDS = ["flat", "ivf", "hnsw", "sq8", "lsh", "RR16,IVF16,SQ8"]

@@ -7,8 +7,7 @@ import pytest
 from dpr.evaluation.curves import precision_by_recall
 from dpr.measures import by_topic
 from dpr.measures.graded import MEASURES
-from dpr.records.ranking import ranking
-from dpr.records.run import Run
+from dpr.records.run import Run, ranking
 
 NAMES = ["nDCG", "nDCG@3", "nDCG@10", "nDCG@100", "AP", "AP@5", "RR", "RR@3", "P@1", "P@10"]
 NAMES += ["R@5", "R@1000", "Success@1", "Success@10", "Judged@5", "Judged"]

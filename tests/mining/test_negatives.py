@@ -13,8 +13,7 @@ from helpers import PARAMS, contents, write_params
 from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.encoders import checkpoint
-from dpr.mining.mine import Miner
-from dpr.mining.negatives import candidates, never_negative
+from dpr.mining.mine import Miner, candidates, never_negative
 from dpr.records import beir
 from dpr.records.types import Pair, Query
 from dpr.settings import MineSource, load_settings

@@ -6,7 +6,7 @@ import pytest
 from dvc.repo import Repo
 from helpers import ROOT
 
-from dpr.base.versions import PACKAGES
+from dpr.base.environment import PACKAGES
 
 
 def both(stage):
@@ -28,16 +28,16 @@ CODE = {
     "dpr/records/beir.py": ALL - {"init"},
     "dpr/similarity.py": {"init", "check", "audit"} | MINE | TRAIN | ENCODED,
     "dpr/measures/graded.py": {"audit"} | rounds("mine") | TRAIN | MEASURED,
-    "dpr/sources/clean.py": {"prepare"},
+    "dpr/sources/checked.py": {"prepare"},
     "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
-    "dpr/mining/negatives.py": rounds("mine"),
+    "dpr/mining/mine.py": rounds("mine"),
     "dpr/training/loss.py": TRAIN,
     "dpr/embeddings/artifact.py": {"audit", "check"} | MINE | TRAIN | ENCODED,
     "dpr/indexes/kinds.py": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
     "dpr/bm25/lucene.py": {"prepare"} | rounds("mine") | BM25,
     "dpr/runs/trec.py": {"audit", "bm25_search"} | rounds("mine") | both("search") | MEASURED,
     "dpr/evaluation/report.py": {"lengths", "compare"},
-    "dpr/settings/data.py": set(),
+    "dpr/settings/groups.py": set(),
     "dpr/params_file.py": set(),
     "stages/run.py": set(),
     "dpr/systems.py": {"audit", "eval", "compare"},

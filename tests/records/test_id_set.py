@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dpr.records.id_set import IdSet
+from dpr.records.ids import IdSet
 
 
 def test_id_set_is_a_set():

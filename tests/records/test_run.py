@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from dpr.records.ranking import order, ranking
-from dpr.records.run import Run
+from dpr.records.run import Run, order, ranking
 
 
 def drawn(seed=0, topics=30):

@@ -3,8 +3,7 @@
 import pytest
 import pytrec_eval
 
-from dpr.records.ranking import ranking
-from dpr.records.run import Run
+from dpr.records.run import Run, ranking
 from dpr.records.types import Query
 from dpr.runs.depth import counted, finish, search_depth
 

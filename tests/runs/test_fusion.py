@@ -7,7 +7,7 @@ import trectools.fusion
 from trectools import TrecRun
 
 from dpr.base.errors import InputError
-from dpr.records.ranking import ranking
+from dpr.records.run import ranking
 from dpr.runs import trec
 from dpr.runs.fusion import DENSE_AND_BM25, UNKNOWN, Fusion, best_weight
 

@@ -5,7 +5,7 @@ import random
 import ftfy
 import pytest
 
-from dpr.sources.clean import clean
+from dpr.sources.checked import clean
 
 SNIPPETS = [
     "&amp;",

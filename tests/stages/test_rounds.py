@@ -9,8 +9,8 @@ from dpr.base.files import read_json
 from dpr.embeddings import passages as encoding
 from dpr.encoders import checkpoint
 from dpr.records import beir
-from dpr.training import live
-from dpr.training.live import CurveFiles
+from dpr.training import log
+from dpr.training.log import CurveFiles
 
 
 @pytest.mark.parametrize("none", [{}, SECOND | {"train.max_steps": 0}])
@@ -39,7 +39,7 @@ def test_each_training_has_a_folder_of_its_own_for_loggers(stages, monkeypatch):
             opened.append(str(folder))
             super().__init__(folder / "steps.csv", folder / "validations.csv")
 
-    monkeypatch.setitem(live.LOGGERS, "tensorboard", Logger)
+    monkeypatch.setitem(log.LOGGERS, "tensorboard", Logger)
     logged = {"loggers": ["tensorboard"]}
     stages("first", *ROUND, **logged)
     stages("second", *ROUND, **SECOND | logged)

@@ -11,7 +11,7 @@ from dpr.encoders.dual_encoder import TextEncoder
 from dpr.encoders.transformer import read_transformer
 from dpr.similarity import SIMILARITIES
 from dpr.training import parameters
-from dpr.training.dropout import set_dropout
+from dpr.training.parameters import set_dropout
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
 SMALL |= {"intermediate_size": 64, "pad_token_id": 1, "max_position_embeddings": 128}

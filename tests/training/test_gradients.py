@@ -9,8 +9,8 @@ from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import checkpoint
 from dpr.training import gradients
 from dpr.training.batch import Batch, Targets
+from dpr.training.gradients import Room
 from dpr.training.loss import Loss
-from dpr.training.room import Room
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
 PASSAGES = [

@@ -11,7 +11,7 @@ from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Query
-from dpr.training.groups import Groups
+from dpr.training.batch import Groups
 from dpr.training.pairs import PairSet
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpr.training.history import History, Step, Validation
+from dpr.training.log import History, Step, Validation
 
 STEP = Step(1, 0.5, 1e-4, 1.0, 0.05)
 

@@ -7,8 +7,8 @@ import pytest
 
 from dpr.base.errors import InputError
 from dpr.base.files import write_csv
-from dpr.training import live
-from dpr.training.history import Step
+from dpr.training import log
+from dpr.training.log import Step
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def curves(tmp_path):
 
 
 def watched(make_trainer, curves, names=(), training="first-1", **changes):
-    with live.watching(curves, names, curves[0].parent, training, True) as watchers:
+    with log.watching(curves, names, curves[0].parent, training, True) as watchers:
         trainer = make_trainer(**changes)
         trainer.watchers = watchers
         return trainer, trainer.run()
@@ -43,7 +43,7 @@ def test_a_row_is_there_when_its_step_has_ended(make_trainer, curves):
         def validation(self, validation):
             pass
 
-    with live.watching(curves, [], curves[0].parent, "first-1", True) as watchers:
+    with log.watching(curves, [], curves[0].parent, "first-1", True) as watchers:
         trainer = make_trainer(max_steps=3)
         trainer.watchers = [*watchers, Spy()]
         trainer.run()
@@ -116,15 +116,15 @@ def test_a_logger_that_is_not_installed_is_named(curves, monkeypatch):
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(live, "import_module", missing)
+    monkeypatch.setattr(log, "import_module", missing)
     with (
         pytest.raises(InputError, match="loggers: wandb is not installed; pip install -r"),
-        live.watching(curves, ["wandb"], curves[0].parent, "first-1", True),
+        log.watching(curves, ["wandb"], curves[0].parent, "first-1", True),
     ):
         pass
 
 
 def test_other_processes_watch_nothing(curves):
-    with live.watching(curves, ["wandb"], curves[0].parent, "first-1", False) as watchers:
+    with log.watching(curves, ["wandb"], curves[0].parent, "first-1", False) as watchers:
         assert watchers == []
     assert not curves[0].exists()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dpr.records.id_rows import IdRows, among, digests, first_of_equals
-from dpr.training.links import by_first
-from dpr.training.ragged import Ragged
+from dpr.records.ids import IdRows, among, digests, first_of_equals
+from dpr.training.pairs import by_first
+from dpr.training.texts import Ragged
 
 
 def listed(ragged):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from dpr.training.history import Validation
-from dpr.training.weights import RunningMean, mix_weights
+from dpr.training.log import Validation
+from dpr.training.snapshot import RunningMean, mix_weights
 
 
 def test_a_few_steps_by_hand():

@@ -9,7 +9,7 @@ import torch
 from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
-from dpr.training.history import Validation
+from dpr.training.log import Validation
 
 TEXTS = ["heart", "a study of the liver", "eye ear"]
 SPEC = EncoderSpec("cosine", "mean", True, 16, 32)

@@ -13,7 +13,7 @@ from dpr.base.errors import InputError
 from dpr.base.interrupts import Terminated
 from dpr.encoders import checkpoint
 from dpr.records import beir
-from dpr.training import snapshot_file
+from dpr.training import snapshot
 
 RECIPES = {
     "plain": {},
@@ -125,7 +125,7 @@ def test_a_stop_during_the_last_save_is_heard(make_trainer, tmp_path):
     trainer.snapshots.save = save_and_signal
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
-    assert len(snapshot_file.load(tmp_path / "state").numbers["steps"]) == 4
+    assert len(snapshot.load(tmp_path / "state").numbers["steps"]) == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -143,24 +143,24 @@ def test_a_training_that_is_told_to_stop_saves_the_step_first(make_trainer, tmp_
     stopped.step = step_and_signal
     with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt):
         stopped.run()
-    assert len(snapshot_file.load(tmp_path / "state").numbers["steps"]) == 4
+    assert len(snapshot.load(tmp_path / "state").numbers["steps"]) == 4
     assert make_trainer(snapshot=tmp_path / "state", **chosen).run() == expected
 
 
 def test_others_may_read_a_snapshot_as_any_other_file(tmp_path):
-    snapshot_file.save(tmp_path / "state", {"weights": {"a": torch.ones(2)}}, {"steps": []})
+    snapshot.save(tmp_path / "state", {"weights": {"a": torch.ones(2)}}, {"steps": []})
     (tmp_path / "other").touch()
     assert (tmp_path / "state").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_without_a_snapshot_there_is_none(tmp_path):
-    assert snapshot_file.load(tmp_path / "state") is None
+    assert snapshot.load(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "a bit", "a step", "a folder"])
 def test_a_damaged_snapshot_is_an_error(tmp_path, damage):
     file = tmp_path / "state.safetensors"
-    snapshot_file.save(file, {"weights": {"a": torch.ones(99)}}, {"steps": [[1, 0.1]]})
+    snapshot.save(file, {"weights": {"a": torch.ones(99)}}, {"steps": [[1, 0.1]]})
     whole = file.read_bytes()
     file.unlink()
     if damage == "a folder":
@@ -170,21 +170,21 @@ def test_a_damaged_snapshot_is_an_error(tmp_path, damage):
         step = whole.replace(b"[[1, 0.1]]", b"[[2, 0.1]]")
         file.write_bytes({"cut": whole[:-50], "empty": b"", "a bit": bit, "a step": step}[damage])
     with pytest.raises(InputError, match=r"state\.safetensors: cannot be read .*its folder"):
-        snapshot_file.load(file)
+        snapshot.load(file)
 
 
 def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
     file = tmp_path / "snapshot.safetensors"
-    snapshot_file.save(file, {"weights": {"a": torch.ones(2)}}, {"steps": [[1, 0.1]]})
+    snapshot.save(file, {"weights": {"a": torch.ones(2)}}, {"steps": [[1, 0.1]]})
 
     def dies(tensors, path, metadata):
         path.write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr(snapshot_file, "save_file", dies)
+    monkeypatch.setattr(snapshot, "save_file", dies)
     with pytest.raises(Killed):
-        snapshot_file.save(file, {"weights": {"a": torch.zeros(2)}}, {"steps": []})
-    loaded = snapshot_file.load(file)
+        snapshot.save(file, {"weights": {"a": torch.zeros(2)}}, {"steps": []})
+    loaded = snapshot.load(file)
     assert loaded.group("weights")["a"].tolist() == [1, 1]
     assert loaded.numbers == {"steps": [[1, 0.1]]}
 

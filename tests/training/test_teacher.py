@@ -15,8 +15,7 @@ from dpr.records.scores import write_scores
 from dpr.records.types import Pair
 from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Targets
-from dpr.training.distillation import kl_loss, margin_mse_loss
-from dpr.training.loss import Loss, in_batch_loss
+from dpr.training.loss import Loss, in_batch_loss, kl_loss, margin_mse_loss
 from dpr.training.pairs import PairSet
 
 NAN = float("nan")

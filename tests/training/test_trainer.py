@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dpr.base.errors import InputError
-from dpr.training.history import Validation
+from dpr.training.log import Validation
 
 
 @pytest.fixture

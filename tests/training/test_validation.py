@@ -12,8 +12,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.pool import draw_pool, sample_by_source, sample_topics
 from dpr.records.types import Judgment, Passage, Query
-from dpr.training.ranked import RankedPassages
-from dpr.training.validation import Validator
+from dpr.training.validation import RankedPassages, Validator
 
 
 def test_the_pool_holds_relevant_passages_of_each_topic():

@@ -10,8 +10,8 @@ from training_helpers import embedded, fixed_passages
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Query
-from dpr.training import ranked as passages_ranked
 from dpr.training import validation
+from dpr.training import validation as passages_ranked
 from dpr.training.validation import Validator
 
 

@@ -1,17 +1,101 @@
-"""Curves that grow while a training runs: rows appended to files, and the loggers of others.
+"""What a training records: its steps, its validations, and which of them is the best.
+
+What a training prints: a progress bar, its validations, and its rates at the end.
+
+Curves that grow while a training runs: rows appended to files, and the loggers of others.
 
 They change no result: the stage writes the same files anew when the training has ended.
 """
 
 import csv
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from tqdm import tqdm
 
 from dpr.base.errors import InputError
-from dpr.training.history import History, Step, Validation
+from dpr.base.progress import progress, say
+from dpr.training.batch import Batch
+
+
+class Step(NamedTuple):
+    """One step, counted from 1; the gradient norm is the one before clipping."""
+
+    step: int
+    loss: float
+    lr: float
+    gradient_norm: float
+    temperature: float
+
+
+class Validation(NamedTuple):
+    """The encoder after a step; 0 is the one before the training."""
+
+    step: int
+    loss: float
+    score: float  # what chooses the best
+    measured: dict[str, float] = {}  # by name; of a mixture also for each source  # noqa: RUF012
+
+
+class History(NamedTuple):
+    steps: list[Step]
+    validations: list[Validation]
+
+    @property
+    def best(self) -> Validation:
+        """The validation with the highest score; of equal ones the first."""
+        return max(self.validations, key=lambda v: v.score)
+
+    def described(self, measure: str) -> str:
+        best, before = self.best, self.validations[0]
+        scores = f"{measure} {best.score:.4f}, before {before.score:.4f}"
+        if self.steps and not best.step:
+            kept = "training did not help: the encoder that it began with is kept"
+            return f"{len(self.steps)} steps; {kept}; validation {scores}"
+        return f"{len(self.steps)} steps; best after {best.step}: validation {scores}"
+
+    def validations_since_best(self) -> int:
+        """How many validations have followed the best one."""
+        return sum(v.step > self.best.step for v in self.validations)
+
+
+class Console:
+    """The first process prints for all. The bar shows only on a terminal."""
+
+    def __init__(self, is_first: bool):
+        self.is_first = is_first
+        self.seconds, self.pairs, self.tokens = 0.0, 0, 0
+
+    def say(self, message: str) -> None:
+        if self.is_first:
+            say(message)
+
+    def bar(self, done: int, total: int) -> tqdm:
+        return progress(total=total, initial=done, unit="steps", shown=self.is_first)
+
+    @contextmanager
+    def timed(self, batches: list[Batch]) -> Iterator[None]:
+        """Count the time of a step, and what was trained on in it."""
+        started = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - started
+        self.pairs += sum(len(batch.targets.pairs) for batch in batches)
+        self.tokens += sum(batch.token_count for batch in batches)
+
+    def say_rates(self) -> None:
+        if self.pairs:
+            pairs, tokens = self.pairs / self.seconds, self.tokens / self.seconds
+            self.say(f"a second: {pairs:,.0f} pairs, {tokens:,.0f} tokens")
+
+
+def advance(bar: tqdm, step: Step) -> None:
+    bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}", refresh=False)
+    bar.update()
+
 
 INSTALL = "pip install -r requirements-loggers.txt"
 
