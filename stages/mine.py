@@ -97,7 +97,8 @@ def mine(
         if folder is None:
             Miner(pairs, queries, {}, rankers, None, settings.teacher).assist()
             return
-        never = never_negative(pairs, queries, beir.read_qrels(TRAINING, "train"), corpus.texts())
+        qrels = beir.read_qrels(TRAINING, "train")
+        never = never_negative(pairs, queries, qrels, corpus.duplicates())
         miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
         scores = folder / TEACHER if teacher else None
         beir.write_pairs(folder, miner.run(options.per_pair, settings.seed, scores))

@@ -8,10 +8,9 @@ from Moreira et al. 2024 (NV-Retriever, https://arxiv.org/abs/2407.15831).
 Mining: from rankings of the training queries to hard negatives and a teacher's scores.
 """
 
-import hashlib
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from dpr.base.errors import InputError
@@ -43,7 +42,10 @@ def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[s
 
 
 def never_negative(
-    pairs: list[Pair], queries: dict[str, Query], qrels: Qrels, texts: Iterable[tuple[str, str]]
+    pairs: list[Pair],
+    queries: dict[str, Query],
+    qrels: Qrels,
+    duplicates_of: Mapping[str, Set[str]],
 ) -> dict[str, set[str]]:
     """For each query of the pairs, the passages that are no negatives.
 
@@ -51,7 +53,7 @@ def never_negative(
     duplicates of these, and the passage that is the query itself.
 
     Args:
-        texts: (id, text) of every passage.
+        duplicates_of: see `Corpus.duplicates`.
     """
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
@@ -59,10 +61,6 @@ def never_negative(
     for query_id, grades in qrels.items():
         if (text := folded(queries[query_id].text)) in relevant_to:
             relevant_to[text] |= {p for p, grade in grades.items() if is_relevant(grade)}
-    by_text: dict[bytes, set[str]] = {}
-    for passage_id, text in texts:
-        by_text.setdefault(_digest(text), set()).add(passage_id)
-    duplicates_of = {p: ids for ids in by_text.values() if len(ids) > 1 for p in ids}
     for relevant in relevant_to.values():
         relevant |= {d for p in relevant & duplicates_of.keys() for d in duplicates_of[p]}
     return {
@@ -70,10 +68,6 @@ def never_negative(
         | ({pair.query_id} if queries[pair.query_id].is_passage else set())
         for pair in pairs
     }
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(folded(text).encode(), digest_size=16).digest()
 
 
 QUERIES_AT_ONCE = 1_000

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from dpr.records import beir
+from dpr.records.ids import digests, first_of_equals
 from dpr.records.lines import read_lines
-from dpr.records.types import Passage
+from dpr.records.types import Passage, folded
 
 
 class Corpus(NamedTuple):
@@ -36,6 +39,19 @@ class Corpus(NamedTuple):
     def passage_count(self) -> int:
         """How many passages there are, without parsing them; errors as in `texts`."""
         return sum(1 for _ in read_lines(self.file))
+
+    def duplicates(self) -> dict[str, set[str]]:
+        """{passage id: ids of all passages with an equal text}, for each that is not alone.
+
+        Texts are equal if they are once `folded`. Memory: a few dozen bytes per passage.
+        """
+        first = first_of_equals(digests(folded(text) for _, text in self.texts()))
+        repeated = np.bincount(first)[first] > 1
+        ids = (passage_id for passage_id, _ in self.texts(repeated.__getitem__))
+        equal: dict[int, set[str]] = {}
+        for row, passage_id in zip(first[repeated].tolist(), ids, strict=True):
+            equal.setdefault(row, set()).add(passage_id)
+        return {passage_id: group for group in equal.values() for passage_id in group}
 
     @property
     def file(self) -> Path:

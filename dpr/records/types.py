@@ -1,7 +1,4 @@
-"""The records of a test collection. Ids are always strings.
-
-When two texts count as the same.
-"""
+"""The records of a test collection. Ids are always strings."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -50,5 +47,10 @@ def is_relevant(grade: int | None) -> bool:
 
 
 def folded(text: str) -> str:
-    """The text without differences of case and white space."""
+    """The text without differences of case and white space: equal texts are equal once folded.
+
+    This decides which queries are trained on and judged, and which passages are duplicates. Two
+    narrower questions are decided elsewhere: texts without ids are one record if they are identical
+    (`dpr.sources.text_pairs`); in a batch, texts are equal if the encoder gets the same tokens.
+    """
     return " ".join(text.casefold().split())

@@ -15,7 +15,8 @@ from dpr.bm25 import lucene
 from dpr.encoders import checkpoint
 from dpr.mining.mine import Miner, candidates, never_negative
 from dpr.records import beir
-from dpr.records.types import Pair, Query
+from dpr.records.corpus import Corpus
+from dpr.records.types import Pair, Passage, Query
 from dpr.settings import MineSource, load_settings
 from stages import rounds
 
@@ -52,18 +53,21 @@ def test_candidates_by_rank_and_margin(own, chosen, expected):
     assert candidates(RANKING, own, chosen) == list(expected)
 
 
-def test_what_is_relevant_to_the_topic_is_never_a_negative():
+def test_what_is_relevant_to_the_topic_is_never_a_negative(tmp_path):
     queries = {q.id: q for q in (Query("1", "Heart"), Query("2", "heart "), Query("3", "lung"))}
     qrels = {"1": {"a": 1, "b": 0}, "2": {"c": 2}, "3": {"d": 1}}
-    texts = [("a", "x"), ("b", "y"), ("c", "z"), ("d", "w"), ("e", "X"), ("f", "v"), ("p", "u")]
-    never = never_negative([Pair("1", "p"), Pair("3", "d")], queries, qrels, texts)
+    texts = {"a": "x", "b": "y", "c": "z", "d": "w", "e": "X", "f": "v", "p": "u", "g": "v "}
+    beir.write_passages(tmp_path, [Passage(key, "", text) for key, text in texts.items()])
+    duplicates_of = Corpus(tmp_path, ". ").duplicates()
+    assert duplicates_of == {"a": {"a", "e"}, "e": {"a", "e"}, "f": {"f", "g"}, "g": {"f", "g"}}
+    never = never_negative([Pair("1", "p"), Pair("3", "d")], queries, qrels, duplicates_of)
     assert never == {"1": {"a", "p", "c", "e"}, "3": {"d"}}
 
 
 def test_a_query_that_is_a_passage_is_not_its_own_negative():
     queries = {q.id: q for q in (Query("a", "Heart", True), Query("b", "lung", True))}
     pairs = [Pair("a", "d"), Pair("b", "c")]
-    never = never_negative(pairs, queries, {}, [])
+    never = never_negative(pairs, queries, {}, {})
     assert never == {"a": {"a", "d"}, "b": {"b", "c"}}
     rankers = [(lambda block, positives: {"a": RANKING, "b": RANKING}, source())]
     mined = add_negatives(pairs, queries, never, rankers, per_pair=9, seed=0)
