@@ -38,7 +38,7 @@ def run(main: Callable[..., str]) -> None:
     given = list(vars(arguments.parse_args()).values())
     command = " ".join([stage, *given])
     started = time.monotonic()
-    with told_in_one_line(command):
+    with one_line_errors(command):
         versions.require_recorded()
         done = main(*given)
         if started_first():
@@ -62,7 +62,7 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 
 @contextmanager
-def told_in_one_line(command: str) -> Iterator[None]:
+def one_line_errors(command: str) -> Iterator[None]:
     """End in one line: exit code 1 on bad input or a full disk, 130 on Ctrl-C, 143 on SIGTERM.
 
     With none, and 141, if what reads the output has ended, such as `head`.
@@ -81,14 +81,14 @@ def told_in_one_line(command: str) -> Iterator[None]:
     except InputError as error:
         sys.exit(f"{command}: {error}")
     except Exception as error:
-        said = of_the_disk(error)
-        if said is None:
+        reason = of_the_disk(error)
+        if reason is None:
             raise
-        told = ", ".join([said, *getattr(error, "__notes__", [])[:1]])
-        cure = "see to space and rights, and run it again: what is whole is kept"
-        sys.exit(f"{command}: {told}; {cure}")
+        reason = ", ".join([reason, *getattr(error, "__notes__", [])[:1]])
+        advice = "check disk space and permissions, then run it again; finished work is kept"
+        sys.exit(f"{command}: {reason}; {advice}")
     except KeyboardInterrupt as stopped:
-        print(f"{command}: stopped; what is finished is kept: run it again", file=sys.stderr)
+        print(f"{command}: stopped; finished work is kept: run it again", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, Terminated) else 130)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from dpr.base.errors import InputError
 from dpr.systems import SYSTEMS
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import ask_page
 from tools.answers import Answer, Answers
 from tools.highlight import Words
@@ -81,7 +81,7 @@ if __name__ == "__main__":
         arguments.error("--k must be 1 or more")
     if chosen.serve and (chosen.question or chosen.json):
         arguments.error("--serve answers in the browser: give no question and no --json")
-    with told_in_one_line("ask"):
+    with one_line_errors("ask"):
         if chosen.serve:
             ask_page.serve(chosen.host, chosen.port, chosen.system)
         else:

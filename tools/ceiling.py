@@ -17,7 +17,7 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.systems import SYSTEMS
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import current
 
 DEPTHS = (20, 100, 1000)
@@ -46,5 +46,5 @@ def main(split: str) -> None:
 if __name__ == "__main__":
     arguments = parser("tools.ceiling", __doc__)
     arguments.add_argument("split", nargs="?", default="test", choices=("test", "valid"))
-    with told_in_one_line("ceiling"):
+    with one_line_errors("ceiling"):
         main(arguments.parse_args().split)

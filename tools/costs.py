@@ -15,7 +15,7 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.resume import forget_finished
 from dpr.evaluation.report import table
-from stages.run import COSTS, SCRATCH, parser, told_in_one_line
+from stages.run import COSTS, SCRATCH, one_line_errors, parser
 
 
 def main(forget: bool = False) -> None:
@@ -52,5 +52,5 @@ if __name__ == "__main__":
     arguments = parser("tools.costs", __doc__)
     arguments.add_argument("--forget", action="store_true", help="let finished work be done again")
     chosen = arguments.parse_args()
-    with told_in_one_line("costs"):
+    with one_line_errors("costs"):
         main(chosen.forget)

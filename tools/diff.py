@@ -21,7 +21,7 @@ from dpr.records import beir
 from dpr.records.types import Qrels
 from dpr.settings import load_settings
 from dpr.systems import SYSTEMS
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import sides
 from tools.sides import Side
 
@@ -128,5 +128,5 @@ def measure_name(name: str) -> str:
 
 if __name__ == "__main__":
     chosen = parse()
-    with told_in_one_line("diff"):
+    with one_line_errors("diff"):
         main(chosen)

@@ -17,7 +17,7 @@ from dpr.indexes.export import to_pyserini
 from dpr.indexes.index import Index
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from stages.run import add_choice, parser, told_in_one_line
+from stages.run import add_choice, one_line_errors, parser
 
 
 def main(system: str, target: Path) -> None:
@@ -40,5 +40,5 @@ if __name__ == "__main__":
         "target", type=Path, metavar="TARGET", help="FILE.parquet, or a new folder"
     )
     chosen = arguments.parse_args()
-    with told_in_one_line("export"):
+    with one_line_errors("export"):
         main(chosen.system, chosen.target)

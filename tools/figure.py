@@ -12,7 +12,7 @@ import vl_convert
 
 from dpr.base.files import new_file
 from dpr.measures import HEADLINE
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import current, report_charts
 from tools.report_charts import Chart
 
@@ -66,5 +66,5 @@ def on_paper(chart: Chart) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser("tools.figure", __doc__).parse_args()
-    with told_in_one_line("figure"):
+    with one_line_errors("figure"):
         main()

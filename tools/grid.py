@@ -21,7 +21,7 @@ from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from stages import rounds
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 
 VALID, TEST = f"best.{HEADLINE}", f"dense.{HEADLINE}"  # in metrics/train*.json and eval.json
 SECOND = f"metrics/train{rounds.SUFFIX['second']}.json"
@@ -86,5 +86,5 @@ def _figures(row: dict[str, Any], name: str) -> Iterator[tuple[str, float]]:
 
 if __name__ == "__main__":
     parser("tools.grid", __doc__).parse_args()
-    with told_in_one_line("grid"):
+    with one_line_errors("grid"):
         main()

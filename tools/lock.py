@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
 from dpr.base.errors import InputError
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 
 LOCK = Path("dvc.lock")
 CONFLICT = re.compile(r"^(<<<<<<<|=======|>>>>>>>)", re.MULTILINE)
@@ -72,5 +72,5 @@ def is_cut(text: str) -> bool:
 
 if __name__ == "__main__":
     parser("tools.lock", __doc__).parse_args()
-    with told_in_one_line("lock"):
+    with one_line_errors("lock"):
         main()

@@ -21,7 +21,7 @@ from dpr.records import beir
 from dpr.records.nearest import nearest_overlap
 from dpr.records.types import Qrels, is_relevant
 from dpr.runs.trec import read_run
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import current
 
 BINS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.01)  # of the overlap
@@ -93,5 +93,5 @@ def relevant(qrels: Qrels) -> dict[str, set[str]]:
 
 if __name__ == "__main__":
     parser("tools.overlap", __doc__).parse_args()
-    with told_in_one_line("overlap"):
+    with one_line_errors("overlap"):
         main()

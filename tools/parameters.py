@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from dpr.base.files import new_file
 from dpr.evaluation.report import table
 from dpr.settings import Settings
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 
 PAGE, PARAMS = Path("docs/parameters.md"), Path("params.yaml")
 LIMITS = {"minimum": "from {}", "exclusiveMinimum": "above {}"}
@@ -113,5 +113,5 @@ def comments() -> dict[str, str]:
 
 if __name__ == "__main__":
     parser("tools.parameters", __doc__).parse_args()
-    with told_in_one_line("parameters"):
+    with one_line_errors("parameters"):
         main()

@@ -18,7 +18,7 @@ from dpr.base.files import new_folder, read_json
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import current, sides
 from tools.report_page import PAGES
 
@@ -101,5 +101,5 @@ if __name__ == "__main__":
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--push", metavar="NAME/MODEL", help="to a hub")
     chosen = arguments.parse_args()
-    with told_in_one_line("publish"):
+    with one_line_errors("publish"):
         main(chosen.folder, chosen.push)

@@ -22,7 +22,7 @@ from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import costs, current, report_contents, report_page
 
 README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md")
@@ -85,5 +85,5 @@ if __name__ == "__main__":
     chosen = arguments.parse_args()
     if len(chosen.sides) not in (0, 2):
         arguments.error("give two sides, or none")
-    with told_in_one_line("report"):
+    with one_line_errors("report"):
         main(chosen.readme, chosen.sides)

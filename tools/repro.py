@@ -21,7 +21,7 @@ from dvc.stage import Stage
 
 from dpr.base.errors import InputError
 from dpr.base.interrupts import Terminated
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools.experiments import with_this_python
 
 STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
@@ -73,5 +73,5 @@ if __name__ == "__main__":
     arguments = parser("tools.repro", __doc__)
     arguments.add_argument("targets", nargs="*", help="stages of dvc.yaml; none: all")
     chosen = arguments.parse_args()
-    with told_in_one_line("repro"):
+    with one_line_errors("repro"):
         main(chosen.targets)

@@ -19,7 +19,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import write_csv
 from dpr.evaluation import suite
 from dpr.measures import HEADLINE
-from stages.run import SCRATCH, parser, told_in_one_line
+from stages.run import SCRATCH, one_line_errors, parser
 from tools import experiments
 
 MEASURES = (HEADLINE, "recall@100")
@@ -70,5 +70,5 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     chosen = parse()
-    with told_in_one_line("suite"):
+    with one_line_errors("suite"):
         main(chosen)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 
 PAGE, TEMPLATE = Path(".dvc/plots.html"), Path("tools/pages/plots.html")
 
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     arguments = parser("tools.vega", __doc__)
     arguments.add_argument("packages", nargs=3, type=Path, help="files that `npm pack` makes")
     chosen = arguments.parse_args()
-    with told_in_one_line("vega"):
+    with one_line_errors("vega"):
         main(chosen.packages)

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.evaluation.report import table
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 from tools import current, experiments
 
 EXPECTED = Path("expected.yaml")
@@ -73,6 +73,6 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     chosen = parse()
-    with told_in_one_line("verify"):
+    with one_line_errors("verify"):
         sound = main(chosen.collection, chosen.name)
     sys.exit(0 if sound else 1)

@@ -8,7 +8,7 @@ changed. `make repro` calls it.
 
 from dpr.base.environment import PACKAGES, installed
 from stages import versions
-from stages.run import parser, told_in_one_line
+from stages.run import one_line_errors, parser
 
 
 def main() -> None:
@@ -24,5 +24,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     parser("tools.versions", __doc__).parse_args()
-    with told_in_one_line("versions"):
+    with one_line_errors("versions"):
         main()

@@ -9,8 +9,8 @@ from helpers import ROOT
 
 COMMAND = """
 import time
-from stages.run import told_in_one_line
-with told_in_one_line("train first"):
+from stages.run import one_line_errors
+with one_line_errors("train first"):
     try:
         print("begun", flush=True)
         time.sleep(60)
@@ -20,8 +20,8 @@ with told_in_one_line("train first"):
 HELD = """
 import time
 from dpr.base.interrupts import held
-from stages.run import told_in_one_line
-with told_in_one_line("train first"), held() as signals:
+from stages.run import one_line_errors
+with one_line_errors("train first"), held() as signals:
     print("begun", flush=True)
     while True:  # steps
         for _ in range(30 if signals.asked is None else {more}):
@@ -53,7 +53,7 @@ def stopped(code, *signals):
 def test_a_command_ends_in_one_line(number, code):
     returned, out, err = stopped(COMMAND, number)
     assert (returned, out) == (code, "tidied\n")
-    assert err == "train first: stopped; what is finished is kept: run it again\n"
+    assert err == "train first: stopped; finished work is kept: run it again\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -73,7 +73,7 @@ def test_one_ends_all_and_the_next_run_goes_on(long):
     assert code == 130, after
     for sign_of_more in ("Running stage", "failed", "Traceback", "ERROR"):
         assert sign_of_more not in after
-    assert after.count("repro: stopped; what is finished is kept: run it again") == 1
+    assert after.count("repro: stopped; finished work is kept: run it again") == 1
     assert seconds < 60
     rest = subprocess.run(REPRO, cwd=folder, capture_output=True, text=True, env=environment())
     assert rest.returncode == 0, rest.stderr

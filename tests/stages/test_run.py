@@ -10,7 +10,7 @@ import yaml
 from helpers import ROOT
 
 from dpr.systems import ENCODERS, SYSTEMS
-from stages.run import told_in_one_line
+from stages.run import one_line_errors
 
 COMMANDS = [
     f"{package}.{path.stem}"
@@ -72,8 +72,8 @@ def test_an_error_of_the_user_exits_with_1(tmp_path):
 
 
 PRINTS = """
-from stages.run import told_in_one_line
-with told_in_one_line("many"):
+from stages.run import one_line_errors
+with one_line_errors("many"):
     for number in range({}):
         print("a line", number)
 """
@@ -92,7 +92,7 @@ def test_a_reader_that_has_ended_ends_it_quietly(lines):
 
 def test_another_broken_pipe_is_an_error():
     """Such as one to a process that has died."""
-    with pytest.raises(BrokenPipeError), told_in_one_line("many"):
+    with pytest.raises(BrokenPipeError), one_line_errors("many"):
         raise BrokenPipeError
 
 
