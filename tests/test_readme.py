@@ -13,19 +13,33 @@ from dpr.base.errors import InputError
 from tools import figure, parameters, report
 from tools.report_charts import COLOURS
 
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = "benchmarks|docs|dpr|plots|stages|tests|tools"
 
-def test_the_tree_is_that_of_the_files():
-    text = (ROOT / "docs/code.md").read_text().split("## What is where")[1].split("```")[1]
-    lines = text.split("dpr/\n")[1].split("tests/")[0].splitlines()
-    named, package = set(), ""
-    for line in lines:
-        indent, name = re.match(r"( +)(\S+)", line).groups()
-        if name.endswith("/"):
-            package = name
-        else:
-            named.add(name if len(indent) == 2 else package + name)
-    files = {str(path.relative_to(ROOT / "dpr")) for path in (ROOT / "dpr").rglob("*.py")}
-    assert named == {file for file in files if not file.endswith("__init__.py")}
+
+def test_the_code_page_lists_every_stage_and_package():
+    text = (ROOT / "docs/code.md").read_text()
+    assert {name for name, _ in STEPS} == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    packages = re.findall(r"^\| `dpr/(\w+)(?:/|\.py)` \|", text, re.MULTILINE)
+    there = {path.stem for path in (ROOT / "dpr").iterdir() if not path.name.startswith("__")}
+    assert set(packages) == there
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_path_and_link_of_a_page_exists(page):
+    text = page.read_text()
+    paths = set(re.findall(rf"`((?:{FOLDERS})/[\w./]+\.(?:py|json|md))`", text))
+    assert not {path for path in paths if not (ROOT / path).exists()}
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def anchors(page):
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_graph_is_that_of_dvc():
