@@ -46,6 +46,10 @@ from stages import rounds
 from stages.run import SCRATCH, run
 
 TRAINING = Path("data/training")
+CODE = (
+    *("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/measures", "dpr/records"),
+    *("dpr/similarity.py", "dpr/training", "stages/rounds.py", "stages/train.py"),
+)
 
 
 def main(round: Round) -> str:
@@ -76,7 +80,7 @@ def main(round: Round) -> str:
         require_made_by(begin, vectors)
         fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
         inputs[str(rounds.vectors(round))] = vectors.manifest["sha256"]
-    unfinished = Work.of(SCRATCH / "train", inputs, __file__, encoder.device)
+    unfinished = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)
     # The first process takes the lock for all.
     with (
         unfinished.locked() if processes.is_first else nullcontext(),

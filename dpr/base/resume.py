@@ -1,16 +1,16 @@
-"""Work in a scratch folder: what a killed stage leaves there, the next run goes on with.
+"""Work in a scratch folder: the next run resumes what a killed stage left there.
 
-The folder is named by a key of all that decides the result, to the last bit: equal keys mean equal
-bytes in the end. What the key is made of lies in the folder, so that work that is passed over can
-be explained. The last finished works of a kind stay, since a result may be lost after the stage: to
-a cache without room, say, while another process already does the next.
+The folder's name is a key over everything that decides the result, to the last bit. So equal keys
+mean equal bytes in the end. The folder also holds what the key was made from, which explains why
+unfinished work is ignored. The last finished results of each kind stay, because DVC may lose one
+after the stage has ended: for instance, when its cache is full.
 """
 
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +19,20 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from dpr.base import meaning
 from dpr.base.environment import ENCODING, installed
 from dpr.base.errors import InputError
-from dpr.base.files import new_file, read_json, write_json
+from dpr.base.files import fingerprint, new_file, read_json, write_json
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (*ENCODING, "peft")
 NOTE, FINISHED = "decides.json", "finished"
-KEPT = 5  # unfinished works in a scratch folder; older ones are removed
-KEPT_FINISHED = 3  # of each kind: for three experiments at a time
+MAX_UNFINISHED = 5  # in a scratch folder; older ones are removed
+MAX_FINISHED = 3  # of each kind: for three experiments at a time
 
 
 @dataclass(frozen=True)
 class Work:
-    """Some work: its folder, what decides its result, by name, and its kind."""
+    """A training or an encoding: its folder, what decides its result, by name, and its kind."""
 
     folder: Path
     decides: dict[str, Any]
@@ -43,19 +43,18 @@ class Work:
         cls,
         scratch: Path,
         inputs: dict[str, Any],
-        source: str,
+        code: Sequence[str],
         device: torch.device,
         kind: str | None = None,
     ) -> "Work":
-        """Work that is decided by its inputs, the code, the packages and the processor.
+        """Work whose result depends on inputs, code, package versions and the processor.
 
         Args:
-            inputs: by names that a user knows; "work" says what kind of work it is.
-            source: the file whose imports do the work. (Comments and docstrings decide nothing.)
-            kind: of each, the last finished works are kept; None: what "work" says.
+            inputs: by names that a user knows; "work" names the sort of work.
+            code: files and folders of the repository, without those that only read params.yaml.
+            kind: the last finished results of each kind stay; None: the value of "work".
         """
-        cpu = device.type == "cpu"
-        decides = inputs | meaning.of_code(source)
+        decides = inputs | {name: _hash(ROOT / name) for name in code}
         decides |= {f"version of {name}": v for name, v in installed(*PACKAGES).items()}
         decides |= {
             "processor": [
@@ -63,12 +62,11 @@ class Work:
                 dict(torch.cpu.get_capabilities()),
             ],
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "threads": torch.get_num_threads() if cpu else None,
+            "threads": torch.get_num_threads() if device.type == "cpu" else None,
         }
-        decides = json.loads(json.dumps(decides))
         text = json.dumps(decides, sort_keys=True)
         folder = scratch / hashlib.sha256(text.encode()).hexdigest()[:16]
-        return cls(folder, decides, kind or inputs["work"])
+        return cls(folder, json.loads(text), kind or inputs["work"])
 
     @property
     def key(self) -> str:
@@ -80,67 +78,69 @@ class Work:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process at a time does this work; says so if it has to wait.
+        """Hold the work's lock; a process that must wait for it prints a line.
 
-        Before it takes room, the oldest finished works of its kind go.
+        The oldest finished results of the kind are removed first, which makes room.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.folder}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.folder}: another experiment does this; waiting for it", file=sys.stderr)
+            print(f"{self.folder}: waiting for an experiment that does the same", file=sys.stderr)
             lock.acquire()
         try:
-            finished = [one for one in self._others(FINISHED) if _kind(one) == self.kind]
-            _remove(finished[KEPT_FINISHED - 1 :], FINISHED)
+            _remove(self._others(FINISHED, self.kind)[MAX_FINISHED - 1 :], FINISHED)
             yield
         finally:
             lock.release()
 
     def begin(self) -> None:
-        """Make the folder, if no run has left it; say so if there is other unfinished work."""
+        """Make the folder unless an earlier run left it; name similar work that is ignored."""
         if self.is_finished or (self.folder / NOTE).exists():
             return
         if closest := self._closest():
             folder, changed = closest
             names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" * (len(changed) > 4))
-            print(f"{folder}: unfinished, not used: other {names}", file=sys.stderr)
-        _remove(self._others(NOTE)[KEPT - 1 :], NOTE)
+            verb = "differs" if len(changed) == 1 else "differ"
+            print(f"{folder}: unfinished work ignored: {names} {verb}", file=sys.stderr)
+        _remove(self._others(NOTE)[MAX_UNFINISHED - 1 :], NOTE)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / NOTE, self.decides)
 
     def end(self) -> None:
-        """Nothing is unfinished now; what is in the folder stays as it is."""
+        """Mark the work as finished; the other files of the folder stay."""
         with new_file(self.folder / FINISHED) as file:
             file.write(self.kind)
         (self.folder / NOTE).unlink(missing_ok=True)
 
-    def _others(self, mark: str) -> list[Path]:
-        """Folders of other work with this file, the newest first."""
-        folders = [note.parent for note in self.folder.parent.glob(f"*/{mark}")]
-        folders.sort(key=_changed, reverse=True)
-        return [folder for folder in folders if folder != self.folder]
+    def _others(self, mark: str, content: str | None = None) -> list[Path]:
+        """Folders of other work with this file (and this content), the newest first."""
+        changed = {}
+        for path in self.folder.parent.glob(f"*/{mark}"):
+            with suppress(OSError):  # another process has removed it
+                if content in (None, path.read_text(encoding="utf-8")):
+                    changed[path.parent] = path.parent.stat().st_mtime
+        changed.pop(self.folder, None)
+        return sorted(changed, key=changed.__getitem__, reverse=True)
 
     def _closest(self) -> tuple[Path, list[str]] | None:
-        """The work of this kind that least differs, and in what."""
-        found = []
+        """The most similar unfinished work of this sort, and the names that differ."""
+        candidates = []
         for folder in self._others(NOTE):
-            try:
-                theirs = read_json(folder / NOTE)
-            except InputError:  # another process has finished it
-                continue
-            if theirs.get("work") == self.decides.get("work"):
-                names = sorted(theirs.keys() | self.decides.keys())
-                changed = [n for n in names if theirs.get(n) != self.decides.get(n)]
-                found.append((folder, changed))
-        return min(found, key=lambda one: len(one[1]), default=None)
+            with suppress(InputError):  # another process has finished it
+                other = read_json(folder / NOTE)
+                if other.get("work") == self.decides["work"]:
+                    names = sorted(other.keys() | self.decides.keys())
+                    changed = [n for n in names if other.get(n) != self.decides.get(n)]
+                    candidates.append((folder, changed))
+        return min(candidates, key=lambda pair: len(pair[1]), default=None)
 
 
 def forget_finished(scratch: Path) -> None:
-    """Let finished work be done again: remove it, and the records of where its result is.
+    """Remove finished work and the records of where its result is, so that it is done again.
 
-    Unfinished work stays, and so does what a process is at.
+    Unfinished work stays, and so does work that a process holds.
     """
     names = {path.parent.name for path in scratch.glob(f"*/{FINISHED}")}
     for name in names | {path.stem for path in scratch.glob("*.json")}:
@@ -150,22 +150,13 @@ def forget_finished(scratch: Path) -> None:
                 shutil.rmtree(scratch / name, ignore_errors=True)
 
 
-def _kind(folder: Path) -> str | None:
-    try:
-        return (folder / FINISHED).read_text(encoding="utf-8")
-    except OSError:  # another process has removed it
-        return None
-
-
-def _changed(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # another process has removed it
-        return 0.0
+def _hash(path: Path) -> str:
+    """One hash of a module, or of all modules in a folder."""
+    return fingerprint(sorted(path.rglob("*.py")) if path.is_dir() else [path])
 
 
 def _remove(folders: list[Path], mark: str) -> None:
-    """Those that still have this file, and that no process works on."""
+    """Remove the folders that still have this file, unless a process holds their lock."""
     for folder in folders:
         with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
             if (folder / mark).exists():

@@ -18,6 +18,7 @@ from dpr.records.ids import ENDS, LINES
 from dpr.settings import EncodeSettings
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
+CODE = ("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/records", "dpr/similarity.py")
 PLACES = 8  # folders that have the same embeddings, the latest first
 
 
@@ -50,7 +51,7 @@ def encode_passages(
         "number format": [embedder.format, embedder.engine],
         **{f"encode.{name}": value for name, value in options.model_dump().items()},
     }
-    unfinished = Work.of(scratch, inputs, __file__, embedder.device, kind=str(folder))
+    unfinished = Work.of(scratch, inputs, CODE, embedder.device, kind=str(folder))
     _require_equal_keys(unfinished.key, processes)
     work, made = unfinished.folder, scratch / f"{unfinished.key}.json"
     # The first process takes the lock for all.

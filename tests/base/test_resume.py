@@ -1,4 +1,4 @@
-"""Equal keys for equal work, whatever process asks; another key for any other; what is kept."""
+"""Equal work has an equal key in any process, other work another; and which folders stay."""
 
 import os
 import subprocess
@@ -12,85 +12,96 @@ from filelock import FileLock
 from helpers import ROOT
 
 from dpr.base import resume
-from dpr.base.resume import KEPT, KEPT_FINISHED, NOTE, Work, forget_finished
+from dpr.base.resume import MAX_FINISHED, MAX_UNFINISHED, NOTE, Work, forget_finished
 
-KEYS = """
+CPU = torch.device("cpu")
+INPUTS = {"data/training": "a", "seed": 42, "train.lr": 1e-4, "names": ("a", "b"), "none": None}
+KEY = f"""
 import torch
 from pathlib import Path
 from dpr.base.resume import Work
-for changes in ({}, {"data/training": "b"}, {"seed": 43}, {"train.lr": 1e-5}, {"threads": 1}):
-    made = {"data/training": "a", "seed": 42, "train.lr": 1e-4, "threads": 2} | changes
-    torch.set_num_threads(made.pop("threads"))
-    inputs = made | {"work": "train", "names": ("a", "b"), "none": None}
-    print(Work.of(Path("scratch"), inputs, "stages/train.py", torch.device("cpu")).key)
+torch.set_num_threads(1)
+inputs = {INPUTS} | {{"work": "train"}}
+print(Work.of(Path("scratch"), inputs, ("stages/train.py", "dpr/base"), torch.device("cpu")).key)
 """
 
 
-def test_another_process_has_the_same_key_and_other_work_another():
-    root = {"PYTHONPATH": str(ROOT)}
-    first, second = (
-        subprocess.check_output(
-            [sys.executable, "-c", KEYS],
-            env=os.environ | root | {"PYTHONHASHSEED": seed},
-            cwd=ROOT,
-            text=True,
-        ).split()
-        for seed in "12"
-    )
-    assert first == second
-    assert len(set(first)) == len(first) == 5
+def key(code=("stages/train.py", "dpr/base"), **changes):
+    return Work.of(Path("scratch"), INPUTS | {"work": "train"} | changes, code, CPU).key
+
+
+def test_equal_work_has_an_equal_key_in_every_process(monkeypatch):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", KEY]
+    printed = subprocess.check_output(command, env=environment, cwd=ROOT, text=True)
+    assert printed.strip() == key()
+    keys = {key(), key(seed=43), key(**{"data/training": "b"}), key(**{"train.lr": 1e-5})}
+    keys.add(key(("stages/train.py",)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    keys.add(key())
+    monkeypatch.setattr(resume, "installed", lambda *names: {"torch": "0"})
+    keys.add(key())
+    assert len(keys) == 7
+
+
+def test_the_code_of_each_module_decides(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    (tmp_path / "dpr/base").mkdir(parents=True)
+    module = tmp_path / "dpr/base/a.py"
+    module.write_text("x = 1\n")
+    before = key(("dpr/base",))
+    (tmp_path / "dpr/base/a.pyc").write_text("compiled")
+    assert key(("dpr/base",)) == before
+    module.write_text("x = 2\n")
+    assert key(("dpr/base",)) != before
 
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume.meaning, "of_code", lambda source: {"dpr/a.py": source})
+    monkeypatch.setattr(resume, "_hash", str)
 
-    def make(source="1", kind=None, **inputs):
+    def make(code="a.py", kind=None, **inputs):
         values = {"work": "train first", "seed": 42} | inputs
-        return Work.of(tmp_path / "scratch", values, source, torch.device("cpu"), kind)
+        return Work.of(tmp_path / "scratch", values, (code,), CPU, kind)
 
     return make
 
 
-def test_work_that_is_passed_over_is_named_with_what_differs(work, capsys):
+def test_ignored_work_is_named_with_what_differs(work, capsys):
     work(seed=43, lr=1).begin()
     work(work="train second").begin()
-    assert not capsys.readouterr().err  # the first of its kind
-    work("2", seed=43, lr=1).begin()
-    first = work(seed=43, lr=1)
-    assert capsys.readouterr().err == f"{first.folder}: unfinished, not used: other dpr/a.py\n"
-    work("2", seed=44, lr=1).begin()
-    closest = work("2", seed=43, lr=1).folder
-    assert capsys.readouterr().err == f"{closest}: unfinished, not used: other seed\n"
+    assert not capsys.readouterr().err  # the first of its sort
+    work(seed=43, lr=2).begin()
+    first = work(seed=43, lr=1).folder
+    assert capsys.readouterr().err == f"{first}: unfinished work ignored: lr differs\n"
+    work(seed=44, lr=2, a=1, b=2, c=3, d=4).begin()
+    expected = (
+        f"{work(seed=43, lr=2).folder}: unfinished work ignored: a, b, c, d and 1 more differ\n"
+    )
+    assert capsys.readouterr().err == expected
 
 
-def test_unfinished_work_is_found_again_in_silence(work, capsys):
+def test_the_same_unfinished_work_is_resumed_in_silence(work, capsys):
     for _ in range(2):
         work().begin()
         (work().folder / "state").touch()
+    work().end()
+    work(seed=43).begin()  # finished work is not unfinished
     assert not capsys.readouterr().err
 
 
-def test_the_oldest_is_forgotten_unless_it_is_being_done(work):
-    works = [work(seed=seed) for seed in range(KEPT + 3)]
+def test_the_oldest_unfinished_work_goes_unless_a_process_holds_it(work):
+    works = [work(seed=seed) for seed in range(MAX_UNFINISHED + 3)]
     for age, one in enumerate(works[:-1]):
         one.begin()
         os.utime(one.folder, (age, age))
-    locked = works[0]
-    assert locked.folder.exists() is False  # the last `begin` has removed it
-    locked.begin()
-    os.utime(locked.folder, (0, 0))
-    with FileLock(f"{locked.folder}.lock"):
+    assert not works[0].folder.exists()  # the last `begin` has removed it
+    works[0].begin()
+    os.utime(works[0].folder, (0, 0))
+    with FileLock(f"{works[0].folder}.lock"):
         works[-1].begin()
     left = [one.folder.exists() for one in works]
-    assert left == [True] + [False] * 2 + [True] * KEPT
-
-
-def test_finished_work_is_not_unfinished(work, capsys):
-    work().begin()
-    work().end()
-    work(seed=43).begin()
-    assert not capsys.readouterr().err
+    assert left == [True] + [False] * 2 + [True] * MAX_UNFINISHED
 
 
 def finish(one):
@@ -102,27 +113,20 @@ def finish(one):
 
 def finish_more(work, **inputs):
     """So many that no older one of their kind stays."""
-    for seed in range(100, 100 + KEPT_FINISHED):
+    for seed in range(100, 100 + MAX_FINISHED):
         finish(work(seed=seed, **inputs))
 
 
-def test_what_others_begin_leaves_finished_work(work):
-    """DVC may still be caching it, in vain."""
-    finish(work())
-    with work(seed=43).locked(), work(seed=44).locked():
-        assert work().is_finished and (work().folder / "state").exists()
-
-
 def test_the_oldest_finished_work_of_a_kind_goes(work):
-    assert KEPT_FINISHED == 3  # as docs/trust.md says
+    assert MAX_FINISHED == 3  # as docs/trust.md says
     second, firsts = work(work="train second"), [work(seed=seed) for seed in range(5)]
     finish(second)
     for age, one in enumerate(firsts[:4]):
         finish(one)
         os.utime(one.folder, (age, age))
     assert [one.is_finished for one in firsts] == [False, True, True, True, False]
-    finish(firsts[1])  # found again, as it is, and the newest now
-    with firsts[4].locked():  # before it takes room
+    finish(firsts[1])  # it is used again, and is the newest now
+    with firsts[4].locked():  # before it needs space
         assert [one.is_finished for one in firsts] == [False, True, False, True, False]
     assert second.is_finished
 
@@ -138,60 +142,60 @@ def test_work_that_serves_two_kinds_stays_for_the_last(work):
     assert not queries.folder.exists() and work(seed=100, kind="a").is_finished
 
 
-def test_finished_work_that_another_process_uses_is_not_removed(work):
+def test_finished_work_that_a_process_holds_stays(work):
     finish(work())
     with FileLock(f"{work().folder}.lock"):
         finish_more(work)
-        assert work().is_finished
+        assert (work().folder / "state").exists()
 
 
-def test_only_finished_work_that_no_process_is_at_is_forgotten(work):
-    finished, unfinished, taken = (work(seed=seed) for seed in (1, 2, 3))
+def test_forgetting_spares_unfinished_work_and_work_that_a_process_holds(work):
+    finished, unfinished, held = (work(seed=seed) for seed in (1, 2, 3))
     scratch = finished.folder.parent
     unfinished.begin()
-    for one in (finished, taken):
+    for one in (finished, held):
         finish(one)
-    for one in (finished, unfinished, taken):  # where its result is
+    for one in (finished, unfinished, held):  # where its result is
         one.folder.with_suffix(".json").touch()
     (scratch / "tmp1234").mkdir()  # of a running process
-    with taken.locked():
+    with held.locked():
         forget_finished(scratch)
     left = {path.name for path in scratch.iterdir() if path.suffix != ".lock"}
-    assert left == {unfinished.key, taken.key, f"{taken.key}.json", "tmp1234"}
+    assert left == {unfinished.key, held.key, f"{held.key}.json", "tmp1234"}
 
 
-def test_folders_that_go_at_this_moment_are_no_error(work, monkeypatch):
-    found = Path.glob
+def test_folders_that_vanish_meanwhile_are_no_error(work, monkeypatch):
+    glob = Path.glob
 
-    def glob(folder, pattern):
+    def with_one_that_is_gone(folder, pattern):
         yield folder / f"gone/{Path(pattern).name}"
-        yield from found(folder, pattern)
+        yield from glob(folder, pattern)
 
-    monkeypatch.setattr(Path, "glob", glob)
+    monkeypatch.setattr(Path, "glob", with_one_that_is_gone)
     for seed in (1, 2):
         finish(work(seed=seed))
     assert work(seed=1).is_finished
 
 
-def test_work_that_ends_at_this_moment_is_not_removed_as_unfinished(work, monkeypatch):
+def test_work_that_ends_meanwhile_is_not_removed_as_unfinished(work, monkeypatch):
     ended = work()
     ended.begin()
-    listed = Work._others
+    others = Work._others
 
-    def others(self, mark):
-        folders = listed(self, mark)
+    def end_after_listing(self, mark, *content):
+        folders = others(self, mark, *content)
         if mark == NOTE:
             ended.end()
         return folders
 
-    monkeypatch.setattr(Work, "_others", others)
+    monkeypatch.setattr(Work, "_others", end_after_listing)
     monkeypatch.setattr(Work, "_closest", lambda self: None)
-    monkeypatch.setattr(resume, "KEPT", 1)
+    monkeypatch.setattr(resume, "MAX_UNFINISHED", 1)
     work(seed=43).begin()
     assert ended.is_finished
 
 
-def test_work_that_another_does_is_waited_for_with_a_word(work, capsys):
+def test_a_process_that_waits_says_so(work, capsys):
     code = """
 import sys, time
 from filelock import FileLock
@@ -207,5 +211,5 @@ with FileLock(sys.argv[1]):
         started = time.monotonic()
         with work().locked():
             assert time.monotonic() - started > 0.3
-    expected = f"{work().folder}: another experiment does this; waiting for it\n"
+    expected = f"{work().folder}: waiting for an experiment that does the same\n"
     assert capsys.readouterr().err == expected

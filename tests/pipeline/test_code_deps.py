@@ -7,6 +7,9 @@ import pytest
 from graph_helpers import GRAPH, STEPS, deps, is_code
 from helpers import ROOT
 
+from dpr.embeddings import passages
+from stages import train
+
 # They only pass on what `params` names, decide no output, or hold a docstring alone.
 LEFT_OUT = {"dpr", "stages", "dpr.settings", "dpr.params_file", "stages.run"}
 LEFT_OUT |= {"stages.figures", "stages.versions"}
@@ -41,3 +44,13 @@ def test_training_and_encoding_depend_on_little(name):
     code = {dep for dep in deps(name, KEY[name]) if is_code(dep)}
     elsewhere = ("sources", "evaluation", "runs", "bm25", "indexes", "mining")
     assert not code & {f"dpr/{package}" for package in elsewhere}
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(passages.CODE, "encode"), (passages.CODE, "vectors"), (train.CODE, "train")]
+)
+def test_unfinished_work_depends_on_the_code_of_its_stage(code, name):
+    expected = {dep for dep in deps(name, KEY[name]) if is_code(dep)}
+    if name != "train":  # the two stages share their work
+        expected = {dep for dep in expected if dep.startswith("dpr/")}
+    assert set(code) == expected
