@@ -1,1 +1,1 @@
-"""What every package uses: errors, atomic files, seeds and devices, resuming."""
+"""Used by every package: errors, atomic files, processes, seeds and devices, resuming."""

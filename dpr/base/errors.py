@@ -1,22 +1,22 @@
-"""The errors that the user can fix: bad input, and a disk that takes no more."""
+"""Errors that the user can fix: bad input, and a full or read-only disk."""
 
 import errno
 import os
 
 NAMES = ("ENOSPC", "EFBIG", "EROFS", "EACCES", "EDQUOT")  # Windows lacks the last
-FULL: tuple[int, ...] = tuple(getattr(errno, n) for n in NAMES if hasattr(errno, n))
+DISK_ERRORS = tuple(getattr(errno, name) for name in NAMES if hasattr(errno, name))
 
 
 class InputError(ValueError):
-    """Bad input: the message names the file, line or key and says what to do about it."""
+    """Bad input: the message names the file, line or key and says how to fix it."""
 
 
 def of_the_disk(error: BaseException) -> str | None:
-    """What the system said if something could not be written, else None.
+    """The system's message if a file could not be written, else None.
 
-    Libraries in C++, Rust and Java put it into the text of errors of their own.
+    Libraries in C++, Rust and Java put that message into errors of their own.
     """
-    said = [os.strerror(code) for code in FULL]
-    if isinstance(error, OSError) and error.errno is not None and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")
-    return next((words for words in said if words in str(error)), None)
+    messages = map(os.strerror, DISK_ERRORS)
+    return next((message for message in messages if message in str(error)), None)

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all, and their fingerprints."""
+"""Files and folders that are complete or absent, and their fingerprints."""
 
 import csv
 import hashlib
@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +18,7 @@ from dpr.base.errors import InputError
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An error while a file or folder is written gets a note that names it."""
+    """Add a note with the path to any error of the block."""
     try:
         yield
     except Exception as error:
@@ -28,7 +28,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[TextIO]:
-    """A UTF-8 text file that takes its name only if the block ends without an error."""
+    """Write a UTF-8 text file, which gets its name only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -39,7 +39,7 @@ def new_file(path: str | Path) -> Iterator[TextIO]:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """A folder that takes its name, and replaces an older one, only if the block ends well."""
+    """Fill a folder, which gets its name and replaces an older one only if no error occurs."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -56,36 +56,33 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_of_this_process(parent: Path) -> Iterator[Path]:
-    """A new folder below `parent`, removed in the end. Any process may be the first there."""
+    """A temporary folder in `parent`, which any process may create."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A hard link, which takes no room, or a copy: of a file that is not written to any more.
+    """Hard-link a finished file, which takes no space, or copy it across file systems.
 
-    At most two names share a file: what damages an output shall not damage a second one. Across
-    file systems there are no links.
+    At most two names share a file, so that damage to one output spares the others.
     """
     if source.stat().st_nlink == 1:
-        try:
+        with suppress(OSError):
             os.link(source, target)
             return
-        except OSError:
-            pass
     shutil.copyfile(source, target)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Sorted keys and a final newline: equal values are equal bytes."""
+    """Write JSON with sorted keys and a final newline: equal values give equal bytes."""
     with new_file(path) as file:
         json.dump(value, file, indent=2, sort_keys=True, ensure_ascii=False)
         file.write("\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Raises InputError for a file that is missing or not JSON."""
+    """The value of a JSON file. Raises InputError if the file is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -95,24 +92,24 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_manifest(path: Path, keys: dict[str, Any], cure: str) -> dict[str, Any]:
-    """A JSON object with at least these keys, each of its type or one of some (`str | None`).
+    """A JSON object that has these keys, with values of these types (`int`, `str | None`, ...).
 
     Raises:
-        InputError: for a file that is missing or damaged; `cure` says what to do then.
+        InputError: for a file that is missing or damaged; it ends with `cure`.
     """
-    found = read_json(path)
-    if not isinstance(found, dict):
+    manifest = read_json(path)
+    if not isinstance(manifest, dict):
         raise InputError(f"{path}: damaged; {cure}")
     for key, kind in keys.items():
-        value = found.get(key)
-        number_expected = kind is int and isinstance(value, bool)  # True is an int to Python
-        if key not in found or not isinstance(value, kind) or number_expected:
+        value = manifest.get(key)
+        is_bool = kind is int and isinstance(value, bool)  # True is an int to Python
+        if key not in manifest or not isinstance(value, kind) or is_bool:
             raise InputError(f"{path}: {key!r} is missing or damaged; {cure}")
-    return found
+    return manifest
 
 
 def memory_map(path: Path, cure: str) -> np.ndarray:
-    """The array of a .npy file, read when it is used; InputError if it is missing or damaged."""
+    """The memory-mapped array of a .npy file. Raises InputError if it is missing or damaged."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy parses the header as Python, which may raise anything
@@ -120,7 +117,7 @@ def memory_map(path: Path, cure: str) -> np.ndarray:
 
 
 def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A header and its rows, with LF line ends."""
+    """Write a header and rows, with LF line ends."""
     with new_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -128,13 +125,13 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in blocks."""
+    """Hexadecimal SHA-256 of a file, which is read in blocks."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """One SHA-256 over the names and bytes of files, and of all files in folders."""
+    """One SHA-256 over the names and bytes of these files and of all files in these folders."""
     digest = hashlib.sha256()
     for path in paths:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

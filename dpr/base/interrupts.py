@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they end a command at once, or after the step that is being computed."""
+"""Ctrl-C and SIGTERM: they end a command at once, or after the current step."""
 
 import signal
 import sys
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
-    """What SIGTERM raises, as Ctrl-C raises KeyboardInterrupt."""
+    """Raised on SIGTERM, as KeyboardInterrupt is on Ctrl-C."""
 
 
 def raise_on_sigterm() -> None:
-    """For a command: its files are closed and removed as after Ctrl-C."""
+    """Let a command close and remove its files on SIGTERM, as on Ctrl-C."""
 
     def handle(*_: Any) -> None:
         raise Terminated
@@ -24,14 +24,14 @@ def raise_on_sigterm() -> None:
 
 @dataclass
 class Held:
-    """What was asked for, and waits."""
+    """The exception of a signal that waits for the end of the step, or None."""
 
     asked: type[KeyboardInterrupt] | None = None
 
 
 @contextmanager
 def held() -> Iterator[Held]:
-    """Signals wait until the block asks for them; a second one does not wait."""
+    """Hold the first signal until the block looks at it; a second signal raises at once."""
     waiting = Held()
 
     def handle(number: int, _: Any) -> None:

@@ -1,6 +1,6 @@
-"""The processes that work together: a launcher starts them, torch.distributed connects them.
+"""Processes that work together: a launcher starts them, torch.distributed connects them.
 
-torchrun or accelerate sets the environment variables that are read here.
+torchrun and accelerate set the environment variables that are read here.
 """
 
 import os
@@ -14,18 +14,15 @@ from torch import distributed
 
 from dpr.base.errors import InputError
 
-# The others wait this long for the first process while it validates, waits for a lock or puts
-# together what they made. If a process dies, the launcher ends all of them at once.
+# How long the others wait while the first process validates, waits for a lock or merges files. If
+# a process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
 Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """`size` processes, of which this is number `rank`; by default a single one.
-
-    `device` is the one of this process.
-    """
+    """`size` processes, of which this one is number `rank` and computes on `device`."""
 
     rank: int = 0
     size: int = 1
@@ -33,11 +30,11 @@ class ProcessGroup:
 
     @classmethod
     def join(cls, device: torch.device) -> "ProcessGroup":
-        """The group of the launcher; a single process without one."""
+        """The launcher's group, or a single process without a launcher."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(device=device)
         if device.type == "cuda":
-            # Without both, a barrier guesses a device, by the rank among all machines.
+            # Without both, a barrier guesses the device from the rank among all machines.
             torch.cuda.set_device(device)
             distributed.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
         else:
@@ -57,55 +54,52 @@ class ProcessGroup:
         """The share of `count` items that a process (by default this one) works on.
 
         Args:
-            block: so many items, from the first one on, stay together.
+            block: size of the blocks that are never split; they start at the first item.
         """
         rank, blocks = self.rank if rank is None else rank, -(-count // block)
         first, last = blocks * rank // self.size, blocks * (rank + 1) // self.size
         return slice(min(first * block, count), min(last * block, count))
 
-    def gather(self, mine: torch.Tensor, count: int, block: int = 1) -> torch.Tensor:
-        """The (count, ...) rows of all processes; `mine` are those of this one's shard."""
+    def gather(self, own: torch.Tensor, count: int, block: int = 1) -> torch.Tensor:
+        """The (count, ...) rows of all processes, from the `own` rows of each one's shard."""
         if self.size == 1:
-            return mine
+            return own
         shards = [self.shard(count, rank, block) for rank in range(self.size)]
         lengths = [shard.stop - shard.start for shard in shards]
-        padded = mine.new_zeros(max(lengths), *mine.shape[1:])  # all_gather needs equal shapes
-        padded[: len(mine)] = mine
+        padded = own.new_zeros(max(lengths), *own.shape[1:])  # all_gather needs equal shapes
+        padded[: len(own)] = own
         received = [torch.empty_like(padded) for _ in range(self.size)]
         distributed.all_gather(received, padded)
         return torch.cat([rows[:n] for rows, n in zip(received, lengths, strict=True)])
 
+    def gather_array(self, own: np.ndarray, count: int, block: int = 1) -> np.ndarray:
+        """`gather` for a NumPy array."""
+        if self.size == 1:
+            return own
+        return self.gather(torch.from_numpy(own).to(self.device), count, block).cpu().numpy()
+
     def in_blocks(self, count: int, block: int, work: Callable[[slice], Arrays]) -> Arrays:
         """Arrays of `count` rows, which the processes compute block by block.
 
-        A block's rows are computed together by some process. So their last bits, which depend on
-        the shape of what is computed, do not depend on how many processes there are.
+        The last bits of a result depend on the shape of the input. One process computes all rows of
+        a block together, so the bits do not depend on the number of processes.
 
         Args:
-            work: the arrays of a block. It is called with an empty one if there is nothing to do.
+            work: computes the arrays of a block. If there is no item, it is called with none.
         """
-        mine = self.shard(count, block=block)
-        starts = range(mine.start, mine.stop, block) or [mine.start]
-        parts = [work(slice(at, min(at + block, mine.stop))) for at in starts]
-        joined = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-        if self.size == 1:
-            return joined
-        tensors = (torch.from_numpy(part).to(self.device) for part in joined)
-        return tuple(self.gather(part, count, block).cpu().numpy() for part in tensors)
-
-    def gather_array(self, mine: np.ndarray, count: int) -> np.ndarray:
-        """The same for a NumPy array."""
-        if self.size == 1:
-            return mine
-        return self.gather(torch.from_numpy(mine).to(self.device), count).cpu().numpy()
+        own = self.shard(count, block=block)
+        starts = range(own.start, own.stop, block) or [own.start]
+        parts = [work(slice(start, min(start + block, own.stop))) for start in starts]
+        joined = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return tuple(self.gather_array(part, count, block) for part in joined)
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over all processes."""
         if self.size == 1:
             return
         parameters = list(parameters)
-        # A process whose shard has no text for an encoder has no gradient for it. A layer that no
-        # vector depends on has a gradient in no process, and keeps none.
+        # If a shard has no text for an encoder, its process has no gradient there. If no vector
+        # depends on a layer, no process has a gradient for it, and it keeps none.
         has_gradient = torch.tensor([p.grad is not None for p in parameters], dtype=torch.uint8)
         has_gradient = has_gradient.to(parameters[0].device)
         distributed.all_reduce(has_gradient, distributed.ReduceOp.MAX)
@@ -124,24 +118,20 @@ class ProcessGroup:
         return tuple(shared.tolist())
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Return when all processes have called this."""
         if self.size > 1:
             distributed.barrier()
 
     def maximum(self, number: float) -> float:
-        """The largest number of all processes."""
-        if self.size == 1:
-            return number
-        shared = torch.tensor(number, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(shared, distributed.ReduceOp.MAX)
-        return float(shared.item())
+        """The largest number of any process."""
+        return float(self.gather_array(np.array([number]), self.size).max())
 
-    def require_equal(self, count: int, what: str) -> None:
-        """Raises InputError if this process has another count than the first."""
+    def require_equal(self, count: int, counted: str) -> None:
+        """Raises InputError if this process counts differently from the first."""
         (first,) = self.broadcast((float(count),))
         if count != first:
             raise InputError(
-                f"{what}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "
+                f"{counted}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "
                 "all machines the same files"
             )
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, and a line a minute elsewhere."""
+"""Progress of long work: a bar on a terminal, a line per minute elsewhere."""
 
 import sys
 from collections.abc import Iterable
@@ -11,11 +11,7 @@ LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
 
 
 def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: Any) -> tqdm:
-    """A bar as tqdm's, with its options.
-
-    Args:
-        shown: False in all processes but the first.
-    """
+    """tqdm's bar with tqdm's options; `shown` is False in every process but the first."""
     if not shown or sys.stderr.isatty():
         return tqdm(rows, disable=not shown, **options)
     if "desc" in options:
@@ -24,15 +20,15 @@ def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: A
 
 
 def say(message: str) -> None:
-    """A line of its own, beside a bar or in a log."""
+    """Print a line that leaves the bar whole."""
     if sys.stderr.isatty():
         tqdm.write(message, file=sys.stdout)
     else:
-        print(message, flush=True)  # tqdm would repeat the line of the progress
+        print(message, flush=True)  # tqdm would repeat the progress line
 
 
 class _Lines(tqdm):
-    """Lines of a log: none for what takes less than a minute."""
+    """Progress as lines of a log: none for work of less than a minute."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.n > self.initial:

@@ -1,4 +1,4 @@
-"""Devices, threads and random states."""
+"""Processors, threads, devices, random states and memory."""
 
 import subprocess
 import sys
@@ -8,33 +8,48 @@ import pytest
 import torch
 from helpers import ROOT
 
-from dpr.base import runtime
+from dpr.base import environment, runtime
 from dpr.base.environment import thread_count
 from dpr.base.errors import InputError
 
+CPUINFO = """processor\t: 0
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+flags\t\t: fpu avx2 avx512f avx512_bf16 sse2
 
-def test_more_processes_than_gpus_are_an_error(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert runtime.device() == torch.device("cuda", 1)
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(InputError, match=r"launcher: it started process 3 .* has 2 GPU"):
-        runtime.device()
+processor\t: 1
+model name\t: another
+"""
 
 
-def test_a_random_state_is_restored():
-    state = runtime.random_state(torch.device("cpu"))
-    first = torch.rand(5)
-    assert not torch.equal(torch.rand(5), first)
-    runtime.set_random_state(state, torch.device("cpu"))
-    assert torch.equal(torch.rand(5), first)
+def test_the_processor_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    path.write_text(CPUINFO)
+    monkeypatch.setattr(environment, "Path", lambda name: path)
+    expected = "AMD EPYC, family 25, model 17 (AVX2, AVX512, AVX512-BF16)"
+    assert environment.processor() == expected
+    path.write_text("processor: 0\nmodel name: Neoverse\n")  # no family on ARM
+    assert environment.processor() == "Neoverse"
+    path.unlink()
+    assert environment.processor()
+
+
+LIGHT = """
+import os, sys
+os.sched_setaffinity(0, {0})
+from dpr.base import environment
+print(environment.thread_count(None), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the affinity is Linux's")
+def test_affinity_limits_the_threads_and_no_torch_is_loaded():
+    done = subprocess.check_output([sys.executable, "-c", LIGHT], cwd=ROOT, text=True)
+    assert done == "1 False\n"
 
 
 def test_null_threads_are_the_cores_that_the_process_may_use(monkeypatch):
-    code = "from dpr.base.environment import thread_count; print(thread_count(None))"
-    one = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{0}}); {code}"]
-    assert subprocess.check_output(one, cwd=ROOT, text=True) == "1\n"
     monkeypatch.setattr(loky, "cpu_count", lambda only_physical_cores=False: 8)
     assert thread_count(None) == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
@@ -49,3 +64,55 @@ def test_torch_and_faiss_get_the_threads():
 
     assert runtime.set_up(1) == 1
     assert (torch.get_num_threads(), faiss.omp_get_max_threads()) == (1, 1)
+
+
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runtime.device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match=r"launcher: it started process 3 .* has 2 GPU"):
+        runtime.device()
+
+
+def test_a_random_state_is_restored():
+    cpu = torch.device("cpu")
+    state = runtime.random_state(cpu)
+    first, second = torch.rand(5), torch.rand(5)
+    assert not torch.equal(first, second)
+    with runtime.random_state_of(state, cpu):
+        assert torch.equal(torch.rand(5), first)
+    third = torch.rand(5)
+    runtime.set_random_state(state, cpu)
+    assert [torch.equal(torch.rand(5), drawn) for drawn in (first, second, third)] == [True] * 3
+
+
+MEMORY = """
+import psutil, torch
+from dpr.base import runtime
+runtime.set_up(threads=1)
+def mib():
+    return psutil.Process().memory_info().rss / 2**20
+before = mib()
+kept, freed = [], []
+for _ in range(200):
+    freed.append(torch.ones(2**18))
+    kept.append(torch.ones(100))
+del freed
+print(mib() - before)
+runtime.return_freed(over=0.5)
+print(mib() - before)
+runtime.return_freed(over=0.1)
+print(mib() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's way")
+def test_freed_memory_is_kept_until_it_is_returned():
+    command = [sys.executable, "-c", MEMORY]
+    sizes = subprocess.check_output(command, cwd=ROOT, text=True).split()
+    kept, still_kept, returned = map(float, sizes)
+    assert kept > 190
+    assert still_kept > 190
+    assert returned < 20

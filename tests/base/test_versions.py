@@ -18,18 +18,16 @@ def test_versions_yaml_is_what_requirements_pin():
     assert recorded == {package: pins[package] for package in PACKAGES}
 
 
-def test_a_build_is_no_version(monkeypatch):
+def test_a_build_is_no_version_and_a_missing_package_is_left_out(monkeypatch):
+    assert installed("no-such-package") == {}
     monkeypatch.setattr("dpr.base.environment.version", lambda package: "2.13.0+cu130")
     assert installed("torch") == {"torch": "2.13.0"}
 
 
-def test_a_package_that_is_not_installed_is_left_out():
-    assert installed("no-such-package") == {}
-
-
 def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "versions.yaml").write_text("# why\n")
+    path = tmp_path / "versions.yaml"
+    path.write_text("# why\n")
     versions.record(installed(*PACKAGES) | {"torch": "1.0.0"})
     now = installed("torch")["torch"]
     message = rf"versions\.yaml: torch 1\.0\.0, but {now} is installed"
@@ -38,10 +36,10 @@ def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, 
     tool.main()
     assert capsys.readouterr().out == f"torch: 1.0.0 -> {now}\n"
     versions.require_recorded()
-    written = (tmp_path / "versions.yaml").read_text()
+    written = path.read_text()
     assert written.startswith("# why\n")
     tool.main()
-    assert (tmp_path / "versions.yaml").read_text() == written
+    assert path.read_text() == written
 
 
 def test_the_conflicts_of_a_merge_are_named_and_stay(tmp_path, monkeypatch):
