@@ -1,5 +1,6 @@
 """README and docs show what is there: files, stages, figures."""
 
+import ast
 import json
 import re
 import shutil
@@ -34,6 +35,30 @@ def test_every_path_and_link_of_a_page_exists(page):
         linked = page.parent / target if target else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def test_every_message_of_the_troubleshooting_page_is_in_the_code():
+    sources = [path for top in ("dpr", "stages", "tools") for path in (ROOT / top).rglob("*.py")]
+    texts = [text for path in sources for text in strings(ast.parse(path.read_text()))]
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE
+    )
+    quoted = [
+        quote for row in rows if "(of DVC)" not in row for quote in re.findall("`(.+?)`", row)
+    ]
+    assert len(quoted) > 15
+    for quote in quoted:
+        words = ".*".join(re.escape(part) for part in quote.split("…"))
+        assert any(re.search(words, text, re.DOTALL) for text in texts), quote
+
+
+def strings(tree):
+    """Every string of a module; an f-string without its values."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def anchors(page):
