@@ -14,13 +14,11 @@ from dpr.records import beir
 from dpr.runs.depth import counted, finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
-from stages import figures
 from stages.run import run
 
 
 def main() -> str:
     settings = load_settings("params.yaml")
-    figures.forget("bm25")
     queries = beir.read_queries("data/collection")
     top_k, runs = settings.search.top_k, []
     for split in ("valid", "test"):

@@ -16,7 +16,6 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.systems import SYSTEMS
-from stages.figures import headline
 from stages.run import run
 
 
@@ -59,7 +58,7 @@ def main() -> str:
         for level, value in found.items()
     )
     write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
-    return f"{len(qrels)} topics; {headline(results)}"
+    return f"{len(qrels)} topics; {measures.headlines(results)}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from dpr.records import beir
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.systems import ENCODERS
-from stages.figures import headline
 from stages.run import run
 
 
@@ -35,7 +34,7 @@ def main() -> str:
         for number, q in enumerate(qrels, start=1)
     )
     write_csv("plots/topics.csv", ["topic", "query", *ENCODERS], rows)
-    return f"{len(qrels)} topics; {headline(results)}"
+    return f"{len(qrels)} topics; {measures.headlines(results)}"
 
 
 if __name__ == "__main__":

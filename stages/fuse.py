@@ -15,13 +15,11 @@ from dpr.records import beir
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion, best_weight
 from dpr.runs.trec import read_run, write_run
 from dpr.settings import load_settings
-from stages import figures
 from stages.run import run
 
 
 def main() -> str:
     settings = load_settings("params.yaml")
-    figures.forget("rrf")
     depth, steps = settings.search.top_k, settings.fuse.weight_steps
     splits = {split: beir.read_qrels("data/collection", split) for split in ("valid", "test")}
     fusions = {split: fusion_of(split) for split, qrels in splits.items() if qrels}

@@ -22,7 +22,6 @@ from dpr.runs.depth import counted, finish, search_depth
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
-from stages import figures
 from stages.run import SCRATCH, run
 
 
@@ -30,8 +29,6 @@ def main(system: str) -> str:
     settings = load_settings("params.yaml")
     threads, device = runtime.set_up(settings.threads), runtime.device()
     processes = ProcessGroup.join(device)
-    if processes.is_first:
-        figures.forget(system)
     source = Path("data/encoders") / system
     require_same_similarity(read_spec(source).similarity, settings.similarity, source)
     folder = f"data/indexes/{system}"

