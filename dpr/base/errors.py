@@ -16,7 +16,7 @@ def of_the_disk(error: BaseException) -> str | None:
 
     Libraries in C++, Rust and Java put that message into errors of their own.
     """
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in DISK_ERRORS:
         return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")
     messages = map(os.strerror, DISK_ERRORS)
     return next((message for message in messages if message in str(error)), None)

@@ -1,3 +1,3 @@
-"""FAISS indexes over embeddings: kinds, building, searching, auditing; and search without one."""
+"""FAISS indexes over embeddings (kinds, building, searching, auditing), and exact search."""
 
 import torch  # noqa: F401  before FAISS: macOS on ARM is reported to crash in the other order

@@ -1,17 +1,13 @@
-"""The best passages of each query, whatever order they were compared in.
+"""Exact search over embeddings, chunk by chunk: for kind flat, for mining and for audits.
 
-Equal scores are in the order that trec_eval gives them, by id, descending. So a passage that is
-tied with the last place is kept or left out by its id, for each kind of index, size of chunk and
-number of processes.
+`search.memory` bounds the memory, except for the result: 12 bytes per query and passage.
 
+The last bits of a product depend on its shape, because a BLAS has separate kernels for the edges.
+So on a CPU, all products have tiles of one shape, cut from the first query and the first passage.
+Then a score depends neither on the memory nor on the number of processes.
 
-Exact search of embeddings, a chunk at a time: for kind flat, mining and the audit of others.
-
-`search.memory` bounds it, but for the result: 12 bytes for each query and passage found.
-
-The last bits of a product depend on its shape, since a BLAS has other kernels for what is left at
-its edges. So on a CPU all products are of the same tiles, cut from the first query and the first
-passage on. Then a score depends neither on the memory nor on the number of processes.
+Equal scores rank by passage id, descending, as in trec_eval. So for every kind of index, chunk size
+and number of processes, the id decides which of the passages that tie for the last place stay.
 """
 
 import heapq
@@ -32,48 +28,13 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.records.run import Run
 from dpr.similarity import SIMILARITIES, Similarity
 
-
-def cut(
-    scores: np.ndarray, rows: np.ndarray, top_k: int, ids: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first `top_k` by score, then by id: (Q, K) float32 and int64, equal scores by row.
-
-    Args:
-        scores: (Q, C) float32; all that is tied with the last place must be among them.
-        rows: (Q, C) int64, different ones in a row; -1 for nothing, with a score of -infinity.
-        ids: of all rows of the corpus. Only those of tied rows are read.
-    """
-    order = np.argsort(-scores, axis=1, kind="stable")
-    scores, rows = (np.take_along_axis(part, order, 1) for part in (scores, rows))
-    for query in np.flatnonzero(is_open(scores, top_k)):
-        tied = np.flatnonzero(scores[query] == scores[query, top_k - 1])
-        kept = last_ids(rows[query, tied], top_k - tied[0], ids)
-        rows[query, tied[0] : top_k] = kept
-    scores, rows = scores[:, :top_k], rows[:, :top_k]
-    order = np.lexsort((rows, -scores), axis=1)
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-
-
-def is_open(ranked: np.ndarray, top_k: int) -> np.ndarray:
-    """(Q, C) scores, the best first -> (Q,) bool: whether a tie goes beyond the last place."""
-    if ranked.shape[1] <= top_k:
-        return np.zeros(len(ranked), bool)
-    last = ranked[:, top_k - 1]
-    return (last == ranked[:, top_k]) & np.isfinite(last)
-
-
-def last_ids(rows: np.ndarray, count: int, ids: Sequence[str]) -> list[int]:
-    """So many of the rows, those whose ids come last."""
-    return heapq.nlargest(count, rows.tolist(), key=ids.__getitem__)
-
-
 TILE = (256, 1_536)  # queries and passages
-EDGE = 192  # the last tile of passages is padded to a multiple: so equal vectors have equal scores
-GATHERED = 1_024  # queries whose results processes exchange at a time
+EDGE = 192  # the last tile is padded to a multiple of it, so equal vectors have equal scores
+GATHERED = 1_024  # queries whose results the processes exchange at a time
 
 
 class Resources(NamedTuple):
-    """What a search has: GiB of memory in each process, and the processes that share it."""
+    """What a search may use: GiB of memory per process, and the processes that share it."""
 
     memory: float = 1.0
     processes: ProcessGroup = SINGLE
@@ -89,53 +50,96 @@ def exact_search(
     dimension: int | None = None,
     resources: Resources = LOCAL,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and row numbers of the best passages: (Q, K) float32 and int64.
+    """Scores and row numbers of the best passages: (Q, K) float32 and int64, see `cut`.
 
-    The best first, equal scores by row; of those that are tied with the last place, the last ids
-    (`cut`). Each process compares some chunks, and all return what one would, to the
-    byte.
+    Each process compares some of the chunks. All of them return the bytes of a single process.
 
     Args:
         queries: (Q, D) float32.
         dimension: compare only the first components of all vectors; None: all.
+    Raises:
+        InputError: for less memory than a small chunk needs.
     """
     memory, processes = resources
-    similarity = SIMILARITIES[embeddings.manifest["similarity"]]
+    similarity, ids = SIMILARITIES[embeddings.manifest["similarity"]], embeddings.ids
     queries = similarity.truncate(queries, dimension)
     count = len(embeddings.vectors)
     top_k = min(top_k, count)
     size = rows_at_once(embeddings.dimension, embeddings.vectors.strides[0], memory)
     starts = range(0, count, size)[processes.rank :: processes.size]
+    size = min(size, count)
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), top_k), -1, dtype=np.int64)
-    at_once = min(_queries_at_once(min(size, count), memory), max(1, len(queries)))
-    ids = embeddings.ids
-    # All large arrays are allocated once: the heap would grow by each that does not fit in a gap.
-    scored = torch.empty(at_once * min(size, count), device=processes.device)
+    queries_at_once = min(_queries_at_once(size, memory), max(1, len(queries)))
+    # Large arrays are allocated once: otherwise the heap grows by each one that fits no gap.
+    buffer = torch.empty(queries_at_once * size, device=processes.device)
     for start, chunk in _chunks(embeddings, starts, size):
         passages = torch.from_numpy(similarity.truncate(chunk, dimension)).to(processes.device)
-        for some in _blocks(len(queries), at_once):
-            found = _search(similarity, queries[some], passages, top_k, scored, start, ids)
-            both = np.hstack([scores[some], found[0]]), np.hstack([rows[some], found[1]])
-            scores[some], rows[some] = cut(*both, top_k, ids)
+        for block in _blocks(len(queries), queries_at_once):
+            asked = torch.from_numpy(queries[block]).to(processes.device)
+            scored = buffer[: len(asked) * len(passages)].view(len(asked), len(passages))
+            _fill(scored, similarity, asked, passages)
+            best_scores, best_rows = _best(scored, top_k, ids, start)
+            both = np.hstack([scores[block], best_scores]), np.hstack([rows[block], best_rows])
+            scores[block], rows[block] = cut(*both, top_k, ids)
     if processes.size > 1:
-        for some in _blocks(len(queries), GATHERED):
-            of_all = _of_all(scores[some], processes), _of_all(rows[some], processes)
-            scores[some], rows[some] = cut(*of_all, top_k, ids)
+        for block in _blocks(len(queries), GATHERED):
+            gathered = _gather(scores[block], processes), _gather(rows[block], processes)
+            scores[block], rows[block] = cut(*gathered, top_k, ids)
     return scores, rows
 
 
-def rows_at_once(dimension: int, stored: int, memory: float) -> int:
-    """How many vectors fit into three quarters of the memory; the scores have the last one.
+def cut(
+    scores: np.ndarray, rows: np.ndarray, top_k: int, ids: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `top_k` by score, then by id descending: (Q, K) float32 and int64.
 
-    They are whole tiles, and a tile of queries fits in beside them.
+    Among the result, equal scores are in the order of rows.
+
+    Args:
+        scores: (Q, C) float32, with every passage that ties with the last place.
+        rows: (Q, C) int64, distinct for each query; -1, with a score of -infinity, is padding.
+        ids: of all rows of the corpus. Only those of tied rows are read.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, rows = (np.take_along_axis(part, order, 1) for part in (scores, rows))
+    for query in np.flatnonzero(is_open(scores, top_k)):
+        tied = np.flatnonzero(scores[query] == scores[query, top_k - 1])
+        rows[query, tied[0] : top_k] = _last_ids(rows[query, tied], top_k - tied[0], ids)
+    scores, rows = scores[:, :top_k], rows[:, :top_k]
+    order = np.lexsort((rows, -scores), axis=1)
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def is_open(ranked: np.ndarray, top_k: int) -> np.ndarray:
+    """(Q, C) scores, best first -> (Q,) bool: whether a tie extends beyond the last place."""
+    if ranked.shape[1] <= top_k:
+        return np.zeros(len(ranked), bool)
+    last = ranked[:, top_k - 1]
+    return (last == ranked[:, top_k]) & np.isfinite(last)
+
+
+def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequence[str]) -> Run:
+    """(Q, K) scores and row numbers -> a run, without the padding rows (-1)."""
+    real = rows >= 0
+    topics = np.repeat(np.arange(len(query_ids)), real.sum(axis=1))
+    distinct, passages = np.unique(rows[real], return_inverse=True)
+    names = pyarrow.array([ids[row] for row in distinct.tolist()], pyarrow.string())
+    return Run.of_rows(query_ids, topics, names, passages, scores[real])
+
+
+def rows_at_once(dimension: int, stored: int, memory: float) -> int:
+    """How many vectors fit into three quarters of the memory; the scores have the rest.
+
+    The number is a multiple of a tile, and leaves enough for the scores of a tile of queries.
 
     Args:
         stored: bytes of a vector in its file.
+        memory: GiB.
     Raises:
         InputError: for less memory than a small chunk needs.
     """
-    # In float32 the chunk that is compared, the same truncated, the one before and the next.
+    # In float32: the current chunk, its truncated copy, the previous chunk and the next one.
     bytes_each = (4 * 4 * dimension + stored) / 0.75
     bytes_each = max(bytes_each, 4 * 4 * TILE[0])
     rows = int(memory * 2**30 / bytes_each)
@@ -148,18 +152,28 @@ def rows_at_once(dimension: int, stored: int, memory: float) -> int:
     return rows - rows % TILE[1]
 
 
+def _queries_at_once(passages: int, memory: float) -> int:
+    """How many queries' scores fit into a quarter of the memory: whole tiles, at least one."""
+    queries = int(memory * 2**30 / 4) // (4 * passages)
+    return max(1, queries // TILE[0]) * TILE[0]
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, vectors) of each chunk, until the next is asked for; it is read in a thread."""
-    shown = bool(starts[1:]) and starts[0] == 0  # of several processes the first shows its share
+    """(first row, vectors) of each chunk, valid until the next. A thread reads one chunk ahead."""
+    shown = bool(starts[1:]) and starts[0] == 0  # the first process shows its share
     bar = progress(total=len(starts), unit="chunks", shown=shown)
-    stored, size = embeddings.vectors, min(size, len(embeddings.vectors))
+    stored = embeddings.vectors
     raw = np.empty_like(stored, shape=(size, *stored.shape[1:]), subok=False)
-    two = [np.empty((size, embeddings.dimension), np.float32) for _ in starts[:2]]
+    buffers = [np.empty((size, embeddings.dimension), np.float32) for _ in starts[:2]]
 
     def read(number: int) -> np.ndarray:
         start = starts[number]
         count = min(size, len(stored) - start)
-        return embeddings.fill(two[number % 2][:count], raw[:count], start)
+        return embeddings.fill(buffers[number % 2][:count], raw[:count], start)
 
     with ThreadPoolExecutor(1) as thread, bar:
         ahead = [thread.submit(read, 0)] if starts else []
@@ -171,70 +185,42 @@ def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[
             bar.update()
 
 
-def _queries_at_once(passages: int, memory: float) -> int:
-    """How many queries' scores fit into a quarter of the memory: whole tiles, at least one."""
-    queries = int(memory * 2**30 / 4) // (4 * passages)
-    return max(1, queries // TILE[0]) * TILE[0]
+def _fill(
+    scores: torch.Tensor, similarity: Similarity, queries: torch.Tensor, passages: torch.Tensor
+) -> None:
+    """Write the (Q, P) scores; a GPU is fast at any shape, and computes them as a single tile."""
+    tile = TILE if scores.device.type == "cpu" else scores.shape
+    for rows in _blocks(len(queries), tile[0]):
+        for columns in _blocks(len(passages), tile[1]):
+            compared, count = passages[columns], len(passages[columns])
+            if count % EDGE:  # `pad` copies even if there is nothing to add
+                compared = functional.pad(compared, (0, 0, 0, -count % EDGE))
+            scores[rows, columns] = similarity.scores(queries[rows], compared)[:, :count]
 
 
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, count, size))
-
-
-def _search(
-    similarity: Similarity,
-    queries: np.ndarray,
-    passages: torch.Tensor,
-    top_k: int,
-    scored: torch.Tensor,
-    start: int,
-    ids: Sequence[str],
+def _best(
+    scores: torch.Tensor, top_k: int, ids: Sequence[str], start: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows of the best of a chunk. (torch multiplies five times as fast as FAISS.)
-
-    Args:
-        scored: room for the scores.
-        start: the row of the first passage.
-    """
-    asked = torch.from_numpy(queries).to(passages.device)
-    scores = scored[: len(asked) * len(passages)].view(len(asked), len(passages))
-    _fill(scores, similarity, asked, passages)
-    top_k = min(top_k, len(passages))
-    found = scores.topk(min(top_k + 1, len(passages)))  # one more shows a tie with the last place
-    values, at = found.values.cpu().numpy(), found.indices.cpu().numpy()
+    """Scores and rows of the best of a chunk, whose first row is `start`."""
+    count = scores.shape[1]
+    top_k = min(top_k, count)
+    top = scores.topk(min(top_k + 1, count))  # one more shows a tie with the last place
+    values, rows = top.values.cpu().numpy(), top.indices.cpu().numpy() + start
     for query in np.flatnonzero(is_open(values, top_k)):
         last = values[query, top_k - 1]
         first_tied = int((values[query] > last).sum())
         tied = torch.nonzero(scores[query] == last.item()).squeeze(1).cpu().numpy() + start
-        at[query, first_tied:top_k] = last_ids(tied, top_k - first_tied, ids)
-        at[query, first_tied:top_k] -= start
-    return values[:, :top_k], at[:, :top_k] + start
+        rows[query, first_tied:top_k] = _last_ids(tied, top_k - first_tied, ids)
+    return values[:, :top_k], rows[:, :top_k]
 
 
-def _fill(
-    scores: torch.Tensor, similarity: Similarity, queries: torch.Tensor, passages: torch.Tensor
-) -> None:
-    """(Q, P) scores; on a GPU, whose memory is quick at any shape, as a single tile."""
-    tile = TILE if scores.device.type == "cpu" else scores.shape
-    for some in _blocks(len(queries), tile[0]):
-        for these in _blocks(len(passages), tile[1]):
-            compared, count = passages[these], len(passages[these])
-            if count % EDGE:  # else it would be copied
-                compared = functional.pad(compared, (0, 0, 0, -count % EDGE))
-            scores[some, these] = similarity.scores(queries[some], compared)[:, :count]
+def _last_ids(rows: np.ndarray, count: int, ids: Sequence[str]) -> list[int]:
+    """The `count` rows whose ids come last."""
+    return heapq.nlargest(count, rows.tolist(), key=ids.__getitem__)
 
 
-def _of_all(mine: np.ndarray, processes: ProcessGroup) -> np.ndarray:
+def _gather(own: np.ndarray, processes: ProcessGroup) -> np.ndarray:
     """(Q, K) of each process -> (Q, processes * K), side by side."""
-    gathered = processes.gather_array(mine, len(mine) * processes.size)
-    by_process = gathered.reshape(processes.size, *mine.shape)
-    return by_process.transpose(1, 0, 2).reshape(len(mine), -1)
-
-
-def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequence[str]) -> Run:
-    """(Q, K) scores and row numbers -> a run. FAISS pads with row -1, which is left out."""
-    found = rows >= 0
-    topics = np.repeat(np.arange(len(query_ids)), found.sum(axis=1))
-    different, passages = np.unique(rows[found], return_inverse=True)
-    names = pyarrow.array([ids[row] for row in different.tolist()], pyarrow.string())
-    return Run.of_rows(query_ids, topics, names, passages, scores[found])
+    gathered = processes.gather_array(own, len(own) * processes.size)
+    by_process = gathered.reshape(processes.size, *own.shape)
+    return by_process.transpose(1, 0, 2).reshape(len(own), -1)

@@ -1,4 +1,4 @@
-"""An index in the layout that pyserini's FaissSearcher reads: the files `index` and `docid`."""
+"""Export to the layout of pyserini's FaissSearcher: the files `index` and `docid`."""
 
 from pathlib import Path
 
@@ -18,28 +18,30 @@ INDEX, IDS = "index", "docid"  # pyserini's names
 def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> None:
     """Write the index for `FaissSearcher(folder, query_encoder)`.
 
-    FaissSearcher has no search parameters, so they are set in the index. Its scores are FAISS's:
-    the same as here for cosine and dot, squared distances for l2.
+    FaissSearcher takes no search parameters, so the index gets them. FaissSearcher's scores are
+    this project's for cosine and dot, and squared distances for l2.
 
     Args:
-        folder: a new or empty one, or an earlier export, which is replaced.
+        folder: new, empty, or an earlier export, which is replaced.
     Raises:
         InputError: for an index that only this project can search, or a folder with other files.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and _names(folder) <= {INDEX, IDS}):
-        raise InputError(f"{folder}: has other files than an export; give a new folder")
+    if folder.exists() and not (
+        folder.is_dir() and {path.name for path in folder.iterdir()} <= {INDEX, IDS}
+    ):
+        raise InputError(f"{folder}: holds other files than an export; choose a new folder")
     if index.manifest["max_norm"] is not None:
         raise InputError(
             f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
             "pyserini does not undo; export one of kind flat or sq8, or of similarity cosine"
         )
     if index.manifest["dimension"] < index.manifest["vector_dimension"]:
-        raise InputError(
-            "index.dimension: pyserini does not truncate its queries; export whole vectors"
-        )
+        raise InputError("index.dimension: pyserini does not truncate queries; export full vectors")
     if index.manifest["lsh"]:
-        raise InputError("index.kind lsh: pyserini would take differing bits for scores")
+        raise InputError(
+            "index.kind lsh: pyserini would read the number of differing bits as a score"
+        )
     faiss_index = index.faiss_index
     if faiss_index is None:
         faiss_index = _flat(index.embeddings)
@@ -62,7 +64,3 @@ def _flat(embeddings: Embeddings) -> faiss.Index:
     for start in range(0, len(embeddings.vectors), READ_AT_ONCE):
         index.add(embeddings.read(start, start + READ_AT_ONCE))
     return index
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}

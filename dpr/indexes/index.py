@@ -1,4 +1,4 @@
-"""The index artifact, and searching it: `index.faiss`, unless the kind is flat, and a manifest."""
+"""The index artifact and its search: a manifest and, unless the kind is flat, `index.faiss`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,14 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES, scores_of_faiss
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
-BLOCK = 64  # queries that FAISS is asked together
+BLOCK = 64  # queries per call of FAISS
 KEYS: dict[str, Any] = {"count": int, "dimension": int, "embeddings": str, "kind": str}
 KEYS |= {"vector_dimension": int, "lsh": bool, "sha256": str | None, "similarity": str}
 
 
 @dataclass(frozen=True)
 class Index:
-    """What finds rows of `embeddings`: a FAISS index; for kind flat none, but exact search."""
+    """Finds rows of `embeddings`, by a FAISS index or, for kind flat, by exact search."""
 
     faiss_index: faiss.Index | None
     embeddings: Embeddings
@@ -42,42 +42,49 @@ class Index:
         resources: Resources = LOCAL,
         mapped: bool = True,
     ) -> "Index":
-        """From its folder.
+        """Open an index folder.
 
         Args:
             mapped: read only the cells that a search visits; kinds without cells are read whole.
         Raises:
-            InputError: for a file that is missing, damaged or of other embeddings.
+            InputError: for a file that is missing, damaged or belongs to other embeddings.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder / MANIFEST, KEYS, "index again")
+        path = folder / MANIFEST
+        manifest = read_manifest(path, KEYS, "index again")
         if "max_norm" not in manifest:
             raise InputError(f"{folder}: an index of an earlier version; index again")
         if not isinstance(manifest["max_norm"], float | int | None):
-            raise InputError(f"{folder / MANIFEST}: 'max_norm' is damaged; index again")
+            raise InputError(f"{path}: 'max_norm' is damaged; index again")
         if manifest["embeddings"] != embeddings.manifest["sha256"]:
             raise InputError(
-                f"{folder}: built from other embeddings (their fingerprints differ); index again"
+                f"{folder}: built from different embeddings (fingerprints differ); index again"
             )
-        of_embeddings = {"count": len(embeddings.vectors), "vector_dimension": embeddings.dimension}
-        of_embeddings["similarity"] = embeddings.manifest["similarity"]
-        narrow = 0 < manifest["dimension"] <= embeddings.dimension
-        if manifest | of_embeddings != manifest or not narrow:
-            raise InputError(f"{folder / MANIFEST}: damaged (not of its embeddings); index again")
+        expected = {"count": len(embeddings.vectors), "vector_dimension": embeddings.dimension}
+        expected["similarity"] = embeddings.manifest["similarity"]
+        if (
+            not manifest.items() >= expected.items()
+            or not 0 < manifest["dimension"] <= embeddings.dimension
+        ):
+            raise InputError(f"{path}: damaged (does not fit its embeddings); index again")
         if manifest["sha256"] is None:
             return cls(None, embeddings, manifest, embeddings.vectors.nbytes, resources)
-        path = folder / FILE
-        if not path.exists() or sha256(path) != manifest["sha256"]:
-            raise InputError(
-                f"{path}: missing or damaged (not the bytes of its manifest); index again"
-            )
+        file = folder / FILE
+        if not file.exists() or sha256(file) != manifest["sha256"]:
+            raise InputError(f"{file}: missing or damaged (its hash differs); index again")
         flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
-        index = faiss.read_index(str(path), flags)
-        more = index.d - manifest["dimension"]
-        fits = more == 0 if manifest["max_norm"] is None else more > 0  # `DotAsL2`
+        index = faiss.read_index(str(file), flags)
+        added = index.d - manifest["dimension"]
+        fits = added == 0 if manifest["max_norm"] is None else added > 0  # `DotAsL2` adds some
         if index.ntotal != manifest["count"] or not fits:
-            raise InputError(f"{folder / MANIFEST}: damaged (not of its {FILE}); index again")
-        return cls(index, embeddings, manifest, path.stat().st_size, resources)
+            raise InputError(f"{path}: damaged (does not fit its {FILE}); index again")
+        return cls(index, embeddings, manifest, file.stat().st_size, resources)
+
+    @property
+    def truncates_to(self) -> int | None:
+        """The number of compared dimensions if vectors are truncated, else None."""
+        dimension: int = self.manifest["dimension"]
+        return dimension if dimension < self.manifest["vector_dimension"] else None
 
     def search(
         self,
@@ -87,109 +94,92 @@ class Index:
         ef: int | None = None,
         rescore: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and row numbers, (Q, K) each, best first; row -1 pads if fewer are found.
+        """Scores and row numbers of the best passages: (Q, K) each, best first, padded by row -1.
 
-        Which of several equal scores has the last place: see `dpr.indexes.exact_search`.
+        `dpr.indexes.exact_search.cut` decides between equal scores.
 
         Args:
-            vectors: (Q, D) float32, of the encoder; the index truncates them if it was told to.
-            top_k: passages of each query; all, if the index has fewer.
-            nprobe, ef: cells visited, length of the list in hnsw; None: the defaults of `kinds`.
-            rescore: passages that are found first, and scored anew by their stored vectors.
+            vectors: (Q, D) float32 from the encoder; the index truncates them if it has to.
+            top_k: passages per query; all passages if the index has fewer.
+            nprobe: cells to visit. None: the default of `kinds`.
+            ef: length of the candidate list in hnsw. None: the default of `kinds`.
+            rescore: candidates whose scores are computed again from the stored vectors.
         Raises:
-            InputError: for vectors of another dimension, or a list shorter than `top_k`.
+            InputError: for vectors of another dimension, or an `ef` below `top_k`.
         """
-        vectors = self._truncated(vectors)
-        top_k = min(top_k, self.manifest["count"])
-        if self.faiss_index is None:
-            return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
-
-        def found(some: slice) -> tuple[np.ndarray, np.ndarray]:
-            return self._found(vectors[some], top_k, nprobe, ef, rescore)
-
-        scores, rows = self.resources.processes.in_blocks(len(vectors), BLOCK, found)
-        return scores, rows
-
-    def _found(
-        self,
-        vectors: np.ndarray,
-        top_k: int,
-        nprobe: int | None,
-        ef: int | None,
-        rescore: int | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same of a block of queries."""
-        ids, candidates = self.embeddings.ids, min(max(top_k, rescore or 0), self.manifest["count"])
-        scores, rows = cut(*self._with_ties(vectors, candidates, nprobe, ef), candidates, ids)
-        if not rescore:
-            return scores, rows
-        return rescored(
-            self.embeddings, vectors, rows, top_k, self.truncates_to, self.resources.memory
-        )
-
-    def _with_ties(
-        self, vectors: np.ndarray, top_k: int, nprobe: int | None, ef: int | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The first `top_k` or more of each query: with all that is tied with the last of them."""
-        parameters, most = self._parameters(top_k, nprobe, ef)
-        depth = min(top_k + 1, most)
-        while True:
-            scores, rows = self._search(vectors, depth, parameters)
-            scores = np.where(rows >= 0, scores, -np.inf).astype(np.float32)
-            unseen = is_open(scores, top_k) & (scores[:, top_k - 1] == scores[:, -1])
-            if depth == most or not unseen.any():
-                return scores, rows
-            depth = min(4 * depth, most)
-
-    def _search(
-        self, vectors: np.ndarray, top_k: int, parameters: faiss.SearchParameters | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        index = self.faiss_index
-        assert index is not None  # `search` has asked
-        max_norm = self.manifest["max_norm"]
-        if max_norm is None:
-            distances, rows = index.search(vectors, top_k, params=parameters)
-            return scores_of_faiss(distances, index.metric_type), rows
-        converted = DotAsL2(max_norm, index.d)
-        distances, rows = index.search(converted.queries(vectors), top_k, params=parameters)
-        if self.manifest["lsh"]:  # its distances are differing bits
-            return scores_of_faiss(distances, index.metric_type), rows
-        return converted.scores(distances, vectors), rows
-
-    @property
-    def truncates_to(self) -> int | None:
-        """How many dimensions of a vector are compared; None: all."""
-        dimension: int = self.manifest["dimension"]
-        return dimension if dimension < self.manifest["vector_dimension"] else None
-
-    def _truncated(self, vectors: np.ndarray) -> np.ndarray:
-        whole = self.manifest["vector_dimension"]
+        whole, count = self.manifest["vector_dimension"], self.manifest["count"]
         if vectors.shape[1] != whole:
             raise InputError(
-                f"query vectors of {vectors.shape[1]} dimensions, but the index was made of "
+                f"query vectors of {vectors.shape[1]} dimensions, but the index was made from "
                 f"vectors of {whole}: they come from different encoders"
             )
-        return SIMILARITIES[self.manifest["similarity"]].truncate(vectors, self.truncates_to)
+        top_k = min(top_k, count)
+        if self.faiss_index is None:
+            return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
+        queries = SIMILARITIES[self.manifest["similarity"]].truncate(vectors, self.truncates_to)
+        memory, processes = self.resources
+        depth = min(max(top_k, rescore or 0), count)
+        parameters, reachable = self._parameters(depth, nprobe, ef)
+
+        def search_block(block: slice) -> tuple[np.ndarray, np.ndarray]:
+            scores, rows = self._with_ties(queries[block], depth, reachable, parameters)
+            scores, rows = cut(scores, rows, depth, self.embeddings.ids)
+            if not rescore:
+                return scores, rows
+            return rescored(self.embeddings, queries[block], rows, top_k, self.truncates_to, memory)
+
+        scores, rows = processes.in_blocks(len(queries), BLOCK, search_block)
+        return scores, rows
 
     def _parameters(
-        self, top_k: int, nprobe: int | None, ef: int | None
+        self, depth: int, nprobe: int | None, ef: int | None
     ) -> tuple[faiss.SearchParameters | None, int]:
-        """FAISS's parameters of a search, None for kinds without any; how many it can find."""
+        """FAISS's search parameters (None for kinds without any), and how many rows it can find."""
         index, count = wrappers.inner(self.faiss_index), self.manifest["count"]
         if isinstance(index, faiss.IndexIVF):
-            chosen = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
-            parameters = faiss.SearchParametersIVF(nprobe=chosen)
+            cells = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
+            parameters = faiss.SearchParametersIVF(nprobe=cells)
             return wrappers.wrapped(self.faiss_index, parameters), count
         if hasattr(index, "hnsw"):
-            chosen = ef or kinds.default_ef_search(top_k)
-            if chosen < min(top_k, count):
+            length = ef or kinds.default_ef_search(depth)
+            if length < depth:
                 raise InputError(
-                    f"params.yaml: search.ef_search: a list of {chosen} cannot hold the {top_k} "
+                    f"params.yaml: search.ef_search: a list of {length} cannot hold the {depth} "
                     "passages that search.top_k and search.rescore ask for; raise it, or lower them"
                 )
-            parameters = faiss.SearchParametersHNSW(efSearch=chosen)
-            return wrappers.wrapped(self.faiss_index, parameters), min(chosen, count)
+            parameters = faiss.SearchParametersHNSW(efSearch=length)
+            return wrappers.wrapped(self.faiss_index, parameters), min(length, count)
         return None, count
+
+    def _with_ties(
+        self,
+        queries: np.ndarray,
+        depth: int,
+        reachable: int,
+        parameters: faiss.SearchParameters | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The first `depth` or more of each query, with every passage that ties with the last."""
+        asked = min(depth + 1, reachable)
+        while True:
+            scores, rows = self._ask_faiss(queries, asked, parameters)
+            scores = np.where(rows >= 0, scores, -np.inf).astype(np.float32)
+            unseen = is_open(scores, depth) & (scores[:, depth - 1] == scores[:, -1])
+            if asked == reachable or not unseen.any():
+                return scores, rows
+            asked = min(4 * asked, reachable)
+
+    def _ask_faiss(
+        self, queries: np.ndarray, count: int, parameters: faiss.SearchParameters | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows from FAISS: higher is better."""
+        index, max_norm = self.faiss_index, self.manifest["max_norm"]
+        assert index is not None
+        conversion = None if max_norm is None else DotAsL2(max_norm, index.d)
+        searched = queries if conversion is None else conversion.queries(queries)
+        distances, rows = index.search(searched, count, params=parameters)
+        if conversion is None or self.manifest["lsh"]:  # lsh: the number of differing bits
+            return scores_of_faiss(distances, index.metric_type), rows
+        return conversion.scores(distances, queries), rows
 
 
 def save(
@@ -199,7 +189,7 @@ def save(
     options: IndexSettings,
     folder: str | Path,
 ) -> None:
-    """Write what `build` returned, with all that a search has to know."""
+    """Write an index from `build`, and the manifest that a search needs."""
     with new_folder(folder) as partial:
         if index is not None:
             faiss.write_index(index, str(partial / FILE))

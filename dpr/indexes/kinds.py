@@ -1,20 +1,20 @@
-"""The kinds of index, and their defaults by corpus size: decided here alone.
+"""The kinds of index, and their defaults by corpus size.
 
-    flat    nothing: the embeddings are searched, all of them; exact
-    ivf     the vectors in `nlist` cells, of which a search visits `nprobe`
-    hnsw    the vectors and a graph with `hnsw_m` links a vector, through which a search walks
-    sq8     one byte a dimension
-    pq      `pq_bytes` bytes a vector: for each sub-vector the nearest of 256 centroids
+    flat    exact search over the embeddings; the index itself stores nothing
+    ivf     vectors in `nlist` cells, of which a search visits `nprobe`
+    hnsw    vectors and a graph with `hnsw_m` links per vector, which a search follows
+    sq8     one byte per dimension
+    pq      `pq_bytes` bytes per vector: the nearest of 256 centroids for each sub-vector
     ivfpq   cells, and pq of the residual between a vector and its cell's centroid
-    lsh     `lsh_bits` signs of random projections; the score is minus the differing bits
+    lsh     signs of `lsh_bits` random projections; the score is minus the number of differing bits
 
 Any other kind is a FAISS factory string, such as `OPQ96,IVF256,PQ96`.
 
-    nlist      4 sqrt(N), as FAISS advises, but at least 39 vectors a cell
+    nlist      4 sqrt(N), as FAISS advises, with at least 39 vectors per cell
     nprobe     a quarter of the cells
     ef_search  twice `top_k`
-    pq_bytes   a byte for 4 dimensions, or the next smaller number that divides the dimensions
-    lsh_bits   two a dimension
+    pq_bytes   a quarter of the dimensions, or the next smaller number that divides them
+    lsh_bits   two per dimension
 """
 
 import math
@@ -30,17 +30,17 @@ from dpr.similarity import Similarity
 
 MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
 PQ_CENTROIDS = 256
-# These rank badly by raw inner product; see dpr.indexes.wrappers.
-FLAT = "Flat"  # FAISS's name of exact search
+FLAT = "Flat"  # FAISS's name for exact search
+# Kinds that rank badly by raw inner product; see dpr.indexes.wrappers.
 BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 
 
 class Plan(NamedTuple):
-    """What to build."""
+    """The FAISS index to build."""
 
-    factory: str  # FAISS's, or "LSH" and the number of bits
+    factory: str  # FAISS's factory string, or "LSH" and the number of bits
     metric: int
-    as_l2: bool  # inner products are converted to distances
+    as_l2: bool  # whether inner products are converted to distances
     width: int  # dimensions of the vectors in the index
     centroids: int  # to train; 0 for a kind that needs none
     notes: tuple[str, ...] = ()
@@ -64,22 +64,21 @@ class Plan(NamedTuple):
 
 
 def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: int) -> Plan:
-    """What to build from `count` vectors of `dimension`.
+    """The index to build from `count` vectors of `dimension`.
 
     Raises:
-        InputError: for a kind that needs more vectors, or another dimension or similarity.
+        InputError: for a kind that needs more vectors, a different dimension or similarity.
     """
     if similarity.metric == faiss.METRIC_L1 and options.kind != "flat":
-        raise InputError("params.yaml: index.kind: similarity l1 has no index but flat; use flat")
+        raise InputError("params.yaml: index.kind: similarity l1 needs kind flat")
     kind = options.kind
     notes: list[str] = []
     nlist = _nlist(options, count, notes) if kind in ("ivf", "ivfpq") else 0
-    half = options.storage == "float16"
     as_l2 = similarity.name == "dot" and bool(BY_DISTANCE.search(kind.upper()))
     width = dimension + as_l2
-    # Converted inner products can be padded to any width; other vectors stay as they are.
-    fourth = math.ceil(width / 4) if as_l2 else _divisors(width, width // 4)[-1]
-    pq_bytes = options.pq_bytes or fourth
+    # Only converted inner products can be padded to any width.
+    quarter = math.ceil(width / 4) if as_l2 else _divisors(width, width // 4)[-1]
+    pq_bytes = options.pq_bytes or quarter
     if kind in ("pq", "ivfpq"):
         if options.pq_bytes and dimension % pq_bytes:
             raise InputError(
@@ -91,12 +90,12 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
                 f"params.yaml: index.kind: {kind} trains {PQ_CENTROIDS} centroids, but there are "
                 f"only {count} passages; use flat"
             )
-    if half and kind == "flat":
-        raise InputError(
-            "params.yaml: index.storage: flat stores nothing; set encode.dtype float16"
-        )
+    half = options.storage == "float16"
     if half and kind not in ("ivf", "hnsw"):
-        raise InputError(f"params.yaml: index.storage: {kind} stores codes; leave it float32")
+        reason = "stores codes; leave it float32"
+        if kind == "flat":
+            reason = "stores nothing; set encode.dtype float16"
+        raise InputError(f"params.yaml: index.storage: {kind} {reason}")
     stored = "SQfp16" if half else FLAT
     factory = {
         "flat": FLAT,
@@ -108,7 +107,7 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         "lsh": f"LSH{options.lsh_bits or 2 * dimension}",
     }.get(kind, kind)
     if as_l2 and (parts := re.search(r"PQ(\d+)", factory)):
-        width += -width % int(parts[1])  # zeros up to a multiple of the sub-vectors
+        width += -width % int(parts[1])  # zeros up to a multiple of the number of sub-vectors
     centroids = max(nlist, PQ_CENTROIDS if "pq" in kind else 0)
     if kind not in KINDS:
         centroids = max([PQ_CENTROIDS, *map(int, re.findall(r"IVF(\d+)", kind))])
@@ -124,7 +123,7 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
 
 
 def dimension(options: IndexSettings, whole: int) -> int:
-    """Of the vectors in the index. Raises InputError for more than the vectors have."""
+    """The number of dimensions in the index. Raises InputError if the vectors have fewer."""
     if options.dimension is not None and options.dimension > whole:
         raise InputError(
             f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "

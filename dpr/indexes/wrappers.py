@@ -1,11 +1,9 @@
-"""The index inside a FAISS index: transforms and refinements wrap the one with cells or links.
+"""FAISS indexes inside transforms and refinements, and inner products as distances.
 
-Inner products as distances, for cells, graphs and signs.
-
-They rank badly by raw inner product, since a vector of large norm is near to
-everything. One more component gives all passages the same norm, and then the nearest passage is the
-one of the highest inner product (Bachrach et al. 2014, "Speeding Up the Xbox Recommender System
-Using a Euclidean Transformation for Inner-Product Spaces"). With M the maximum norm:
+Cells, graphs and signs rank badly by raw inner product, since a vector of large norm is close to
+everything. One more component gives all passages the same norm. Then the nearest passage has the
+highest inner product (Bachrach et al. 2014, "Speeding Up the Xbox Recommender System Using a
+Euclidean Transformation for Inner-Product Spaces"). With M the maximum norm:
 
     p' = (p, sqrt(M^2 - |p|^2))    q' = (q, 0)    |q' - p'|^2 = |q|^2 + M^2 - 2 q.p
 """
@@ -17,7 +15,7 @@ import numpy as np
 
 
 def inner(index: faiss.Index) -> faiss.Index:
-    """The index inside all wrappers."""
+    """The index with cells or links, without transforms and refinements."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         return inner(index.index)
@@ -27,7 +25,7 @@ def inner(index: faiss.Index) -> faiss.Index:
 
 
 def can_be_merged(index: faiss.Index) -> bool:
-    """Whether parts that were filled apart can be put together: cells can, refinements cannot."""
+    """Whether parts that were filled separately can be merged: cells can, refinements cannot."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         return can_be_merged(index.index)
@@ -35,7 +33,7 @@ def can_be_merged(index: faiss.Index) -> bool:
 
 
 def wrapped(index: faiss.Index, parameters: faiss.SearchParameters) -> faiss.SearchParameters:
-    """Search parameters of the inner index, in the form that the outer one passes on."""
+    """Search parameters of the inner index, in the form that the outer index takes."""
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         inside = wrapped(index.index, parameters)
@@ -47,18 +45,16 @@ def wrapped(index: faiss.Index, parameters: faiss.SearchParameters) -> faiss.Sea
 
 
 class DotAsL2(NamedTuple):
-    """The conversion of one index, both ways."""
+    """The conversion between inner products and distances for one index."""
 
     max_norm: float  # of the passages
-    width: int  # dimensions in the index: D + 1 or more, the rest zeros
+    width: int  # dimensions in the index: D + 1 or more; those after D + 1 are zero
 
     def passages(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) float32 -> (N, width)."""
-        count, dimension = vectors.shape
-        padded = np.zeros((count, self.width), dtype=np.float32)
-        padded[:, :dimension] = vectors
+        padded = self.queries(vectors)
         squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-        padded[:, dimension] = np.sqrt(np.maximum(self.max_norm**2 - squares, 0))
+        padded[:, vectors.shape[1]] = np.sqrt(np.maximum(self.max_norm**2 - squares, 0))
         return padded
 
     def queries(self, vectors: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_what_cannot_be_built_is_an_error(changes, count, message):
 
 
 def test_l1_is_searched_exactly_or_not_at_all():
-    with pytest.raises(InputError, match="similarity l1 has no index but flat"):
+    with pytest.raises(InputError, match="similarity l1 needs kind flat"):
         build(make_embeddings("l1"), options(kind="hnsw"), 0)
 
 
@@ -63,7 +63,7 @@ def test_few_vectors_a_cell_are_only_noted(capsys):
 
 def test_vectors_of_another_dimension_are_refused(tmp_path):
     index = build_and_open(make_embeddings("dot"), tmp_path / "i")
-    with pytest.raises(InputError, match="8 dimensions, but the index was made of vectors of 16"):
+    with pytest.raises(InputError, match="8 dimensions, but the index was made from vectors of 16"):
         search(index, ["q"], np.zeros((1, 8), np.float32), 3)
 
 
