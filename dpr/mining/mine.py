@@ -1,11 +1,8 @@
-"""Which passages near the top of a ranking become hard negatives of a query.
+"""Hard negatives from rankings of the training queries, and a teacher's scores of passages.
 
-They are ranked high for a training query but do not answer it. Xiong et al. 2021 (ANCE,
-https://arxiv.org/abs/2007.00808) say why; the margin below the score of the pair's own passage is
-from Moreira et al. 2024 (NV-Retriever, https://arxiv.org/abs/2407.15831).
-
-
-Mining: from rankings of the training queries to hard negatives and a teacher's scores.
+A hard negative ranks high for a training query but does not answer it (Xiong et al. 2021, ANCE,
+https://arxiv.org/abs/2007.00808). A margin below the score of the pair's own passage avoids false
+negatives (Moreira et al. 2024, NV-Retriever, https://arxiv.org/abs/2407.15831).
 """
 
 import itertools
@@ -16,27 +13,28 @@ from pathlib import Path
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
 from dpr.mining import teachers
-from dpr.mining.rankers import Ranker
+from dpr.mining.rankers import Ranker, ranked
 from dpr.mining.teachers import Teacher
 from dpr.records.scores import write_scores
 from dpr.records.types import Pair, Qrels, Query, Scores, folded, is_relevant
 from dpr.settings import MineSource, TeacherSettings
 
+QUERIES_AT_ONCE = 1_000
+
 
 def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[str]:
     """Passages of one query's ranking between the source's ranks.
 
-    With a margin, only those that score at least so much below the pair's own passage, or such a
-    share of its score; none if that passage has no score.
+    With a margin (absolute, or a share of the score of the pair's `own` passage), only passages
+    that score at least that much below it. If it has no score, none.
     """
-    ranked = sorted(scores, key=lambda p: (-scores[p], p))
-    chosen = ranked[source.first_rank - 1 : source.last_rank]
+    chosen = ranked(scores, source.last_rank)[source.first_rank - 1 :]
     if source.margin is None and source.relative_margin is None:
         return chosen
     if own not in scores:
         return []
     positive = scores[own]
-    # As sentence-transformers' mine_hard_negatives: below a negative score too.
+    # As in sentence-transformers' mine_hard_negatives: also below a negative score.
     highest = positive - max(source.margin or 0.0, (source.relative_margin or 0.0) * abs(positive))
     return [passage_id for passage_id in chosen if scores[passage_id] <= highest]
 
@@ -47,10 +45,10 @@ def never_negative(
     qrels: Qrels,
     duplicates_of: Mapping[str, Set[str]],
 ) -> dict[str, set[str]]:
-    """For each query of the pairs, the passages that are no negatives.
+    """{query id: passages that cannot be its negatives}, for each query of the pairs.
 
-    They are the positives and the relevant passages of it and of queries with the same text, all
-    duplicates of these, and the passage that is the query itself.
+    They are the positives and relevant passages of the query and of queries with the same text, the
+    duplicates of these passages, and the passage that is the query itself.
 
     Args:
         duplicates_of: see `Corpus.duplicates`.
@@ -70,16 +68,14 @@ def never_negative(
     }
 
 
-QUERIES_AT_ONCE = 1_000
-
-
 class Miner:
-    """Mines the pairs, a block of queries at a time.
+    """Mines negatives for the pairs, a block of queries at a time.
 
     Args:
-        never: passages that are no negatives, by query.
-        rankers: each with the ranks that negatives are taken from; None: it only serves a teacher.
-        teacher: it scores passages for each query, or None.
+        never: {query id: passages that cannot be its negatives}.
+        rankers: each with the ranks to take negatives from, or with None if only the teacher
+            needs its ranking.
+        teacher: scores passages for each query, or None.
     """
 
     def __init__(
@@ -98,10 +94,10 @@ class Miner:
             self.positives.setdefault(pair.query_id, []).append(pair.passage_id)
 
     def run(self, per_pair: int, seed: int, scores: Path | None = None) -> list[Pair]:
-        """The pairs, each with up to `per_pair` mined negatives after those that it already has.
+        """The pairs, each with its own negatives and then up to `per_pair` mined ones.
 
-        They are drawn by seed from the `candidates` of all rankers that are not in
-        `never[query_id]`.
+        The mined ones are drawn by seed from the `candidates` of all rankers, without those of
+        `never`.
 
         Args:
             scores: a new file for the teacher's scores.
@@ -111,83 +107,76 @@ class Miner:
         rng, mined = random.Random(seed), {}
         values: set[float] = set()
 
-        def blocks() -> Iterator[tuple[str, dict[str, float]]]:
+        def taught_scores() -> Iterator[tuple[str, dict[str, float]]]:
             for positives, runs, taught in self._blocks():
                 for query_id, own_passages in positives.items():
                     for own in own_passages:
-                        found = self._found(query_id, own, runs, taught.get(query_id))
-                        drawn = rng.sample(sorted(found), min(per_pair, len(found)))
+                        pool = sorted(self._pool(query_id, own, runs, taught.get(query_id)))
+                        drawn = rng.sample(pool, min(per_pair, len(pool)))
                         mined[query_id, own] = tuple(drawn)
-                values.update(itertools.islice(_values(taught), 1000))
+                block_values = itertools.chain(*(of_query.values() for of_query in taught.values()))
+                values.update(itertools.islice(block_values, 1000))
                 yield from taught.items()
 
         if scores is None:
-            for _ in blocks():
+            for _ in taught_scores():
                 pass
         else:
-            write_scores(scores, blocks())
+            write_scores(scores, taught_scores())
             if len(values) < 2:
                 raise InputError(
                     f"params.yaml: teacher.scores: {self.options.scores} gives every passage the "
-                    f"same score, {values}, and teaches nothing; take another teacher"
+                    f"same score, {values}, and teaches nothing; choose a different teacher"
                 )
-        return [
-            _with_negatives(pair, mined.get((pair.query_id, pair.passage_id), ()))
-            for pair in self.pairs
-        ]
+        pairs = []
+        for pair in self.pairs:
+            negative_ids = pair.negative_ids + mined[pair.query_id, pair.passage_id]
+            pairs.append(pair._replace(negative_ids=tuple(dict.fromkeys(negative_ids))))
+        return pairs
 
     def assist(self) -> None:
-        """What other processes do while the first one runs: their share of each ranking."""
-        for asked, positives in self._asked():
+        """Compute this process's share of each ranking, while the first process calls `run`."""
+        for queries, positives in self._query_blocks():
             for ranker, _ in self.rankers:
-                ranker(asked, positives)
+                ranker(queries, positives)
 
-    def _asked(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
-        """Some queries at a time, and the positives by query."""
+    def _query_blocks(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
+        """(queries, their positives) of each block."""
         query_ids = iter(self.positives)
         while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
             positives = {query_id: self.positives[query_id] for query_id in block}
             yield [self.queries[query_id] for query_id in block], positives
 
     def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
-        """(positives by query, the rankers' runs, the teacher's scores) of some queries."""
+        """(positives by query, the rankers' runs, the teacher's scores) of each block."""
         with progress(total=len(self.positives), unit="queries") as bar:
-            for asked, positives in self._asked():
-                runs = [ranker(asked, positives) for ranker, _ in self.rankers]
-                own = {query.id for query in asked if query.is_passage}
-                runs = [_without_own(run, own) for run in runs]
+            for queries, positives in self._query_blocks():
+                runs = [ranker(queries, positives) for ranker, _ in self.rankers]
+                passages = {query.id for query in queries if query.is_passage}
+                runs = [_without_self(run, passages) for run in runs]
                 taught: Scores = {}
                 if self.teacher:
-                    taught = teachers.checked(
-                        self.teacher(asked, positives, runs), positives, str(self.options.scores)
-                    )
+                    taught = self.teacher(queries, positives, runs)
+                    teachers.require_complete(taught, positives, str(self.options.scores))
                 yield positives, runs, taught
-                bar.update(len(asked))
+                bar.update(len(queries))
 
-    def _found(
+    def _pool(
         self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None
     ) -> set[str]:
         """The passages that can be negatives of a pair."""
-        found = {
+        pool = {
             candidate
             for run, (_, source) in zip(runs, self.rankers, strict=True)
             if source
             for candidate in candidates(run.get(query_id, {}), own, source)
         } - self.never[query_id]
         if taught is None or self.options.margin is None:
-            return found
+            return pool
         highest = taught[own] - self.options.margin
-        return {p for p in found if taught.get(p, highest + 1) <= highest}
+        return {p for p in pool if p in taught and taught[p] <= highest}
 
 
-def _without_own(run: Scores, own: set[str]) -> Scores:
-    """The run, in which queries that are passages do not find themselves."""
-    return run | {q: {p: s for p, s in run[q].items() if p != q} for q in own & run.keys()}
-
-
-def _values(run: Scores) -> Iterator[float]:
-    return (score for scores in run.values() for score in scores.values())
-
-
-def _with_negatives(pair: Pair, mined: tuple[str, ...]) -> Pair:
-    return pair._replace(negative_ids=tuple(dict.fromkeys(pair.negative_ids + mined)))
+def _without_self(run: Scores, queries: set[str]) -> Scores:
+    """The run, in which these queries, which are passages, do not find themselves."""
+    return run | {q: {p: s for p, s in run[q].items() if p != q} for q in queries & run.keys()}

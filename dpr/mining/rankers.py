@@ -1,4 +1,4 @@
-"""The rankers that hard negatives and a teacher's passages are taken from: BM25, and an encoder."""
+"""The rankings for mining and for teachers: by BM25, and by an encoder."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,23 +19,23 @@ from dpr.settings import Bm25Settings
 
 BLOCK = 64  # queries that a process embeds together
 
-# (queries, {query id: ids of its positives}) -> a run with the best passages of each query and,
-# if the ranker scores them, its positives. Of several processes the first has it, others nothing.
+# (queries, {query id: ids of its positives}) -> a run with the best passages of each query and, if
+# the ranker scores them, its positives. Only the first process gets the run, others get nothing.
 Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
     corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
 ) -> Ranker:
-    """BM25 over the corpus, with an index that is built in `folder` now, in the first process."""
+    """BM25 over the corpus, with an index that the first process builds in `folder`."""
     if started_first():
         lucene.build_index(corpus.texts(), folder, heap=heap)
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         if not started_first():
             return {}
-        found = lucene.search(folder, queries, settings.k1, settings.b, depth, threads, heap)
-        return dict(found)
+        k1, b = settings.k1, settings.b
+        return dict(lucene.search(folder, queries, k1, b, depth, threads, heap))
 
     return rank
 
@@ -47,25 +47,31 @@ def encoder_ranker(
     prompts: Sequence[str] | None,
     resources: Resources = LOCAL,
 ) -> Ranker:
-    """Exact search over the embeddings that the encoder made, shared by all processes."""
+    """Exact search over the encoder's embeddings, shared by all processes."""
     similarity, processes = embedder.similarity, resources.processes
     row_of = IdRows(digests(embeddings.ids)) if processes.is_first else None
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
+        query_ids = [query.id for query in queries]
         tokens = tokenize_queries(embedder.tokenizer, queries, prompts)
         (vectors,) = processes.in_blocks(
-            len(tokens), BLOCK, lambda some: (embedder.embed(tokens[some], "query"),)
+            len(tokens), BLOCK, lambda block: (embedder.embed(tokens[block], "query"),)
         )
-        require_finite(vectors, [query.id for query in queries], embedder.folder)
-        best = exact_search(embeddings, vectors, depth, resources=resources)
+        require_finite(vectors, query_ids, embedder.folder)
+        scores, rows = exact_search(embeddings, vectors, depth, resources=resources)
         if row_of is None:
             return {}
-        found = dict(as_run([query.id for query in queries], *best, embeddings.ids))
-        for query, vector in zip(queries, vectors, strict=True):
-            ids = positives[query.id]
-            rows = embeddings.take(row_of.of(digests(ids)))
-            own = similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(rows))
-            found[query.id] = dict(zip(ids, own[0].tolist(), strict=True)) | found[query.id]
-        return found
+        run = dict(as_run(query_ids, scores, rows, embeddings.ids))
+        for query_id, vector in zip(query_ids, vectors, strict=True):
+            ids = positives[query_id]
+            passages = embeddings.take(row_of.of(digests(ids)))
+            own = similarity.scores(torch.from_numpy(vector[None]), torch.from_numpy(passages))
+            run[query_id] = dict(zip(ids, own[0].tolist(), strict=True)) | run[query_id]
+        return run
 
     return rank
+
+
+def ranked(scores: dict[str, float], depth: int) -> list[str]:
+    """The ids of the best `depth` passages, best first, equal scores by id."""
+    return sorted(scores, key=lambda p: (-scores[p], p))[:depth]

@@ -1,10 +1,11 @@
-"""Teachers: each scores passages for training queries, the pairs' own among them."""
+"""Teachers: each scores passages for training queries, including the pairs' own passages."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 from dpr.base.errors import InputError
+from dpr.mining.rankers import ranked
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
 from dpr.records.types import Query, Scores
@@ -17,7 +18,7 @@ CROSS_ENCODER_BATCH = 32  # pairs; sentence-transformers' default
 
 
 def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpus) -> Teacher:
-    """The teacher that `teacher.scores` names, over the first `depth` passages of each ranker."""
+    """The teacher that `teacher.scores` names, for the best `depth` passages of each ranker."""
     kind, _, rest = name.partition(":")
     if name == FUSION:
         return fusion(depth)
@@ -27,16 +28,20 @@ def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpu
 
 
 def fusion(depth: int) -> Teacher:
-    """The mean of BM25's and the encoder's scores, as in `Fusion.weighted`; 0: neither found it."""
+    """The mean of BM25's and the encoder's scores (`Fusion.weighted`); 0 if neither has one."""
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
-        bm25, dense = ({q: _best(scores, depth) for q, scores in run.items()} for run in runs)
+        bm25, dense = (
+            {q: {p: scores[p] for p in ranked(scores, depth)} for q, scores in run.items()}
+            for run in runs
+        )
         fused = dict(Fusion.of(dense, bm25, minima=DENSE_AND_BM25).weighted(0.5, 2 * depth))
-        return {
-            query.id: _best(fused.get(query.id, {}), depth)
-            | {p: fused.get(query.id, {}).get(p, 0.0) for p in positives[query.id]}
-            for query in queries
-        }
+        taught = {}
+        for query in queries:
+            scores = fused.get(query.id, {})
+            passages = [*ranked(scores, depth), *positives[query.id]]
+            taught[query.id] = {p: scores.get(p, 0.0) for p in passages}
+        return taught
 
     return score
 
@@ -45,39 +50,37 @@ def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
     """A cross-encoder of sentence-transformers, over the best passages of each ranker.
 
     Raises:
-        InputError: for a model that cannot be loaded.
+        InputError: for a model that cannot be loaded, or gives several scores.
     """
-    from sentence_transformers import CrossEncoder  # here, since it loads slowly
+    from sentence_transformers import CrossEncoder  # loads slowly
 
     try:
         model = CrossEncoder(name, trust_remote_code=False)
-    except Exception as error:  # it raises many kinds
+    except Exception as error:  # of many types
         raise InputError(
             f"params.yaml: teacher.scores: cannot load the cross-encoder {name!r}: {error}"
         ) from None
     if model.num_labels != 1:
         raise InputError(
-            f"params.yaml: teacher.scores: {name!r} gives {model.num_labels} numbers for a pair; "
-            "take a cross-encoder that gives one score"
+            f"params.yaml: teacher.scores: {name!r} gives {model.num_labels} numbers per pair; "
+            "choose a cross-encoder that gives one score"
         )
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
-        wanted = {
-            query.id: list(
-                dict.fromkeys(
-                    [*positives[query.id]]
-                    + [p for run in runs for p in _best(run.get(query.id, {}), depth)]
-                )
+        passages = {
+            query.id: dict.fromkeys(
+                [*positives[query.id]]
+                + [p for run in runs for p in ranked(run.get(query.id, {}), depth)]
             )
             for query in queries
         }
-        inside = {p for ids in wanted.values() for p in ids}
-        texts = {p: text for p, text in corpus.texts() if p in inside}
-        pairs = [(query.text, texts[p]) for query in queries for p in wanted[query.id]]
+        scored = set().union(*passages.values())
+        texts = {p: text for p, text in corpus.texts() if p in scored}
+        pairs = [(query.text, texts[p]) for query in queries for p in passages[query.id]]
         scores = iter(
             model.predict(pairs, batch_size=CROSS_ENCODER_BATCH, show_progress_bar=False).tolist()
         )
-        return {query.id: {p: next(scores) for p in wanted[query.id]} for query in queries}
+        return {query.id: {p: next(scores) for p in passages[query.id]} for query in queries}
 
     return score
 
@@ -86,22 +89,22 @@ def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
     """The scores of a file, see `dpr.records.scores`.
 
     Raises:
-        InputError: for an unknown query or passage, and one scored twice.
+        InputError: for an unknown query or passage, and for a passage that is scored twice.
     """
     known = {passage_id for passage_id, _ in corpus.texts()}
     given: Scores = {}
     for where, query_id, passage_ids, scores in read_scores(path):
         if query_id not in queries:
             raise InputError(f"{where}: the training data has no query {query_id!r}")
-        own = given.setdefault(query_id, {})
+        of_query = given.setdefault(query_id, {})
         for passage_id, value in zip(passage_ids, scores, strict=True):
             if passage_id not in known:
                 raise InputError(f"{where}: the training data has no passage {passage_id!r}")
-            if passage_id in own:
+            if passage_id in of_query:
                 raise InputError(
                     f"{where}: passage {passage_id!r} is scored twice for {query_id!r}"
                 )
-            own[passage_id] = value
+            of_query[passage_id] = value
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         return {query.id: given.get(query.id, {}) for query in queries}
@@ -109,27 +112,17 @@ def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
     return score
 
 
-def checked(scores: Scores, positives: dict[str, list[str]], name: str) -> Scores:
-    """The scores, which must cover each query and the passages of its pairs.
-
-    Raises:
-        InputError: naming the query.
-    """
+def require_complete(scores: Scores, positives: dict[str, list[str]], name: str) -> None:
+    """Raises InputError unless each query has a finite score for the passages of its pairs."""
     for query_id, passage_ids in positives.items():
-        lacking = [p for p in passage_ids if p not in scores.get(query_id, {})]
-        if lacking:
+        missing = [p for p in passage_ids if p not in scores.get(query_id, {})]
+        if missing:
             raise InputError(
-                f"params.yaml: teacher.scores: {name} has no score of passage {lacking[0]!r} "
+                f"params.yaml: teacher.scores: {name} has no score of passage {missing[0]!r} "
                 f"for the training query {query_id!r}, which it answers; score every training pair"
             )
         if not all(map(math.isfinite, scores[query_id].values())):
             raise InputError(
                 f"params.yaml: teacher.scores: {name} gives the query {query_id!r} a score that is "
-                "not finite; take another teacher"
+                "not finite; choose a different teacher"
             )
-    return scores
-
-
-def _best(scores: dict[str, float], depth: int) -> dict[str, float]:
-    ranked = sorted(scores, key=lambda p: (-scores[p], p))
-    return {p: scores[p] for p in ranked[:depth]}

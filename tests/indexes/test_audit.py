@@ -51,7 +51,7 @@ def test_another_dimension_in_the_manifest_is_seen(tmp_path, kind, dimension):
     build_and_open(embeddings, tmp_path / "i", kind=kind)
     manifest = read_json(tmp_path / "i/manifest.json")
     write_json(tmp_path / "i/manifest.json", manifest | {"dimension": dimension})
-    with pytest.raises(InputError, match=r"manifest\.json: damaged \(does not fit its .*; index again"):
+    with pytest.raises(InputError, match=r"manifest\.json: damaged \(does not fit its"):
         Index.open(tmp_path / "i", embeddings)
 
 

@@ -136,7 +136,7 @@ def test_a_cross_encoder_that_cannot_be_loaded(corpus, tmp_path):
 
 
 def test_a_cross_encoder_with_several_labels(corpus, cross_encoder):
-    with pytest.raises(InputError, match=r"gives 3 numbers for a pair; take a cross-encoder that"):
+    with pytest.raises(InputError, match=r"gives 3 numbers per pair; choose a cross-encoder that"):
         teachers.open_teacher(f"cross-encoder:{cross_encoder(labels=3)}", 10, QUERIES, corpus)
 
 
@@ -204,7 +204,7 @@ def test_mined_negatives_are_below_the_own_passage_by_the_teacher(taught, margin
         (ROWS[:3], r"no score of passage 'e' for the training query 'q3'.*score every training"),
         ([*ROWS[:3], ROWS[3] | {"passage_id": "a"}], r"no score of passage 'e' for the .*'q3'"),
         ([row | {"scores": [2] * 3} if "scores" in row else row | {"score": 2} for row in ROWS],
-         r"teacher\.scores: file:.* gives every passage the same score.*take another teacher"),
+         r"teacher\.scores: file:.* gives every passage the same score.*choose a"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_teach_is_refused(taught, rows, message):
@@ -215,4 +215,4 @@ def test_a_file_that_cannot_teach_is_refused(taught, rows, message):
 def test_scores_that_are_not_finite_are_refused_before_training():
     runs = {"q1": {"a": float("nan"), "x": 1.0}}
     with pytest.raises(InputError, match=r"teacher\.scores: .*'q1'.*finite"):
-        teachers.checked(runs, {"q1": ["a", "x"]}, "cross-encoder:broken")
+        teachers.require_complete(runs, {"q1": ["a", "x"]}, "cross-encoder:broken")
