@@ -1,11 +1,11 @@
-"""What the tests of indexes share: vectors in clusters, a built index, NumPy's own ranking."""
+"""Shared by the tests of indexes: vectors in clusters, a built index, NumPy's own ranking."""
 
 import numpy as np
 from helpers import PARAMS
 
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
-from dpr.indexes.exact_search import as_run
+from dpr.indexes.exact_search import LOCAL, as_run
 from dpr.indexes.index import Index, save
 from dpr.records.types import Query
 from dpr.similarity import SIMILARITIES
@@ -23,23 +23,24 @@ def make_embeddings(similarity, count=500, dimension=16, dtype=np.float32, seed=
     vectors *= rng.uniform(0.5, 2, (count, 1))
     if SIMILARITIES[similarity].normalize:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    manifest = {
-        "similarity": similarity,
-        "sha256": "e",
-        "encoder": {"sha256": "m"},
-        "format": "fp32",
-    }
+    manifest = {"similarity": similarity, "sha256": "e", "encoder": {"sha256": "m"}}
+    manifest["format"] = "fp32"
     return Embeddings(vectors.astype(dtype), [f"d{i}" for i in range(count)], manifest)
 
 
-def build_and_open(embeddings, folder, seed=0, mapped=True, **changes):
+def make_queries(similarity, count, **options):
+    """(count, D) query vectors, other ones than those of `make_embeddings`."""
+    return make_embeddings(similarity, count=count, seed=1, **options).vectors
+
+
+def build_and_open(embeddings, folder, seed=0, mapped=True, resources=LOCAL, **changes):
     chosen = options(**changes)
     save(*build(embeddings, chosen, seed), embeddings, chosen, folder)
-    return Index.open(folder, embeddings, mapped=mapped)
+    return Index.open(folder, embeddings, resources, mapped)
 
 
 def search(index, query_ids, vectors, top_k, nprobe=None, ef=None):
-    """{query id: {passage id: score}} of what an index finds."""
+    """{query id: {passage id: score}} of an index's result."""
     return as_run(query_ids, *index.search(vectors, top_k, nprobe, ef), index.embeddings.ids)
 
 
@@ -49,13 +50,13 @@ def brute_force(similarity, query, passages):
     return -np.abs(passages - query).sum(1) if similarity == "l1" else passages @ query
 
 
-def assert_exact(found, embeddings, queries, similarity, depth=20):
-    passages = embeddings.vectors.astype(np.float64)
+def assert_exact(run, passages, queries, similarity, depth=20):
+    """The run of these (Q, D) queries is NumPy's ranking of the (N, D) passages d0, d1, ..."""
     for number, query in enumerate(queries.astype(np.float64)):
-        scores = brute_force(similarity, query, passages)
+        scores = brute_force(similarity, query, passages.astype(np.float64))
         best = np.argsort(-scores)[:depth]
-        assert list(found[str(number)]) == [f"d{i}" for i in best]
-        np.testing.assert_allclose(list(found[str(number)].values()), scores[best], rtol=1e-3)
+        assert list(run[str(number)]) == [f"d{i}" for i in best]
+        np.testing.assert_allclose(list(run[str(number)].values()), scores[best], rtol=1e-3)
 
 
 def ids(count):

@@ -160,7 +160,9 @@ def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
 
 
 def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
-    """Reserve memory for `count` vectors in an empty index. A growing one is briefly there twice.
+    """Reserve memory for `count` vectors in an empty index.
+
+    A growing index is briefly in memory twice; a reserved one takes 1.08 times (docs/indexes.md).
 
     Args:
         chunks: the vectors, which are read once for kinds with cells, to size the cells.

@@ -13,15 +13,15 @@ from dpr.base.files import new_folder, read_manifest, sha256, write_json
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.exact_search import LOCAL, Resources, cut, exact_search, is_open
-from dpr.indexes.rescoring import rescored
 from dpr.indexes.wrappers import DotAsL2
 from dpr.settings import IndexSettings
-from dpr.similarity import SIMILARITIES, scores_of_faiss
+from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES, scores_of_faiss
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
 BLOCK = 64  # queries per call of FAISS
 KEYS: dict[str, Any] = {"count": int, "dimension": int, "embeddings": str, "kind": str}
 KEYS |= {"vector_dimension": int, "lsh": bool, "sha256": str | None, "similarity": str}
+KEYS |= {"max_norm": float | int | None}
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,6 @@ class Index:
         folder = Path(folder)
         path = folder / MANIFEST
         manifest = read_manifest(path, KEYS, "index again")
-        if "max_norm" not in manifest:
-            raise InputError(f"{folder}: an index of an earlier version; index again")
-        if not isinstance(manifest["max_norm"], float | int | None):
-            raise InputError(f"{path}: 'max_norm' is damaged; index again")
         if manifest["embeddings"] != embeddings.manifest["sha256"]:
             raise InputError(
                 f"{folder}: built from different embeddings (fingerprints differ); index again"
@@ -117,19 +113,43 @@ class Index:
         if self.faiss_index is None:
             return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
         queries = SIMILARITIES[self.manifest["similarity"]].truncate(vectors, self.truncates_to)
-        memory, processes = self.resources
         depth = min(max(top_k, rescore or 0), count)
         parameters, reachable = self._parameters(depth, nprobe, ef)
 
         def search_block(block: slice) -> tuple[np.ndarray, np.ndarray]:
             scores, rows = self._with_ties(queries[block], depth, reachable, parameters)
             scores, rows = cut(scores, rows, depth, self.embeddings.ids)
-            if not rescore:
-                return scores, rows
-            return rescored(self.embeddings, queries[block], rows, top_k, self.truncates_to, memory)
+            return self.rescored(queries[block], rows, top_k) if rescore else (scores, rows)
 
-        scores, rows = processes.in_blocks(len(queries), BLOCK, search_block)
+        scores, rows = self.resources.processes.in_blocks(len(queries), BLOCK, search_block)
         return scores, rows
+
+    def rescored(
+        self, queries: np.ndarray, rows: np.ndarray, top_k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `top_k` candidates by exact scores, from the stored vectors: scores and rows.
+
+        Args:
+            queries: (Q, D) float32, truncated as in the index.
+            rows: (Q, C) int64 candidates, C >= top_k; -1 is padding, also in the result.
+        """
+        embeddings, similarity = self.embeddings, SIMILARITIES[self.manifest["similarity"]]
+        # A pair of a query and a passage takes at most four vectors.
+        pairs_at_once = max(1, int(self.resources.memory * 2**30) // (16 * embeddings.dimension))
+        scores = np.full(rows.shape, -np.inf, np.float32)
+        query_of, place_of = np.nonzero(rows >= 0)
+        by_row = np.argsort(rows[query_of, place_of], kind="stable")  # reads the file in order
+        for start in range(0, len(by_row), pairs_at_once):
+            pairs = by_row[start : start + pairs_at_once]
+            query, place = query_of[pairs], place_of[pairs]
+            distinct, passage = np.unique(rows[query, place], return_inverse=True)
+            passages = similarity.truncate(embeddings.take(distinct), self.truncates_to)[passage]
+            if similarity.metric == INNER_PRODUCT:
+                scores[query, place] = np.einsum("pd,pd->p", queries[query], passages)
+            else:
+                gaps = np.abs(queries[query] - passages)
+                scores[query, place] = -(gaps if similarity.metric == L1 else gaps**2).sum(axis=1)
+        return cut(scores, rows, top_k, embeddings.ids)
 
     def _parameters(
         self, depth: int, nprobe: int | None, ef: int | None
