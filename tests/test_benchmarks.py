@@ -1,4 +1,4 @@
-"""What the benchmarks measure and print. (Their speeds are no test.)"""
+"""The tables of the benchmarks, and the trainer that they time. Speeds are not tested."""
 
 import argparse
 import shutil
@@ -13,19 +13,19 @@ from dpr.training import trainer as trainer_module
 from dpr.training.gradients import Room
 
 
-def test_a_share_is_printed_only_of_a_rate_that_was_measured():
+def test_a_share_is_printed_only_if_its_reference_rate_was_measured():
     run = {"rate": 10.0, "flop": 2e9, "least": 1.0, "mean": 1.0}
-    found = {"matrix": [{"fp32": 80e9}], encoding.REFERENCE: [run], "this project, int8": [run]}
-    rows = [line.split("|")[1:] for line in encoding.table(found).splitlines() if "|" in line]
+    runs = {"matrix": [{"fp32": 80e9}], encoding.REFERENCE: [run], "this project, int8": [run]}
+    rows = [line.split("|")[1:] for line in encoding.table(runs).splitlines() if "|" in line]
     shares = {row[0].strip(): row[4].strip() for row in rows[2:]}
     assert shares == {encoding.REFERENCE: "25%", "this project, int8": "-"}
 
 
 @pytest.mark.parametrize("changes", [{}, training.AS_THEIRS])
-def test_the_training_that_is_measured_is_that_of_the_stage(
+def test_the_benchmark_times_the_training_of_the_stage(
     make_encoder, collection, tmp_path, monkeypatch, changes
 ):
-    """The whole loop, in as much memory, with what follows a step."""
+    """The whole loop, with the same memory budget, and memory returned after each step."""
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path / "params.yaml", {"train_memory": 0.5, "train.passage_max_length": 32})
     checkpoint.save(make_encoder(), tmp_path / training.ENCODER)

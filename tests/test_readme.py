@@ -85,10 +85,10 @@ def test_the_graph_is_that_of_dvc():
 
 def paths(edges):
     """All pairs that a path of edges joins."""
-    found = set(edges)
-    while more := {(a, d) for a, b in found for c, d in found if b == c} - found:
-        found |= more
-    return found
+    joined = set(edges)
+    while more := {(a, d) for a, b in joined for c, d in joined if b == c} - joined:
+        joined |= more
+    return joined
 
 
 def test_the_parameters_are_those_of_the_settings(monkeypatch):
@@ -130,7 +130,7 @@ def test_the_tables_are_written_between_their_markers(monkeypatch, tmp_path):
     monkeypatch.setattr(report.current, "stale", lambda *stages: None)
     monkeypatch.chdir(tmp_path)
     whole = report.README.read_text()
-    report.README.write_text(re.sub(r"\| dense - bm25 .*", "| another figure |", whole))
+    report.README.write_text(re.sub(r"\| dense - bm25 .*", "| a stale figure |", whole))
     report.main(readme=True)
     assert report.README.read_text() == whole
     report.README.write_text("no markers")
