@@ -25,9 +25,9 @@ BACKENDS = {"onnx": "optimum.onnxruntime", "openvino": "optimum.intel"}  # what 
 def ours(precision: str) -> Callable[[torch.device], Encode]:
     def open_engine(device: torch.device) -> Encode:
         settings = load_settings("params.yaml")
-        threads = runtime.set_up(settings.threads)
+        runtime.set_up(settings.threads)
         options = settings.encode.model_copy(update={"precision": precision})
-        embedder = Embedder(ENCODER, options, device, threads, SCRATCH)
+        embedder = Embedder(ENCODER, options, device, SCRATCH)
         return lambda texts: embedder.embed_texts(texts, "passage")
 
     return open_engine

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dpr.base import runtime
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import embed_topics, open_for_queries
+from dpr.embeddings.precision import open_for_queries
 from dpr.evaluation import report
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
@@ -34,13 +34,14 @@ def main() -> None:
     parsed = arguments.parse_args()
     chosen, rescore = parsed.kinds, parsed.rescore
     settings = load_settings("params.yaml")
-    threads = runtime.set_up(settings.threads, settings.seed)
+    runtime.set_up(settings.threads, settings.seed)
     qrels = beir.read_qrels("data/collection", "test")
     source = Path("data/encoders/dense")
     embeddings, device = Embeddings.open("data/embeddings/dense"), runtime.device()
-    embedder = open_for_queries(embeddings, source, settings.encode, device, threads, SCRATCH)
-    vectors = embed_topics(embedder, "data/collection", list(qrels))
+    embedder = open_for_queries(embeddings, source, settings.encode, device, SCRATCH)
     queries = beir.read_queries("data/collection")
+    topics = [queries[query_id] for query_id in qrels]
+    vectors = embedder.embed_queries(topics)
     rows: list[list[str]] = []
     search = settings.search.model_copy(update={"top_k": max(DEPTHS), "rescore": rescore})
     choices = [(kind, "float32") for kind in chosen]
@@ -52,7 +53,7 @@ def main() -> None:
             save(*build(embeddings, options, settings.seed), embeddings, options, folder)
             found = audit(
                 Index.open(folder, embeddings),
-                [queries[query_id] for query_id in qrels],
+                topics,
                 vectors,
                 qrels,
                 search,

@@ -14,8 +14,7 @@ from dpr.base import runtime
 from dpr.base.files import write_csv, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.precision import precision_cost, require_promise
-from dpr.embeddings.queries import embed_topics, open_for_queries
+from dpr.embeddings.precision import open_for_queries, precision_cost, require_promise
 from dpr.indexes.audit import audit, require_recall
 from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
@@ -29,7 +28,8 @@ from stages.run import SCRATCH, run
 
 def main() -> str:
     settings = load_settings("params.yaml")
-    threads, device = runtime.set_up(settings.threads), runtime.device()
+    runtime.set_up(settings.threads)
+    device = runtime.device()
     qrels = sample_topics(beir.read_qrels("data/collection", "test"), settings.audit.topics)
     queries = beir.read_queries("data/collection")
     judged = [queries[query_id] for query_id in qrels]
@@ -38,10 +38,10 @@ def main() -> str:
     for system in ENCODERS:
         source = Path("data/encoders") / system
         embeddings, options = Embeddings.open(f"data/embeddings/{system}"), settings.encode
-        embedder = open_for_queries(embeddings, source, options, device, threads, SCRATCH)
+        embedder = open_for_queries(embeddings, source, options, device, SCRATCH)
         resources = Resources(settings.search.memory, ProcessGroup(device=device))
         index = Index.open(Path("data/indexes") / system, embeddings, resources)
-        vectors = embed_topics(embedder, "data/collection", list(qrels))
+        vectors = embedder.embed_queries(judged)
         found = audit(index, judged, vectors, qrels, settings.search)
         precision = precision_cost(embedder, embeddings, corpus, [q.text for q in judged])
         results[system] = found.metrics | {"precision": precision}

@@ -14,12 +14,10 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.files import read_json, write_json
 from dpr.embeddings.artifact import stored_type
-from dpr.encoders.embedder import open_engine
-from dpr.encoders.spec import read_spec
+from dpr.encoders.embedder import Embedder
 from dpr.indexes import kinds
 from dpr.indexes.exact_search import rows_at_once
 from dpr.settings import load_settings
-from dpr.similarity import SIMILARITIES
 from stages import rounds
 from stages.run import SCRATCH, run
 
@@ -28,18 +26,15 @@ ENCODER = Path("data/encoders/zero_shot")
 
 def main() -> str:
     settings = load_settings("params.yaml")
-    threads = runtime.set_up(settings.threads)
-    _, _, encoder = open_engine(
-        ENCODER, settings.encode.precision, runtime.device(), threads, SCRATCH / "converted"
-    )
+    runtime.set_up(settings.threads)
+    encoder = Embedder(ENCODER, settings.encode, runtime.device(), SCRATCH)
     manifest = read_json("data/manifest.json")
     settings.require_batches(manifest["train"]["pairs"]["count"])
     passages = manifest["collection"]["passages"]["count"]
     stored = stored_type(settings.encode.dtype, encoder.dimension).itemsize
     rows_at_once(encoder.dimension, stored, settings.search.memory)
-    similarity = SIMILARITIES[read_spec(ENCODER).similarity]
     width = kinds.dimension(settings.index, encoder.dimension)
-    kinds.plan(settings.index, similarity, passages, width).empty_index()
+    kinds.plan(settings.index, encoder.similarity, passages, width).empty_index()
     rounds.write_plans(settings)
     if settings.runs("second") and (own := settings.own_of_second()):
         print(

@@ -22,19 +22,13 @@ from stages.run import SCRATCH, run
 
 def main(system: str) -> str:
     settings = load_settings("params.yaml")
-    threads, device = runtime.set_up(settings.threads), runtime.device()
-    processes = ProcessGroup.join(device)
+    runtime.set_up(settings.threads)
+    processes = ProcessGroup.join(runtime.device())
     folder = Path("data/encoders") / system
     require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
-    corpus, options = Corpus(Path("data/collection"), settings.data.separator), settings.encode
-    embeddings = encode_passages(
-        open_for_passages(corpus, folder, options, device, threads, SCRATCH, processes),
-        corpus,
-        options,
-        folder=Path("data/embeddings") / system,
-        scratch=SCRATCH / "encode",
-        processes=processes,
-    )
+    corpus = Corpus(Path("data/collection"), settings.data.separator)
+    embedder = open_for_passages(corpus, folder, settings.encode, SCRATCH, processes)
+    embeddings = encode_passages(embedder, corpus, Path("data/embeddings") / system, processes)
     processes.leave()
     return embeddings.described
 

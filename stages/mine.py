@@ -14,7 +14,7 @@ from dpr.base.environment import started_first
 from dpr.base.files import folder_of_this_process, new_folder, read_json, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import open_for_queries
+from dpr.embeddings.precision import open_for_queries
 from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources
 from dpr.mining.mine import Miner, never_negative
@@ -72,7 +72,7 @@ def mine(
     settings: Settings, round: Round, processes: ProcessGroup, folder: Path | None = None
 ) -> None:
     """Write what is mined to `folder`; a process without one takes its share of the rankings."""
-    threads, device = runtime.set_up(settings.threads, settings.seed), runtime.device()
+    threads = runtime.set_up(settings.threads, settings.seed)
     corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
@@ -89,7 +89,7 @@ def mine(
             begin = rounds.BEGINS[round]
             require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
             embeddings, encode = Embeddings.open(rounds.vectors(round)), settings.encode
-            embedder = open_for_queries(embeddings, begin, encode, device, threads, SCRATCH)
+            embedder = open_for_queries(embeddings, begin, encode, processes.device, SCRATCH)
             longest = max(options.encoder.last_rank, needed)
             resources = Resources(settings.search.memory, processes)
             ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)

@@ -12,7 +12,7 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import embed_topics, open_for_queries
+from dpr.embeddings.precision import open_for_queries
 from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
@@ -27,21 +27,21 @@ from stages.run import SCRATCH, run
 
 def main(system: str) -> str:
     settings = load_settings("params.yaml")
-    threads, device = runtime.set_up(settings.threads), runtime.device()
-    processes = ProcessGroup.join(device)
+    runtime.set_up(settings.threads)
+    processes = ProcessGroup.join(runtime.device())
     source = Path("data/encoders") / system
     require_same_similarity(read_spec(source).similarity, settings.similarity, source)
     folder = f"data/indexes/{system}"
     options, queries = settings.search, beir.read_queries("data/collection")
     embeddings = Embeddings.open(f"data/embeddings/{system}")
-    embedder = open_for_queries(embeddings, source, settings.encode, device, threads, SCRATCH)
+    embedder = open_for_queries(embeddings, source, settings.encode, processes.device, SCRATCH)
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
     require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 
     depth, runs = search_depth(options.top_k, queries), list[Run]()
     for split in ("valid", "test"):
         query_ids = list(beir.read_qrels("data/collection", split))
-        vectors = embed_topics(embedder, "data/collection", query_ids)
+        vectors = embedder.embed_queries([queries[query_id] for query_id in query_ids])
         scores, rows = index.search(
             vectors, depth, options.nprobe, options.ef_search, options.rescore
         )

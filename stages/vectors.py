@@ -30,18 +30,12 @@ def main(round: Round) -> str:
             with new_folder(rounds.vectors(round)) as folder:
                 (folder / "unused").touch()
         return "no vectors needed"
-    threads, device = runtime.set_up(settings.threads), runtime.device()
-    processes, encoder = ProcessGroup.join(device), rounds.BEGINS[round]
+    runtime.set_up(settings.threads)
+    processes, encoder = ProcessGroup.join(runtime.device()), rounds.BEGINS[round]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
-    corpus, options = Corpus(Path("data/training"), settings.data.separator), settings.encode
-    embeddings = encode_passages(
-        open_for_passages(corpus, encoder, options, device, threads, SCRATCH, processes),
-        corpus,
-        options,
-        folder=rounds.vectors(round),
-        scratch=SCRATCH / "encode",
-        processes=processes,
-    )
+    corpus = Corpus(Path("data/training"), settings.data.separator)
+    embedder = open_for_passages(corpus, encoder, settings.encode, SCRATCH, processes)
+    embeddings = encode_passages(embedder, corpus, rounds.vectors(round), processes)
     processes.leave()
     return embeddings.described
 

@@ -9,7 +9,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import open_for_queries
+from dpr.embeddings.precision import open_for_queries
 from dpr.evaluation import report
 from dpr.indexes import kinds
 from dpr.indexes.exact_search import Resources, as_run
@@ -58,10 +58,10 @@ class Answers:
 
     def __init__(self, system: str):
         self.settings, self.system = load_settings("params.yaml"), system
-        self.threads = runtime.set_up(self.settings.threads)
+        runtime.set_up(self.settings.threads)
         self.passages = Lookup(COLLECTION)
         encoder = system if system in ENCODERS else "dense"
-        self.dense = None if system == "bm25" else Dense(encoder, self.settings, self.threads)
+        self.dense = None if system == "bm25" else Dense(encoder, self.settings)
         if system not in ENCODERS and not BM25.exists():
             raise InputError(f"{BM25}: not here; `dvc repro bm25_index` makes it")
         self.weight = read_json("metrics/fuse.json")["dense_weight"] if system == "hybrid" else 0.0
@@ -111,14 +111,12 @@ class Answers:
 class Dense:
     """An encoder, its embeddings and its index."""
 
-    def __init__(self, system: str, settings: Settings, threads: int):
+    def __init__(self, system: str, settings: Settings):
         self.options = settings.search
         folder = Path("data/encoders") / system
         device, resources = runtime.device(), Resources(self.options.memory)
         self.embeddings = Embeddings.open(f"data/embeddings/{system}")
-        self.embedder = open_for_queries(
-            self.embeddings, folder, settings.encode, device, threads, SCRATCH
-        )
+        self.embedder = open_for_queries(self.embeddings, folder, settings.encode, device, SCRATCH)
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
 
     def search(self, question: str, depth: int) -> Run:

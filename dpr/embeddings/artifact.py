@@ -1,6 +1,6 @@
-"""How vectors are stored: as float32, as float16, or as int8 with a scale for each.
+"""The embeddings artifact: `vectors.npy`, the ids of its rows and `manifest.json`.
 
-The embeddings artifact: `vectors.npy`, the ids of its rows and `manifest.json`.
+Vectors are stored as float32, as float16, or as int8 with a scale for each.
 """
 
 from collections.abc import Sequence
@@ -13,58 +13,8 @@ import torch
 
 from dpr.base.errors import InputError
 from dpr.base.files import memory_map, read_manifest, sha256
+from dpr.encoders.spec import passage_side
 from dpr.records.ids import LINES, Ids
-
-
-def stored_type(dtype: str, dimension: int) -> np.dtype:
-    """The NumPy type of one stored vector. In int8 it takes D + 4 bytes."""
-    if dtype != "int8":
-        return np.dtype((dtype, (dimension,)))
-    return np.dtype([("numbers", np.int8, (dimension,)), ("scale", np.float32)])
-
-
-def is_stored(vectors: np.ndarray) -> bool:
-    """Whether an array is what `to_stored` makes."""
-    if vectors.dtype.names == ("numbers", "scale"):
-        dimensions = vectors.dtype["numbers"].shape or (0,)
-        return vectors.ndim == 1 and vectors.dtype == stored_type("int8", dimensions[0])
-    return vectors.ndim == 2 and vectors.dtype in (np.float32, np.float16)
-
-
-def to_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
-    """(N, D) float32 vectors as they are stored.
-
-    In int8, the number of largest magnitude is 127 or -127, and a scale gives its size back.
-    """
-    if dtype != "int8":
-        with np.errstate(over="ignore"):  # to infinity, which the caller looks for
-            return vectors.astype(dtype)
-    scales = np.abs(vectors).max(axis=1) / 127
-    stored = np.empty(len(vectors), stored_type(dtype, vectors.shape[1]))
-    stored["numbers"] = np.rint(vectors / np.where(scales > 0, scales, 1)[:, None])
-    stored["scale"] = scales
-    return stored
-
-
-def from_stored(stored: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
-    """(N, D) float32; `into` is filled with them and returned."""
-    if into is None:
-        into = np.empty((len(stored), dimension_of(stored)), np.float32)
-    if stored.dtype.names:
-        np.multiply(stored["numbers"], stored["scale"][:, None], out=into)
-    elif stored.dtype == np.float16:  # by torch, which takes a tenth of NumPy's time
-        torch.from_numpy(into).copy_(torch.from_numpy(np.ascontiguousarray(stored)))
-    else:
-        into[:] = stored
-    return into
-
-
-def dimension_of(stored: np.ndarray) -> int:
-    """D of the vectors."""
-    if stored.dtype.names is None:
-        return stored.shape[1]
-    return int(stored.dtype["numbers"].shape[0])
-
 
 READ_AT_ONCE = 65_536  # rows
 VECTORS, MANIFEST = "vectors.npy", "manifest.json"
@@ -76,11 +26,11 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Passage vectors, one row a passage, in the order of the corpus.
+    """Passage vectors, one row per passage, in the order of the corpus.
 
-    `vectors` is a memory map of N rows (`dpr.embeddings.artifact`). `manifest` has similarity,
-    dimension, count, dtype, the encoder's spec and fingerprint, the number format and the versions
-    of the packages that made them, and the sha256 of vectors and ids.
+    `vectors` is a memory map of N rows. `manifest` has similarity, dimension, count, dtype, the
+    encoder's spec and fingerprint, the number format and the package versions that computed the
+    vectors, and the sha256 of vectors and ids.
     """
 
     vectors: np.ndarray
@@ -90,11 +40,11 @@ class Embeddings:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Embeddings":
-        """Raises InputError for files that are missing, truncated or do not fit each other."""
+        """Raises InputError for files that are missing, truncated or inconsistent."""
         folder = Path(folder)
         manifest = read_manifest(folder / MANIFEST, KEYS, "encode again")
         vectors = memory_map(folder / VECTORS, "encode again")
-        if not is_stored(vectors):
+        if not _is_stored(vectors):
             raise InputError(f"{folder / VECTORS}: damaged, no vectors; encode again")
         ids = Ids.open(folder)
         count = manifest["count"]
@@ -111,17 +61,28 @@ class Embeddings:
 
     @property
     def dimension(self) -> int:
-        return dimension_of(self.vectors)
+        return _dimension_of(self.vectors)
 
     @property
     def described(self) -> str:
-        kept = self.manifest.get("dtype", self.vectors.dtype)
-        return f"{len(self.vectors):,} passages, {self.dimension} dimensions, kept as {kept}"
+        dtype = self.manifest.get("dtype", self.vectors.dtype)
+        return f"{len(self.vectors):,} passages, {self.dimension} dimensions, stored as {dtype}"
+
+    def require_made_by(self, encoder: Path) -> None:
+        """Raises InputError if the encoder in that folder computes different passage vectors.
+
+        An encoder that differs only on its query side does not.
+        """
+        if self.manifest["encoder"].get("sha256") != passage_side(encoder):
+            raise InputError(
+                f"{self.folder}: made by a different encoder than {encoder}; encode again "
+                "(dvc repro)"
+            )
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.
 
-        Read from the file and not through the map, whose pages count as memory in use.
+        Read from the file and not through the map: its pages count as memory in use.
         """
         stop = min(stop, len(self.vectors))
         raw = None
@@ -131,10 +92,10 @@ class Embeddings:
         return self.fill(np.empty((stop - start, self.dimension), np.float32), raw, start)
 
     def fill(self, into: np.ndarray, raw: np.ndarray | None, start: int) -> np.ndarray:
-        """As many rows as `into` has, from `start` on; `raw` gets them as they are stored.
+        """As many rows as `into` has, from `start` on; `raw` is a buffer for them as stored.
 
-        For a loop: memory that is allocated anew for each chunk is returned late. (Vectors in
-        memory need none.)
+        A loop passes the same arrays: memory that is allocated anew for each chunk is returned
+        late. (Vectors in memory need no `raw`.)
         """
         if not isinstance(self.vectors, np.memmap) or raw is None:
             return from_stored(self.vectors[start : start + len(into)], into)
@@ -148,10 +109,60 @@ class Embeddings:
         return from_stored(np.asarray(self.vectors[rows]))
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
-        """The given rows, which must ascend, as (n, D) float32."""
+        """Many rows, given in ascending order, as (n, D) float32."""
         sampled = np.empty((len(rows), self.dimension), dtype=np.float32)
-        for at in range(0, len(self.vectors), READ_AT_ONCE):
-            first, last = np.searchsorted(rows, (at, at + READ_AT_ONCE))
+        for start in range(0, len(self.vectors), READ_AT_ONCE):
+            first, last = np.searchsorted(rows, (start, start + READ_AT_ONCE))
             if last > first:
-                sampled[first:last] = self.read(at, at + READ_AT_ONCE)[rows[first:last] - at]
+                chunk = self.read(start, start + READ_AT_ONCE)
+                sampled[first:last] = chunk[rows[first:last] - start]
         return sampled
+
+
+def stored_type(dtype: str, dimension: int) -> np.dtype:
+    """The NumPy type of one stored vector. In int8 it takes D + 4 bytes."""
+    if dtype != "int8":
+        return np.dtype((dtype, (dimension,)))
+    return np.dtype([("numbers", np.int8, (dimension,)), ("scale", np.float32)])
+
+
+def to_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
+    """(N, D) float32 vectors -> (N, D) in `dtype`, or N rows of `stored_type` in int8.
+
+    In int8, the number of largest magnitude becomes 127 or -127; the scale restores its size.
+    """
+    if dtype != "int8":
+        with np.errstate(over="ignore"):  # the caller looks for infinity
+            return vectors.astype(dtype)
+    scales = np.abs(vectors).max(axis=1) / 127
+    stored = np.empty(len(vectors), stored_type(dtype, vectors.shape[1]))
+    stored["numbers"] = np.rint(vectors / np.where(scales > 0, scales, 1)[:, None])
+    stored["scale"] = scales
+    return stored
+
+
+def from_stored(stored: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+    """Stored vectors -> (N, D) float32; `into` is filled with them and returned."""
+    if into is None:
+        into = np.empty((len(stored), _dimension_of(stored)), np.float32)
+    if stored.dtype.names:
+        np.multiply(stored["numbers"], stored["scale"][:, None], out=into)
+    elif stored.dtype == np.float16:  # by torch, ten times as fast as NumPy
+        torch.from_numpy(into).copy_(torch.from_numpy(np.ascontiguousarray(stored)))
+    else:
+        into[:] = stored
+    return into
+
+
+def _is_stored(vectors: np.ndarray) -> bool:
+    """Whether `to_stored` could have returned this array."""
+    if vectors.dtype.names == ("numbers", "scale"):
+        dimensions = vectors.dtype["numbers"].shape or (0,)
+        return vectors.ndim == 1 and vectors.dtype == stored_type("int8", dimensions[0])
+    return vectors.ndim == 2 and vectors.dtype in (np.float32, np.float16)
+
+
+def _dimension_of(stored: np.ndarray) -> int:
+    if stored.dtype.names is None:
+        return stored.shape[1]
+    return int(stored.dtype["numbers"].shape[0])

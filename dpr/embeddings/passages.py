@@ -1,47 +1,52 @@
-"""Encoding a corpus: memory is bounded by a window of passages, and a killed run resumes."""
+"""Encoding a corpus window by window, over one process or several, so that a killed run resumes.
 
+A window is done when its file of ids exists; its vectors were written before. So any number of
+processes can resume, and take the remaining windows. Memory is bounded by two windows.
+"""
+
+import itertools
+import os
 import shutil
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+
+import numpy as np
 
 from dpr.base.environment import ENCODING, installed
 from dpr.base.errors import InputError
-from dpr.base.files import link_or_copy, new_folder, read_json, sha256, write_json
+from dpr.base.files import link_or_copy, new_file, new_folder, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
-from dpr.base.progress import say
+from dpr.base.progress import progress, say
 from dpr.base.resume import Work
-from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
-from dpr.embeddings.windows import DONE, encode_windows
+from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, stored_type, to_stored
 from dpr.encoders.embedder import Embedder
+from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
-from dpr.records.ids import ENDS, LINES
-from dpr.settings import EncodeSettings
+from dpr.records.ids import ENDS, LINES, write_ids
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
 CODE = ("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/records", "dpr/similarity.py")
-PLACES = 8  # folders that have the same embeddings, the latest first
+DONE = "windows"  # folder of the ids of each finished window
 
 
 def encode_passages(
-    embedder: Embedder,
-    corpus: Corpus,
-    options: EncodeSettings,
-    folder: Path,
-    scratch: Path,
-    processes: ProcessGroup = SINGLE,
+    embedder: Embedder, corpus: Corpus, folder: Path, processes: ProcessGroup = SINGLE
 ) -> Embeddings:
-    """Encode a corpus into the embeddings artifact `folder`, each process some windows.
+    """Encode a corpus into the embeddings artifact `folder`; each process encodes some windows.
 
-    A killed run leaves its complete windows in a subfolder of `scratch`, named by a key. The next
-    run with the same inputs resumes there and ends with the same bytes: on a CPU with any number of
-    processes that have as many threads each (`threads`), on a GPU with any. The finished artifact
-    stays there, and `folder` has links to its files, or copies on another file system.
+    A killed run leaves its finished windows in `embedder.scratch`, in a folder named by a key of
+    its inputs. The next run with the same inputs resumes there and ends with the same bytes: on a
+    CPU with any number of processes of equally many threads, on a GPU with any. The artifact stays
+    in that folder, so a second encoder with the same passage side encodes nothing. `folder` has
+    links to its files, or copies on a different file system.
 
     Raises:
         InputError: for an empty corpus, a vector that is not finite, a disk without room for the
-            vectors, or processes that see other corpora or would make other vectors.
+            vectors, or processes that see different corpora or would compute different vectors.
     """
-    count = corpus.passage_count()  # a corpus that is missing or empty is an error before the work
+    count = corpus.passage_count()  # fails on a missing or empty corpus before the work
     processes.require_equal(count, f"{corpus.file}: passages")
     inputs = {
         "work": "encode",
@@ -49,30 +54,27 @@ def encode_passages(
         "passages": sha256(corpus.file),
         "data.separator": corpus.separator,
         "number format": [embedder.format, embedder.engine],
-        **{f"encode.{name}": value for name, value in options.model_dump().items()},
+        **{f"encode.{name}": value for name, value in embedder.options.model_dump().items()},
     }
-    unfinished = Work.of(scratch, inputs, CODE, embedder.device, kind=str(folder))
-    _require_equal_keys(unfinished.key, processes)
-    work, made = unfinished.folder, scratch / f"{unfinished.key}.json"
+    scratch = embedder.scratch / "encode"
+    work = Work.of(scratch, inputs, CODE, embedder.device, kind=str(folder))
+    _require_equal_keys(work.key, processes)
     # The first process takes the lock for all.
-    with unfinished.locked() if processes.is_first else nullcontext():
-        known = processes.is_first and (_finished(unfinished) or _copied(made, folder, work))
-        (known_to_first,) = processes.broadcast((float(known),))
-        if not known_to_first:
+    with work.locked() if processes.is_first else nullcontext():
+        finished = processes.is_first and _is_finished(work)
+        (finished_in_first,) = processes.broadcast((float(finished),))
+        if not finished_in_first:
             if processes.is_first:
-                unfinished.begin()
-            encode_windows(embedder, corpus, options, count, work, processes)
+                work.begin()
+            _encode_windows(embedder, corpus, count, work.folder, processes)
         if processes.is_first:
-            if not known:
-                _write_manifest(embedder, options, count, work)
-            unfinished.end()  # until now a killed run went on with its windows
-            shutil.rmtree(work / DONE, ignore_errors=True)
+            if not finished:
+                _write_manifest(embedder, count, work.folder)
+            work.end()
+            shutil.rmtree(work.folder / DONE, ignore_errors=True)
             with new_folder(folder) as partial:
                 for name in FILES:
-                    link_or_copy(work / name, partial / name)
-            digest, places = _sha256_of(folder), [str(folder.resolve()), *_places(made)]
-            living = [one for one in dict.fromkeys(places) if _sha256_of(Path(one)) == digest]
-            write_json(made, {"folders": living[:PLACES], "sha256": digest})
+                    link_or_copy(work.folder / name, partial / name)
         processes.wait()
     return Embeddings.open(folder)
 
@@ -81,70 +83,150 @@ def _require_equal_keys(key: str, processes: ProcessGroup) -> None:
     number = float(int(key[:12], 16))
     if processes.broadcast((number,)) != (number,):
         raise InputError(
-            f"process {processes.rank + 1} would make other vectors than the first: another "
-            "processor, params.yaml, version or number of threads; take equal machines, and set "
-            "`threads` if their numbers of cores differ"
+            f"process {processes.rank + 1} would compute different vectors than the first: its "
+            "processor, params.yaml, versions or number of threads differ; take equal machines, "
+            "and set `threads` if their numbers of cores differ"
         )
 
 
-def _write_manifest(embedder: Embedder, options: EncodeSettings, count: int, work: Path) -> None:
-    manifest = {
-        "count": count,
-        "dimension": embedder.dimension,
-        "dtype": options.dtype,
-        "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
-        "format": embedder.format,
-        "ids_sha256": sha256(work / LINES),
-        "sha256": sha256(work / VECTORS),
-        "similarity": embedder.spec.similarity,
-        "versions": installed(*ENCODING),
-    }
-    write_json(work / MANIFEST, manifest)
-
-
-def _finished(work: Work) -> bool:
-    """Whether this was encoded before and is still whole; what is not, is removed."""
+def _is_finished(work: Work) -> bool:
+    """Whether this was encoded before and is still whole; damaged work is removed."""
     if not work.is_finished:
         return False
-    if _is_whole(work.folder):
-        say(f"{work.folder}: encoded before, used again")
-        return True
+    try:
+        manifest = Embeddings.open(work.folder).manifest
+        if sha256(work.folder / VECTORS) == manifest["sha256"]:
+            say(f"{work.folder}: encoded before, used again")
+            return True
+    except (OSError, InputError):
+        pass
     shutil.rmtree(work.folder)
     return False
 
 
-def _is_whole(folder: Path) -> bool:
-    try:
-        return sha256(folder / VECTORS) == Embeddings.open(folder).manifest["sha256"]
-    except (OSError, InputError):
-        return False
+def _write_manifest(embedder: Embedder, count: int, folder: Path) -> None:
+    manifest = {
+        "count": count,
+        "dimension": embedder.dimension,
+        "dtype": embedder.options.dtype,
+        "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
+        "format": embedder.format,
+        "ids_sha256": sha256(folder / LINES),
+        "sha256": sha256(folder / VECTORS),
+        "similarity": embedder.spec.similarity,
+        "versions": installed(*ENCODING),
+    }
+    write_json(folder / MANIFEST, manifest)
 
 
-def _sha256_of(folder: Path) -> str | None:
-    """Of the vectors there, as the manifest says; None without one."""
-    try:
-        return str(read_json(folder / MANIFEST)["sha256"])
-    except (OSError, InputError, KeyError, TypeError):
-        return None
+def _encode_windows(
+    embedder: Embedder, corpus: Corpus, count: int, folder: Path, processes: ProcessGroup
+) -> None:
+    """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `folder`."""
+    dtype, size = embedder.options.dtype, embedder.options.window
+    row, vectors_file = stored_type(dtype, embedder.dimension), folder / VECTORS
+
+    def ids_file(window: int) -> Path:
+        return folder / DONE / f"{window}.txt"
+
+    if processes.is_first:
+        _begin(folder, row, count)
+    processes.wait()
+    windows = range(-(-count // size))
+    left = [window for window in windows if not ids_file(window).exists()]
+    processes.wait()  # until all have looked
+    mine = left[processes.rank :: processes.size]
+    offset = np.load(vectors_file, mmap_mode="r").offset
+    total = sum(min(size, count - window * size) for window in mine)
+    with (
+        vectors_file.open("r+b") as file,
+        progress(total=total, unit="passages", shown=processes.is_first) as bar,
+    ):
+        for window, ids, tokens in _tokenized(embedder, corpus, mine):
+            vectors = embedder.embed(tokens, "passage", bar.update)
+            stored = to_stored(vectors, dtype)
+            _require_finite(vectors, stored, ids, corpus)
+            # Not through the memory map: its pages count as memory in use.
+            file.seek(offset + window * size * row.itemsize)
+            file.write(stored.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            with new_file(ids_file(window)) as done:
+                done.writelines(f"{passage_id}\n" for passage_id in ids)
+                done.flush()
+                os.fsync(done.fileno())
+    processes.wait()
+    if processes.is_first:
+        texts = (ids_file(window).read_text(encoding="utf-8") for window in windows)
+        write_ids(folder, (line for text in texts for line in text.splitlines()), count)
 
 
-def _places(made: Path) -> list[str]:
-    return list(read_json(made)["folders"]) if made.exists() else []
+def _tokenized(
+    embedder: Embedder, corpus: Corpus, windows: list[int]
+) -> Iterator[tuple[int, list[str], list[Tokens]]]:
+    """(window, ids, tokens); a thread reads the next window while the caller embeds one."""
+    size, wanted = embedder.options.window, set(windows)
+    texts = corpus.texts(lambda row: row // size in wanted)
+
+    def read() -> tuple[list[str], list[Tokens]]:
+        passages = list(itertools.islice(texts, size))
+        tokens = embedder.tokenizer.tokenize([text for _, text in passages], "passage")
+        return [passage_id for passage_id, _ in passages], tokens
+
+    with ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(read)
+        for window in windows:
+            ids, tokens = ahead.result()
+            ahead = thread.submit(read)
+            yield window, ids, tokens
 
 
-def _copied(made: Path, folder: Path, work: Path) -> bool:
-    """Whether another folder had the same embeddings, which are now in `work`.
+def _begin(folder: Path, row: np.dtype, count: int) -> None:
+    """Allocate the file of vectors, unless a killed run left one that fits.
 
-    `made` says where they were written last. An encoder whose passage side was not trained is not
-    encoded again.
+    Raises:
+        InputError: for a disk without room for it.
     """
-    for other in map(Path, _places(made)):
-        if other == folder.resolve() or _sha256_of(other) != read_json(made)["sha256"]:
-            continue
-        with suppress(OSError, InputError), new_folder(work) as partial:
-            # The other folder is not locked: what counts is what has been copied.
-            shutil.copytree(other, partial, dirs_exist_ok=True)
-            if not _is_whole(partial):
-                raise InputError(f"{other}: damaged")  # what a killed run left in `work` stays
-            return True
-    return False
+    vectors_file = folder / VECTORS
+    if (folder / DONE).exists() and _fits(vectors_file, row, count):
+        return
+    shutil.rmtree(folder / DONE, ignore_errors=True)
+    vectors_file.unlink(missing_ok=True)  # not overwritten: it may have a second name
+    needed, free = count * row.itemsize, shutil.disk_usage(folder.parent).free
+    no_room = InputError(
+        f"{folder.parent}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; "
+        "make room (finished work there may go), or set encode.dtype to float16 or int8"
+    )
+    if needed > free:
+        raise no_room
+    shape = (count, *row.shape)
+    np.lib.format.open_memmap(vectors_file, mode="w+", dtype=row.base, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # else a different process may fill the disk meanwhile
+        try:
+            with vectors_file.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError:
+            vectors_file.unlink()
+            raise no_room from None
+    (folder / DONE).mkdir()
+
+
+def _fits(vectors_file: Path, row: np.dtype, count: int) -> bool:
+    try:
+        vectors = np.load(vectors_file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # missing or truncated
+        return False
+    return len(vectors) == count and vectors.strides[0] == row.itemsize
+
+
+def _require_finite(
+    vectors: np.ndarray, stored: np.ndarray, ids: list[str], corpus: Corpus
+) -> None:
+    finite = np.isfinite(vectors).all(axis=1)
+    if stored.dtype.names is None:
+        finite &= np.isfinite(stored).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{corpus.file}: passage {ids[int(finite.argmin())]!r} has a vector with NaN or "
+            "infinity; the encoder is broken (a diverged training?) or encode.dtype too narrow"
+        )

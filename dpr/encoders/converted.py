@@ -1,9 +1,7 @@
-"""Encoders on a CPU in int8 or fp32, by CTranslate2. Neither torch's weights nor transformers load.
+"""Encoders on a CPU in int8 or fp32 by CTranslate2, which needs neither torch's weights nor
+transformers.
 
-conversion.py makes the folder that is opened here.
-
-
-Converting an encoder for CTranslate2, once: BERT, CamemBERT, DistilBERT, RoBERTa, XLM-R.
+A conversion is made once, for BERT, CamemBERT, DistilBERT, RoBERTa and XLM-R.
 """
 
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Union, get_args
 
 import ctranslate2
 import numpy as np
@@ -19,38 +18,53 @@ from filelock import FileLock
 
 from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, new_folder, read_json, write_json
-from dpr.encoders.formats import Computes, Format, Unconvertible
+from dpr.encoders.formats import Format, Unconvertible
 from dpr.encoders.pooling import pool
 from dpr.encoders.spec import SPEC_FILE, Role, read_spec
 from dpr.encoders.tokens import Tokenizer, Tokens, padded, token_batches
 from dpr.similarity import SIMILARITIES
 
+if TYPE_CHECKING:
+    from dpr.encoders.dual_encoder import DualEncoder
+
+CONVERTIBLE = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")  # `model_type`
+# Raised by the converter and the library for models that they do not support.
+CONVERSION_ERRORS = (ValueError, NotImplementedError, KeyError, AttributeError, RuntimeError)
+TYPES = {"fp32": "float32", "int8": "int8"}  # weights are quantized when they are loaded
 DIMENSION_FILE = "dimension.json"
-TYPES = {"fp32": "float32", "int8": "int8"}  # the weights are converted when they are loaded
+# The least cosine of its vectors (fp32 to torch's, int8 to fp32's). An encoder below it is refused:
+# the converter misread the model, or int8 cannot hold its activations.
+LEAST_COSINE = {"fp32": 0.9999, "int8": 0.95}
+PROBE = [
+    "Dense retrieval compares the vectors of a query and a passage.",
+    "heart failure",
+    "Thirty-two patients with hypertension were followed for five years; 12 of them died.",
+]
 
 
 class ConvertedEncoder:
-    """A dual encoder whose transformers are CTranslate2's; pooling and normalization are torch's.
+    """A dual encoder by CTranslate2; torch pools and normalizes.
 
-    Each thread computes a batch of its own, so the vectors do not depend on their number.
-
-    int8: weights are quantized by output channel, activations by token at each matrix product.
+    Each thread computes its own batch, so the number of threads changes no vector. In int8, weights
+    are quantized per output channel, activations per token at each matrix product.
     """
 
-    def __init__(self, folder: Path, format: Format, threads: int):
-        self.spec, self.threads = read_spec(folder), threads
+    def __init__(self, folder: Path, number_format: Format):
+        self.spec, self.threads = read_spec(folder), torch.get_num_threads()
         self.similarity = SIMILARITIES[self.spec.similarity]
         self.dimension: int = read_json(folder / DIMENSION_FILE)
         folders = self.spec.folders(folder)
-        torch_threads = torch.get_num_threads()
-        opened = {
+        models = {
             source: ctranslate2.Encoder(
-                str(source), compute_type=TYPES[format], inter_threads=threads, intra_threads=1
+                str(source),
+                compute_type=TYPES[number_format],
+                inter_threads=self.threads,
+                intra_threads=1,
             )
             for source in set(folders.values())
         }
-        torch.set_num_threads(torch_threads)  # CTranslate2 sets OpenMP's for this thread to 1
-        self.models = {role: opened[source] for role, source in folders.items()}
+        torch.set_num_threads(self.threads)  # CTranslate2 sets OpenMP's for this thread to 1
+        self.models = {role: models[source] for role, source in folders.items()}
 
     def embed(
         self,
@@ -59,15 +73,15 @@ class ConvertedEncoder:
         batch_tokens: int,
         progress: Callable[[int], object] = lambda count: None,
     ) -> np.ndarray:
-        """Tokenized texts -> (N, D) float32 vectors, as `DualEncoder.embed`."""
+        """(N, D) float32 vectors of tokenized texts, see `DualEncoder.embed`."""
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
 
         def fill(batch: list[int]) -> int:
             vectors[batch] = self._forward([tokens[i] for i in batch], role)
             return len(batch)
 
-        with ThreadPoolExecutor(self.threads) as pool_of_threads:
-            for count in pool_of_threads.map(fill, token_batches(tokens, batch_tokens)):
+        with ThreadPoolExecutor(self.threads) as threads:
+            for count in threads.map(fill, token_batches(tokens, batch_tokens)):
                 progress(count)
         return vectors
 
@@ -79,7 +93,7 @@ class ConvertedEncoder:
             ctranslate2.StorageView.from_array(mask.sum(1, dtype=np.int32)),
         )
         if self.spec.pooling == "pooler":
-            if output.pooler_output is None:  # XLM-R is converted without one
+            if output.pooler_output is None:  # as of a converted XLM-R
                 raise ValueError("it converts the model without its pooler")
             pooled = torch.from_numpy(np.array(output.pooler_output))
         else:
@@ -88,80 +102,64 @@ class ConvertedEncoder:
         return self.similarity.vectors(pooled).numpy()
 
 
-# The `model_type` of the models that it converts to an encoder.
-CONVERTIBLE = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")
-# What the converter and the library raise for a model that they do not know.
-CONVERSION_ERRORS = (ValueError, NotImplementedError, KeyError, AttributeError, RuntimeError)
-# An encoder whose vectors have a lower cosine (fp32 to torch's, int8 to fp32's) is refused: another
-# model than it says, or one whose activations int8 cannot hold.
-LEAST_COSINE = {"fp32": 0.9999, "int8": 0.95}
-PROBE = [
-    "Dense retrieval compares the vectors of a query and a passage.",
-    "heart failure",
-    "Thirty-two patients with hypertension were followed for five years; 12 of them died.",
-]
-ROLES: tuple[Role, ...] = ("query", "passage")
-
-
-def open_converted(folder: Path, format: Format, threads: int, cache: Path) -> ConvertedEncoder:
-    """A saved encoder, by CTranslate2.
+def open_converted(folder: Path, number_format: Format, cache: Path) -> ConvertedEncoder:
+    """A saved encoder by CTranslate2, with as many threads as torch.
 
     Args:
-        cache: a folder for conversions: each is made and checked once for equal files.
+        cache: folder for conversions; equal files are converted and checked once.
     Raises:
         Unconvertible: saying why.
-        InputError: for a conversion that is damaged.
+        InputError: for a damaged conversion.
     """
     for source in read_spec(folder).folders(folder).values():
         kind = read_json(source / "config.json").get("model_type")
         if kind not in CONVERTIBLE:
-            raise Unconvertible(f"it knows no encoder of the type {kind}")
-    code = Path(__file__)
-    inputs = fingerprint([folder, code, code.with_name("converted.py")])[:16]
-    made = cache / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
+            raise Unconvertible(f"it does not support the model type {kind}")
+    inputs = fingerprint([folder, Path(__file__)])[:16]
+    conversion = cache / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{made}.lock"):  # another stage may be converting the same
-        if not made.exists():
-            with new_folder(made) as partial:
+    with FileLock(f"{conversion}.lock"):  # a parallel stage may be converting the same encoder
+        if not conversion.exists():
+            with new_folder(conversion) as partial:
                 _convert(folder, partial)
     try:
-        encoder = ConvertedEncoder(made, format, threads)
-        exact = encoder if format == "fp32" else ConvertedEncoder(made, "fp32", threads)
+        exact = ConvertedEncoder(conversion, "fp32")
+        if number_format == "fp32":
+            return exact
+        encoder = ConvertedEncoder(conversion, number_format)
     except (InputError, RuntimeError) as error:
-        raise InputError(f"{made}: a damaged conversion ({error}); delete the folder") from None
-    if format != "fp32":
-        _require_near(encoder, exact, Tokenizer.open(folder), format)
+        raise InputError(f"{conversion}: damaged ({error}); delete the folder") from None
+    _require_near(encoder, exact, Tokenizer.open(folder), number_format)
     return encoder
 
 
-def _convert(folder: Path, made: Path) -> None:
-    # Here, since both load transformers, which a conversion that is made does not need.
+def _convert(folder: Path, target: Path) -> None:
+    # Imported late: both load transformers, which a finished conversion does not need.
     from ctranslate2.converters import TransformersConverter
 
     from dpr.encoders import checkpoint
 
     encoder = checkpoint.load(folder, "float32")
-    sources, targets = (encoder.spec.folders(of) for of in (folder, made))
+    sources, targets = (encoder.spec.folders(root) for root in (folder, target))
     try:
         for role, source in sources.items():
             if not (targets[role] / "model.bin").exists():  # tied: one transformer for both roles
                 with TemporaryDirectory() as copy:
                     _link(source, sources["passage"], Path(copy))
                     TransformersConverter(copy).convert(str(targets[role]), force=True)
-        # Afterwards, since the converter empties its folder.
-        write_json(made / SPEC_FILE, encoder.spec.as_dict())
-        write_json(made / DIMENSION_FILE, encoder.dimension)
-        converted = ConvertedEncoder(made, "fp32", threads=1)
+        # Last, since the converter empties its folder.
+        write_json(target / SPEC_FILE, encoder.spec.as_dict())
+        write_json(target / DIMENSION_FILE, encoder.dimension)
+        converted = ConvertedEncoder(target, "fp32")
         _require_near(converted, encoder, Tokenizer.open(folder), "fp32")
     except CONVERSION_ERRORS as error:
         raise Unconvertible(str(error)) from None
 
 
 def _link(source: Path, tokenizer: Path, folder: Path) -> None:
-    """The files of a transformer and of the tokenizer, with a key that the converter wants.
+    """Link a transformer's weights and the passage tokenizer, which serves both roles.
 
-    transformers 5 no longer writes it, since it knows no other value. Both roles have the tokenizer
-    of passages, as everywhere.
+    transformers 5 no longer writes `position_embedding_type`, which the converter reads.
     """
     tokens = (path for path in tokenizer.iterdir() if ".safetensors" not in path.name)
     for file in (*source.glob("*.safetensors*"), *tokens):
@@ -171,13 +169,18 @@ def _link(source: Path, tokenizer: Path, folder: Path) -> None:
     write_json(folder / "config.json", {"position_embedding_type": "absolute"} | config)
 
 
-def _require_near(encoder: Computes, exact: Computes, tokenizer: Tokenizer, format: Format) -> None:
-    for role in ROLES:
+def _require_near(
+    encoder: ConvertedEncoder,
+    reference: Union[ConvertedEncoder, "DualEncoder"],
+    tokenizer: Tokenizer,
+    number_format: Format,
+) -> None:
+    for role in get_args(Role):
         tokens = tokenizer.tokenize(PROBE, role)
-        ours, theirs = (one.embed(tokens, role, 1024) for one in (encoder, exact))
-        norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        least = ((ours * theirs).sum(axis=1) / norms).min()
-        if not least >= LEAST_COSINE[format]:
+        vectors, exact = (one.embed(tokens, role, 1024) for one in (encoder, reference))
+        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(exact, axis=1)
+        least = ((vectors * exact).sum(axis=1) / norms).min()
+        if not least >= LEAST_COSINE[number_format]:  # NaN is refused, too
             raise Unconvertible(
-                f"in {format} its vectors have a cosine of {least:.4f} to exact ones"
+                f"in {number_format} its vectors have a cosine of {least:.4f} to exact ones"
             )

@@ -1,59 +1,33 @@
-"""Which engine, number format, attention and batch size a device gets: decided here.
+"""Chooses engine, number format, attention and batch size for each device.
 
-`precision` in params.yaml is a wish (auto | fp32 | bf16 | fp16 | int8); a `Format` is what is used.
-docs/speed.md has the measurements behind the choices. Engines that compute a format:
+`precision` in params.yaml is a wish (auto | fp32 | bf16 | fp16 | int8); a `Format` is the one in
+use. docs/speed.md has the measurements behind these choices.
 
 | device | format | engine |
 |---|---|---|
-| CPU | int8, fp32 | CTranslate2, if it knows the model |
-| CPU | bf16; fp32 of other models | torch |
+| CPU | int8, fp32 | CTranslate2, if it supports the model |
+| CPU | bf16; fp32 of all other models | torch |
 | GPU | bf16, fp16, fp32 | torch |
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
 import torch
 
 from dpr.base.errors import InputError
-from dpr.encoders.spec import Role
-from dpr.encoders.tokens import Tokens
 
 Format = Literal["fp32", "bf16", "fp16", "int8"]
 EngineName = Literal["torch", "ctranslate2"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Tokens in a batch by engine. On a CPU small activations stay in the cache; with CTranslate2 each
-# thread has a batch of its own.
-CPU_BATCH_TOKENS: dict[EngineName, int] = {"torch": 2048, "ctranslate2": 512}
-GPU_BATCH_TOKENS = 65_536
-
-
-class Computes(Protocol):
-    """A `DualEncoder` or a `ConvertedEncoder`."""
-
-    @property
-    def dimension(self) -> int: ...
-
-    def embed(
-        self,
-        tokens: list[Tokens],
-        role: Role,
-        batch_tokens: int,
-        *,
-        progress: Callable[[int], object] = ...,
-    ) -> np.ndarray:
-        """Tokenized texts -> (N, D) float32 vectors, in the given order."""
-
 
 class Unconvertible(Exception):
-    """A model that CTranslate2 does not know, or does not compute as torch does."""
+    """CTranslate2 does not support the model, or computes different vectors than torch."""
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is faster than fp32 here: matrix units on CUDA, AMX or AVX512-BF16 on x86."""
+    """Whether bf16 is faster than fp32: matrix units on CUDA, AMX or AVX512-BF16 on x86."""
     if device.type != "cpu":
         return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
@@ -61,16 +35,16 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def training_format(precision: str, device: torch.device) -> Format:
-    """`auto` is bf16 if the device is fast at it, else fp32."""
+    """`auto` is bf16 if it is fast on the device, else fp32."""
     if precision == "bf16" or (precision == "auto" and fast_bf16(device)):
         return "bf16"
     return "fp32"
 
 
 def auto(device: torch.device) -> list[Format]:
-    """The formats of `encode.precision: auto`, the fastest first; fp32, the last, is always exact.
+    """The formats of `encode.precision: auto`, fastest first; fp32 comes last.
 
-    int8 on a CPU, unless it has matrix units for bf16 (AMX): as fast, and more exact.
+    A CPU takes int8, unless it has matrix units for bf16 (AMX): as fast, and more exact.
     """
     if device.type != "cpu":
         return ["bf16" if fast_bf16(device) else "fp16", "fp32"]
@@ -80,13 +54,13 @@ def auto(device: torch.device) -> list[Format]:
 
 
 def encoding_engines(precision: str, device: torch.device) -> list[tuple[EngineName, Format]]:
-    """Engines and formats in the order in which they are tried: CTranslate2 may not know the model.
+    """Engines and formats in the order to try them: CTranslate2 supports only some models.
 
     Raises:
-        InputError: for a format that the device does not have.
+        InputError: for a format that the device lacks.
     """
     if precision == "auto":
-        return [engine for format in auto(device) for engine in encoding_engines(format, device)]
+        return [engine for each in auto(device) for engine in encoding_engines(each, device)]
     if device.type != "cpu":
         if precision == "int8":
             raise InputError("params.yaml: encode.precision: int8 is for CPUs; set auto or bf16")
@@ -100,22 +74,25 @@ def encoding_engines(precision: str, device: torch.device) -> list[tuple[EngineN
     }[precision]  # type: ignore[return-value]
 
 
-def batch_tokens(wanted: int | None, engine: EngineName, device: torch.device) -> int:
-    """Tokens in a batch, padding included: `wanted`, or with None what is fastest."""
-    if wanted is not None:
-        return wanted
-    return CPU_BATCH_TOKENS[engine] if device.type == "cpu" else GPU_BATCH_TOKENS
+def batch_tokens(engine: EngineName, device: torch.device) -> int:
+    """The fastest batch size in tokens, padding included.
+
+    On a CPU, small activations stay in the cache; CTranslate2 runs one batch per thread.
+    """
+    if device.type != "cpu":
+        return 65_536
+    return 2048 if engine == "torch" else 512
 
 
 def training_attention(device: torch.device) -> str | None:
     """The attention of a training step; None leaves the model's own, "sdpa" if it has that.
 
-    On a CPU the backward pass of sdpa is slow: in bf16 a step takes 1.2 times as long.
+    On a CPU the backward pass of sdpa is slow: a bf16 step takes 1.2 times as long.
     """
     return "eager" if device.type == "cpu" else None
 
 
-def autocast(format: str, device: torch.device) -> AbstractContextManager:
-    """Matrix products in that format, of weights that stay fp32."""
-    half = HALF.get(format)
+def autocast(number_format: str, device: torch.device) -> AbstractContextManager:
+    """Matrix products in that format; the weights stay fp32."""
+    half = HALF.get(number_format)
     return torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=half is not None)

@@ -8,7 +8,6 @@ import torch
 from dpr.base.environment import started_first
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
-from dpr.embeddings.queries import require_finite
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import tokenize_queries
 from dpr.indexes.exact_search import LOCAL, Resources, as_run, exact_search
@@ -57,7 +56,7 @@ def encoder_ranker(
         (vectors,) = processes.in_blocks(
             len(tokens), BLOCK, lambda block: (embedder.embed(tokens[block], "query"),)
         )
-        require_finite(vectors, query_ids, embedder.folder)
+        embedder.require_finite(vectors, queries)
         scores, rows = exact_search(embeddings, vectors, depth, resources=resources)
         if row_of is None:
             return {}

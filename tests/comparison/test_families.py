@@ -15,16 +15,19 @@ from family_helpers import (
     spec_of,
     vectors,
 )
-from helpers import settings
+from helpers import PARAMS, settings
 from sentence_transformers import SentenceTransformer
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
-from dpr.encoders.embedder import open_engine
+from dpr.encoders.embedder import Embedder
 from dpr.encoders.pretrained import pretrained
 from dpr.training import parameters
 
-CPU = torch.device("cpu")
+
+def opened(folder, precision):
+    options = PARAMS.encode.model_copy(update={"precision": precision})
+    return Embedder(folder, options, torch.device("cpu"), folder.parent / "scratch")
 
 
 @pytest.fixture(params=FAMILIES)
@@ -64,10 +67,9 @@ def test_weights_in_half_precision(tmp_path, name):
     ours = encoder.embed(tokens, "passage", 300)
     assert ours.dtype == np.float32
     np.testing.assert_array_equal(loaded.embed(tokens, "passage", 300), ours)
-    options = CPU, 1, tmp_path / "cache"
-    half = open_engine(tmp_path / "saved", "bf16", *options).encoder
+    half = opened(tmp_path / "saved", "bf16").encoder
     np.testing.assert_array_equal(half.embed(tokens, "passage", 300), ours)
-    exact = open_engine(tmp_path / "saved", "fp32", *options).encoder
+    exact = opened(tmp_path / "saved", "fp32").encoder
     kwargs = {"dtype": torch.float32}
     theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu", model_kwargs=kwargs)
     expected = theirs.encode_document(["heart and lung " * 90])
@@ -105,14 +107,13 @@ def test_an_engine_or_one_clear_error(family, tmp_path, capsys, monkeypatch, pre
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     encoder = pretrained(folder, spec_of(name)).eval()
     checkpoint.save(encoder, tmp_path / "saved")
-    options = tmp_path / "saved", precision, CPU, 1, tmp_path / "cache"
     if name not in CONVERTED and precision == "int8":
         with pytest.raises(InputError, match=r"encode\.precision: int8: .*CTranslate2 cannot run"):
-            open_engine(*options)
+            opened(tmp_path / "saved", precision)
         return
-    engine = open_engine(*options)
-    assert engine.name == ("ctranslate2" if name in CONVERTED else "torch")
-    assert ("CTranslate2 cannot run it" in capsys.readouterr().err) == (engine.name == "torch")
+    embedder = opened(tmp_path / "saved", precision)
+    assert embedder.engine == ("ctranslate2" if name in CONVERTED else "torch")
+    assert ("CTranslate2 cannot run it" in capsys.readouterr().err) == (embedder.engine == "torch")
     tokens = encoder.tokenize(TEXTS, "passage")
-    found = engine.encoder.embed(tokens, "passage", 200)
+    found = embedder.encoder.embed(tokens, "passage", 200)
     np.testing.assert_allclose(found, vectors(encoder), atol=1e-5 if precision == "fp32" else 0.05)

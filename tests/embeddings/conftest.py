@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
@@ -25,11 +24,9 @@ def encode(make_encoder, collection, tmp_path):
     def run(name="out", spoil=lambda embed: embed, **changes):
         """`spoil` may replace the embedder's own `embed`."""
         folder, chosen = tmp_path / name, options(**changes)
-        embedder = Embedder(source, chosen, cpu, threads=2, scratch=tmp_path / "cache")
+        embedder = Embedder(source, chosen, cpu, tmp_path / "scratch")
         embedder.embed = spoil(embedder.embed)
-        corpus, scratch = Corpus(collection, ". "), tmp_path / "scratch"
-        encode_passages(embedder, corpus, chosen, folder, scratch)
-        return Embeddings.open(folder)
+        return encode_passages(embedder, Corpus(collection, ". "), folder)
 
     run.encoder = checkpoint.load(source)
     return run

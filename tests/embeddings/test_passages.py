@@ -66,7 +66,7 @@ def test_an_empty_or_missing_corpus_is_refused_before_anything_is_made(
     (collection / "corpus.jsonl").unlink()
     with pytest.raises(InputError, match=r"corpus\.jsonl: no such file"):
         encode()
-    assert not (tmp_path / "scratch").exists()
+    assert not (tmp_path / "scratch/encode").exists()
 
 
 def test_a_passage_of_no_text_still_has_a_vector(encode, collection):

@@ -56,9 +56,9 @@ def cost_of(make_encoder, collection, tmp_path):
     checkpoint.save(make_encoder(), tmp_path / "encoder")
 
     def cost(wanted):
-        options, scratch, corpus = chosen(wanted), tmp_path / "scratch", Corpus(collection, ". ")
-        embedder = Embedder(tmp_path / "encoder", options, CPU, 1, scratch)
-        embeddings = encode_passages(embedder, corpus, options, tmp_path / wanted, scratch)
+        corpus = Corpus(collection, ". ")
+        embedder = Embedder(tmp_path / "encoder", chosen(wanted), CPU, tmp_path / "scratch")
+        embeddings = encode_passages(embedder, corpus, tmp_path / wanted)
         return embedder, precision.precision_cost(embedder, embeddings, corpus, QUERIES)
 
     return cost
@@ -130,7 +130,7 @@ def test_auto_takes_int8_only_where_it_keeps_the_scores(english, tmp_path, monke
     vectors = {}
     for name, factor, format in (("sound", 1, "int8"), ("outliers", 64, "fp32")):
         checkpoint.save(packaged(factor), tmp_path / name)
-        opened = english, tmp_path / name, chosen("auto"), CPU, 2, tmp_path / "scratch"
+        opened = english, tmp_path / name, chosen("auto"), tmp_path / "scratch"
         embedder = open_for_passages(*opened)
         told = capsys.readouterr().err
         assert embedder.format == format, told
@@ -138,7 +138,7 @@ def test_auto_takes_int8_only_where_it_keeps_the_scores(english, tmp_path, monke
         assert told.count("\n") == (format == "fp32")
     np.testing.assert_allclose(vectors["outliers"], vectors["sound"], atol=1e-5)
     assert "outliers: in int8, 0.1" in told
-    assert told.endswith("of the spread of scores is error, more than 0.1; going on with fp32\n")
+    assert told.endswith("of the spread of scores is error, more than 0.1; continuing with fp32\n")
     of_user = open_for_passages(*opened[:2], chosen("int8"), *opened[3:])
     assert of_user.format == "int8"
 
@@ -152,7 +152,7 @@ def test_other_processes_follow_the_first(
     monkeypatch.setattr(precision, "score_noise", None)  # it measures nothing itself
     checkpoint.save(make_encoder(), tmp_path / "encoder")
     corpus, options = Corpus(collection, ". "), chosen("auto")
-    opened = corpus, tmp_path / "encoder", options, CPU, 1, tmp_path / "scratch"
+    opened = corpus, tmp_path / "encoder", options, tmp_path / "scratch"
     assert open_for_passages(*opened, ProcessGroup(1, 2)).format == expected
 
 

@@ -12,7 +12,7 @@ from helpers import PARAMS, processes
 from dpr.base import runtime
 from dpr.base.errors import InputError
 from dpr.base.processes import ProcessGroup
-from dpr.embeddings import passages, windows
+from dpr.embeddings import passages
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.passages import encode_passages
 from dpr.encoders import checkpoint
@@ -47,10 +47,10 @@ def make(folder, group, dies=None):
 
     folder = Path(folder)
     runtime.set_up(threads=1)
-    embedder = Embedder(folder / "encoder", OPTIONS, CPU, threads=1, scratch=folder / "cache")
+    embedder = Embedder(folder / "encoder", OPTIONS, CPU, folder)
     embedder.embed = counted(embedder.embed, dies if group.rank == 1 else None)
     corpus = Corpus(folder / "collection", ". ")
-    encode_passages(embedder, corpus, OPTIONS, folder / "out", folder / "scratch", group)
+    encode_passages(embedder, corpus, folder / "out", group)
     embeddings, resources = Embeddings.open(folder / "out"), Resources(MEMORY, group)
     rank = encoder_ranker(embedder, embeddings, 20, None, resources)
     ranked = rank(QUERIES, {query.id: ["d03"] for query in QUERIES})
@@ -109,7 +109,7 @@ def test_processes_make_what_one_makes(folder):
     make(folder, ProcessGroup())
     alone = made(folder)
     for count in (2, 3):
-        shutil.rmtree(folder / "scratch")  # so that it is encoded again
+        shutil.rmtree(folder / "encode")  # so that it is encoded again
         done = processes(count, folder / "worker.py", WORKER, folder=str(folder), dies=None)
         assert done.returncode == 0, done.stderr
         assert made(folder) == alone
@@ -139,10 +139,10 @@ def test_blocks_are_the_same_for_any_number_of_processes(monkeypatch):
 def test_other_processes_do_what_a_killed_one_has_left(folder):
     make(folder, ProcessGroup())
     alone = made(folder)
-    shutil.rmtree(folder / "scratch")
+    shutil.rmtree(folder / "encode")
     done = processes(2, folder / "worker.py", WORKER, folder=str(folder), dies=3)
     assert done.returncode != 0
-    kept = len(list((folder / "scratch").glob("*/windows/*.txt")))
+    kept = len(list((folder / "encode").glob("*/windows/*.txt")))
     assert 2 <= kept < 9  # 60 passages are 9 windows; process 1 did two
     done = processes(3, folder / "worker.py", WORKER, folder=str(folder), dies=None)
     assert done.returncode == 0, done.stderr
@@ -152,27 +152,29 @@ def test_other_processes_do_what_a_killed_one_has_left(folder):
 
 def test_a_disk_without_room_is_an_error_before_the_work(folder, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(windows.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(passages.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"vectors need 0\.0 GiB, 0\.0 are free; make room"):
         make(folder, ProcessGroup())
-    assert not list((folder / "scratch").glob("*/vectors.npy"))
+    assert not list((folder / "encode").glob("*/vectors.npy"))
 
 
 def test_a_disk_that_another_process_fills_is_an_error_before_the_work(folder, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(windows.os, "posix_fallocate", full)
+    monkeypatch.setattr(passages.os, "posix_fallocate", full)
     with pytest.raises(InputError, match=r"the vectors need 0\.0 GiB"):
         make(folder, ProcessGroup())
-    assert not list((folder / "scratch").glob("*/vectors.npy"))
+    assert not list((folder / "encode").glob("*/vectors.npy"))
 
 
 def test_processes_that_would_make_other_vectors_are_stopped(folder, monkeypatch):
     """As on machines with other processors."""
     monkeypatch.setattr(passages.Work, "key", "00000000002a")
     monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, numbers: (60.0,))
-    with pytest.raises(InputError, match="process 1 would make other vectors than the first"):
+    with pytest.raises(
+        InputError, match="process 1 would compute different vectors than the first"
+    ):
         make(folder, ProcessGroup())
 
 

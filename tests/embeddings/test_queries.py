@@ -11,7 +11,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
 from dpr.embeddings.artifact import MANIFEST, Embeddings
 from dpr.embeddings.passages import encode_passages
-from dpr.embeddings.queries import embed_topics, open_for_queries, require_made_by
+from dpr.embeddings.precision import open_for_queries
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
 from dpr.mining.rankers import encoder_ranker
@@ -31,11 +31,11 @@ def test_the_passage_side_decides(encode, make_encoder, tmp_path):
     with torch.no_grad():
         for parameter in same.query.parameters():
             parameter.mul_(2)
-    require_made_by(saved(same, tmp_path / "same"), embeddings)
+    embeddings.require_made_by(saved(same, tmp_path / "same"))
     others = {"pooling": "cls", "passage_prefix": "passage: ", "passage_max_length": 31}
     for key, value in others.items():
-        with pytest.raises(InputError, match=r"out: made by another encoder than .*/changed;"):
-            require_made_by(saved(make_encoder(**{key: value}), tmp_path / "changed"), embeddings)
+        with pytest.raises(InputError, match=r"out: made by a different encoder than .*/changed;"):
+            embeddings.require_made_by(saved(make_encoder(**{key: value}), tmp_path / "changed"))
 
 
 def test_a_weight_decides(encode, make_encoder, tmp_path):
@@ -43,8 +43,8 @@ def test_a_weight_decides(encode, make_encoder, tmp_path):
     name, weight = list(encoder.passage.named_parameters())[-3]
     with torch.no_grad():
         weight.view(-1)[0].add_(2**-20)
-    with pytest.raises(InputError, match="made by another encoder"):
-        require_made_by(saved(encoder, tmp_path / name), embeddings)
+    with pytest.raises(InputError, match="made by a different encoder"):
+        embeddings.require_made_by(saved(encoder, tmp_path / name))
 
 
 @pytest.mark.parametrize("format", ["int4", 8, None])
@@ -53,7 +53,7 @@ def test_a_format_that_nobody_knows(encode, tmp_path, format):
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"format": format})
     with pytest.raises(InputError, match=r"manifest\.json: 'format' is .*damaged; encode again"):
         embeddings = Embeddings.open(folder)
-        opened = tmp_path / "encoder", PARAMS.encode, torch.device("cpu"), 1, tmp_path / "cache"
+        opened = tmp_path / "encoder", PARAMS.encode, torch.device("cpu"), tmp_path / "cache"
         open_for_queries(embeddings, *opened)
 
 
@@ -61,7 +61,7 @@ def test_a_format_that_nobody_knows(encode, tmp_path, format):
 def embedder(make_encoder, tmp_path):
     checkpoint.save(make_encoder(tied=False), tmp_path / "encoder")
     options = PARAMS.encode.model_copy(update={"precision": "fp32"})
-    return Embedder(tmp_path / "encoder", options, torch.device("cpu"), 1, tmp_path / "scratch")
+    return Embedder(tmp_path / "encoder", options, torch.device("cpu"), tmp_path / "scratch")
 
 
 def broken(embed):
@@ -78,14 +78,13 @@ def broken(embed):
 def test_a_query_vector_with_nan_is_an_error_that_names_the_query(
     embedder, collection, tmp_path, monkeypatch
 ):
-    topics = ["q9", "q10", "q11"]
-    assert np.isfinite(embed_topics(embedder, collection, topics)).all()
+    queries = beir.read_queries(collection)
+    topics = [queries[query_id] for query_id in ("q9", "q10", "q11")]
+    assert np.isfinite(embedder.embed_queries(topics)).all()
     monkeypatch.setattr(embedder, "embed", broken(embedder.embed))
     with pytest.raises(InputError, match="encoder: gives query 'q10' a vector with NaN"):
-        embed_topics(embedder, collection, topics)
-    corpus, scratch = Corpus(Path(collection), ". "), tmp_path / "work"
-    made = encode_passages(embedder, corpus, PARAMS.encode, tmp_path / "out", scratch)
-    queries = beir.read_queries(collection)
+        embedder.embed_queries(topics)
+    made = encode_passages(embedder, Corpus(Path(collection), ". "), tmp_path / "out")
     rank = encoder_ranker(embedder, made, 5, None)
     with pytest.raises(InputError, match="encoder: gives query 'q10' a vector with NaN"):
-        rank([queries[topic] for topic in topics], {topic: ["d00"] for topic in topics})
+        rank(topics, {topic.id: ["d00"] for topic in topics})

@@ -28,10 +28,11 @@ TEXTS = ["heart", "the lung and the liver", "bone " * 40, ""]
 @pytest.fixture
 def open_embedder(tmp_path):
     def make(encoder, precision, threads=2, **changes):
+        torch.set_num_threads(threads)
         if not (tmp_path / "encoder").exists():
             checkpoint.save(encoder, tmp_path / "encoder")
         options = PARAMS.encode.model_copy(update={"precision": precision} | changes)
-        return Embedder(tmp_path / "encoder", options, CPU, threads, tmp_path / "scratch")
+        return Embedder(tmp_path / "encoder", options, CPU, tmp_path / "scratch")
 
     return make
 
@@ -99,7 +100,7 @@ from dpr.encoders.embedder import Embedder
 from dpr.settings import EncodeSettings
 options = EncodeSettings(window=9, batch_tokens=None, precision="int8", dtype="float32")
 root = Path({str(tmp_path)!r})
-embedder = Embedder(root / "encoder", options, torch.device("cpu"), 2, root / "scratch")
+embedder = Embedder(root / "encoder", options, torch.device("cpu"), root / "scratch")
 np.save(root / "vectors.npy", embedder.embed_texts({TEXTS!r}, "query"))
 print([name for name in ("transformers", "faiss", "peft") if name in sys.modules])
 """
@@ -176,7 +177,7 @@ def test_a_damaged_encoder_is_named_and_not_taken_for_an_unknown_one(
     checkpoint.save(make_encoder(), tmp_path / "encoder")
     file = tmp_path / "encoder" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"encoder: not a whole encoder .* make it again"):
+    with pytest.raises(InputError, match=r"encoder: an incomplete encoder .* make it again"):
         open_embedder(None, "int8")
 
 
@@ -184,7 +185,7 @@ def test_a_damaged_conversion_is_named(make_encoder, open_embedder, tmp_path):
     open_embedder(make_encoder(), "int8")
     [model] = tmp_path.rglob("model.bin")
     model.write_bytes(model.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"a damaged conversion .* delete the folder"):
+    with pytest.raises(InputError, match=r"converted/.*: damaged .* delete the folder"):
         open_embedder(None, "int8")
 
 
@@ -207,7 +208,7 @@ def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedde
     found = with_room_for(open_embedder(encoder, "bf16"), 600).embed(tokens, "passage")
     np.testing.assert_allclose(found, expected, atol=0.02)
     assert capsys.readouterr().err.splitlines() == [
-        f"a batch of {n} tokens does not fit in the memory of the device; going on with {n // 2}"
+        f"a batch of {n} tokens does not fit in the memory of the device; continuing with {n // 2}"
         for n in (2048, 1024)
     ]
     with pytest.raises(InputError, match=r"encode\.batch_tokens: a batch of 900 tokens"):

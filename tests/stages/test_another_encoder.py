@@ -9,7 +9,7 @@ from round_helpers import ROUND
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.embeddings import precision, queries
+from dpr.embeddings import precision
 from dpr.encoders import checkpoint, formats
 from dpr.runs.trec import read_run
 from dpr.systems import ENCODERS
@@ -42,7 +42,9 @@ def test_another_encoders_embeddings_are_refused(stages, make_encoder, name):
     stages("zero_shot", "encode", "index")
     by_hand(stages, name)
     replace_by_another("data/encoders/zero_shot", make_encoder)
-    with pytest.raises(InputError, match=r"^data/embeddings/zero_shot: made by another encoder"):
+    with pytest.raises(
+        InputError, match=r"^data/embeddings/zero_shot: made by a different encoder"
+    ):
         by_hand(stages, name)
 
 
@@ -51,7 +53,9 @@ def test_the_audit_refuses_them_too(stages, make_encoder):
     for system in ENCODERS:
         stages(system, "encode", "index")
     replace_by_another("data/encoders/dense", make_encoder)
-    with pytest.raises(InputError, match=r"^data/embeddings/dense: made by another encoder than"):
+    with pytest.raises(
+        InputError, match=r"^data/embeddings/dense: made by a different encoder than"
+    ):
         audit.main()
 
 
@@ -60,7 +64,7 @@ def test_another_encoders_training_vectors_are_refused(stages, make_encoder, nam
     stages("first", *ROUND[: ROUND.index(name)], **changes)
     by_hand(stages, name, **changes)
     replace_by_another("data/encoders/zero_shot", make_encoder)
-    with pytest.raises(InputError, match=r"^data/vectors/first: made by another encoder than"):
+    with pytest.raises(InputError, match=r"^data/vectors/first: made by a different encoder than"):
         by_hand(stages, name, **changes)
 
 
@@ -80,13 +84,13 @@ def test_queries_are_in_the_format_of_the_vectors(stages, monkeypatch, capsys):
     stages("zero_shot", "index", "search", **{"encode.precision": "int8"})
     expected = Path("data/runs/test/zero_shot.txt").read_bytes()
     opened = []
-    open_one = queries.Embedder
+    open_one = precision.Embedder
 
     def watched(*args, **options):
         opened.append(open_one(*args, **options))
         return opened[-1]
 
-    monkeypatch.setattr(queries, "Embedder", watched)
+    monkeypatch.setattr(precision, "Embedder", watched)
     monkeypatch.setattr(formats, "auto", lambda device: ["bf16", "fp32"])
     stages("zero_shot", "search", **{"encode.precision": "auto"})
     assert [embedder.format for embedder in opened] == ["int8"]
@@ -107,7 +111,7 @@ def test_a_format_that_the_device_lacks_is_said_once(stages, monkeypatch, capsys
     monkeypatch.setattr(formats, "encoding_engines", without_int8)
     stages("zero_shot", "search", **{"encode.precision": "auto"})
     assert capsys.readouterr().err.splitlines() == [
-        "data/embeddings/zero_shot: vectors in int8, which this machine cannot compute here; "
+        "data/embeddings/zero_shot: vectors in int8, which this machine cannot compute; "
         "queries are in fp32"
     ]
 

@@ -101,7 +101,7 @@ def test_a_trained_query_encoder_has_the_vectors_of_zero_shot(stages, monkeypatc
     def encodes(*args):
         raise AssertionError("the passages are encoded again")
 
-    monkeypatch.setattr(encoding, "encode_windows", encodes)
+    monkeypatch.setattr(encoding, "_encode_windows", encodes)
     stages("dense", "encode", **options)
     assert files("data/embeddings/dense") == files("data/embeddings/zero_shot")
 
