@@ -28,6 +28,7 @@ from dpr.base.files import (
 from dpr.base.processes import ProcessGroup
 from dpr.base.resume import Work
 from dpr.embeddings.artifact import Embeddings
+from dpr.embeddings.precision import require_made_by
 from dpr.encoders import checkpoint
 from dpr.measures import HEADLINE
 from dpr.records import beir
@@ -76,7 +77,7 @@ def main(round: Round) -> str:
     fixed = None
     if options.roles == "query":
         vectors = Embeddings.open(rounds.vectors(round))
-        vectors.require_made_by(begin)
+        require_made_by(begin, vectors)
         fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
         inputs[str(rounds.vectors(round))] = vectors.manifest["sha256"]
     unfinished = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)

@@ -13,7 +13,6 @@ import torch
 
 from dpr.base.errors import InputError
 from dpr.base.files import memory_map, read_manifest, sha256
-from dpr.encoders.spec import passage_side
 from dpr.records.ids import LINES, Ids
 
 READ_AT_ONCE = 65_536  # rows
@@ -67,17 +66,6 @@ class Embeddings:
     def described(self) -> str:
         dtype = self.manifest.get("dtype", self.vectors.dtype)
         return f"{len(self.vectors):,} passages, {self.dimension} dimensions, stored as {dtype}"
-
-    def require_made_by(self, encoder: Path) -> None:
-        """Raises InputError if the encoder in that folder computes different passage vectors.
-
-        An encoder that differs only on its query side does not.
-        """
-        if self.manifest["encoder"].get("sha256") != passage_side(encoder):
-            raise InputError(
-                f"{self.folder}: made by a different encoder than {encoder}; encode again "
-                "(dvc repro)"
-            )
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.

@@ -1,4 +1,4 @@
-"""The number format of passages and queries: chosen, and its effect on the scores measured.
+"""Opening an encoder for passages or queries: its number format, and the noise of that in scores.
 
 `encode.precision: auto` promises nDCG@10 within .002 of fp32. nDCG itself cannot show that on a
 sample: over 200 topics, chance moves it more. The noise of the scores can: a few passages have
@@ -19,7 +19,7 @@ from dpr.embeddings.artifact import MANIFEST, Embeddings
 from dpr.encoders import formats
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.formats import Format
-from dpr.encoders.spec import weights_format
+from dpr.encoders.spec import passage_side, weights_format
 from dpr.records.corpus import Corpus
 from dpr.settings import EncodeSettings
 
@@ -79,7 +79,7 @@ def open_for_queries(
     Raises:
         InputError: for embeddings of a different encoder, or in an unknown format.
     """
-    embeddings.require_made_by(folder)
+    require_made_by(folder, embeddings)
     number_format = embeddings.manifest["format"]
     if number_format not in get_args(Format):
         raise InputError(f"{embeddings.folder / MANIFEST}: 'format' is damaged; encode again")
@@ -94,6 +94,18 @@ def open_for_queries(
             file=sys.stderr,
         )
     return embedder
+
+
+def require_made_by(encoder: Path, embeddings: Embeddings) -> None:
+    """Raises InputError if the encoder in that folder computes different passage vectors.
+
+    An encoder that differs only on its query side does not.
+    """
+    if embeddings.manifest["encoder"].get("sha256") != passage_side(encoder):
+        raise InputError(
+            f"{embeddings.folder}: made by a different encoder than {encoder}; encode again "
+            "(dvc repro)"
+        )
 
 
 def precision_cost(

@@ -11,7 +11,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
 from dpr.embeddings.artifact import MANIFEST, Embeddings
 from dpr.embeddings.passages import encode_passages
-from dpr.embeddings.precision import open_for_queries
+from dpr.embeddings.precision import open_for_queries, require_made_by
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
 from dpr.mining.rankers import encoder_ranker
@@ -31,11 +31,11 @@ def test_the_passage_side_decides(encode, make_encoder, tmp_path):
     with torch.no_grad():
         for parameter in same.query.parameters():
             parameter.mul_(2)
-    embeddings.require_made_by(saved(same, tmp_path / "same"))
+    require_made_by(saved(same, tmp_path / "same"), embeddings)
     others = {"pooling": "cls", "passage_prefix": "passage: ", "passage_max_length": 31}
     for key, value in others.items():
         with pytest.raises(InputError, match=r"out: made by a different encoder than .*/changed;"):
-            embeddings.require_made_by(saved(make_encoder(**{key: value}), tmp_path / "changed"))
+            require_made_by(saved(make_encoder(**{key: value}), tmp_path / "changed"), embeddings)
 
 
 def test_a_weight_decides(encode, make_encoder, tmp_path):
@@ -44,7 +44,7 @@ def test_a_weight_decides(encode, make_encoder, tmp_path):
     with torch.no_grad():
         weight.view(-1)[0].add_(2**-20)
     with pytest.raises(InputError, match="made by a different encoder"):
-        embeddings.require_made_by(saved(encoder, tmp_path / name))
+        require_made_by(saved(encoder, tmp_path / name), embeddings)
 
 
 @pytest.mark.parametrize("format", ["int4", 8, None])
