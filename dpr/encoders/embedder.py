@@ -55,7 +55,6 @@ class Embedder:
         self.similarity = SIMILARITIES[self.spec.similarity]
         self.engine, self.format, self.encoder = self._open(precision or options.precision)
         self.dimension = self.encoder.dimension
-        self.batch_tokens = options.batch_tokens or formats.batch_tokens(self.engine, device)
 
     def _open(self, precision: str) -> Engine:
         """The encoder, by the first engine that supports the model."""
@@ -89,6 +88,11 @@ class Embedder:
         if self.format == number_format:
             return self
         return Embedder(self.folder, self.options, self.device, self.scratch, number_format)
+
+    @cached_property
+    def batch_tokens(self) -> int:
+        """Tokens in a batch, padding included; fewer after one that did not fit in memory."""
+        return self.options.batch_tokens or formats.batch_tokens(self.engine, self.device)
 
     @cached_property
     def passage_side(self) -> str:
