@@ -1,59 +1,18 @@
-"""Damage for files: bytes, lines and columns are changed, by a random generator."""
+"""Random damage for files: bytes, lines and columns change."""
 
 import re
 
 LONGEST = 2**16  # bytes
 
-PIECES = [
-    b"",
-    b"\0",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"\t",
-    b"\n",
-    b"\r",
-    b"\r\n",
-    b" ",
-    b'"',
-    b"'",
-    b"\\",
-]
-PIECES += [b"{", b"}", b"[", b"]", b"[" * 3000, b"{}", b"[]", b"null", b"true", b"NaN", b"Infinity"]
-PIECES += [
-    b"-1",
-    b"0",
-    b"1e999",
-    b"9" * 30,
-    b"9" * 5000,
-    b"0.5",
-    b"1_0",
-    b"\\ud800",
-    b"\xed\xa0\x80",
-]
-PIECES += [
-    b"<!DOCTYPE a>",
-    b"&a;",
-    b"]]>",
-    b"</",
-    b"<a>",
-    b"../../x",
-    b"/etc/passwd",
-    b"!!python/x",
-]
-PIECES += [
-    "\u2028".encode(),
-    "\u0661".encode(),
-    "é".encode(),
-    b"&x *x",
-    b"<<: *x",
-    b"? ",
-    b"- ",
-    b": ",
-]
+MARKS = rb"""{ } [ ] {} [] " ' \ null true NaN Infinity -1 0 1e999 0.5 1_0 \ud800
+<!DOCTYPE a> &a; ]]> </ <a> ../../x /etc/passwd !!python/x &x *x <<: ? - :"""
+PIECES = [*MARKS.split(), b"", b"\0", b"\xff", b"\xef\xbb\xbf", b"\t", b"\n", b"\r", b"\r\n", b" "]
+PIECES += [b"[" * 3000, b"9" * 30, b"9" * 5000, b"\xed\xa0\x80", b": ", b"- "]
+PIECES += ["\u2028".encode(), "\u0661".encode(), "é".encode()]
 
 
 def mutated(data, rng):
-    """One to four changes of these bytes."""
+    """One to four random changes of these bytes."""
     for _ in range(rng.randint(1, 4)):
         data = rng.choice(CHANGES)(data, rng)
     return data[:LONGEST]
@@ -62,13 +21,13 @@ def mutated(data, rng):
 def flip(data, rng):
     if not data:
         return data
-    at = rng.randrange(len(data))
-    return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+    place = rng.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
 
 
 def insert(data, rng):
-    at = rng.randrange(len(data) + 1)
-    return data[:at] + rng.choice(PIECES) + data[at:]
+    place = rng.randrange(len(data) + 1)
+    return data[:place] + rng.choice(PIECES) + data[place:]
 
 
 def cut(data, rng):
@@ -86,12 +45,12 @@ def repeat(data, rng):
 
 
 def replace_token(data, rng):
-    """A word, a number or a mark becomes another."""
+    """Replace a word, number or mark."""
     tokens = list(re.finditer(rb"[A-Za-z_0-9.]+|[^\sA-Za-z_0-9.]", data))
     if not tokens:
         return data
-    found = rng.choice(tokens)
-    return data[: found.start()] + rng.choice(PIECES) + data[found.end() :]
+    token = rng.choice(tokens)
+    return data[: token.start()] + rng.choice(PIECES) + data[token.end() :]
 
 
 def move_line(data, rng):
