@@ -1,4 +1,4 @@
-"""Teachers: whose scores they give, which passages they score, and what they refuse."""
+"""Teachers: their scores, the passages that they score, and bad input."""
 
 import numpy as np
 import pytest
@@ -50,15 +50,15 @@ def from_lowest(scores, depth, lowest=None):
 
 @pytest.mark.parametrize("depth", [2, 3, 100])
 def test_fusion_is_the_mean_of_scaled_scores(depth):
-    found = teachers.fusion(depth)(ASKED, POSITIVES, [SPARSE, DENSE])
-    assert list(found) == ["q1", "q2", "q3"]
+    taught = teachers.fusion(depth)(ASKED, POSITIVES, [SPARSE, DENSE])
+    assert list(taught) == ["q1", "q2", "q3"]
     for query_id, own in POSITIVES.items():
         parts = [from_lowest(SPARSE[query_id], depth, 0), from_lowest(DENSE[query_id], depth)]
         mean = {p: (parts[0].get(p, 0) + parts[1].get(p, 0)) / 2 for p in parts[0] | parts[1]}
         best = sorted(mean, key=lambda p: (-mean[p], p))[:depth]
         expected = {p: mean[p] for p in best} | {p: mean.get(p, 0) for p in own}
-        assert found[query_id] == pytest.approx(expected)
-    assert found["q1"]["x"] == 0  # neither ranks it
+        assert taught[query_id] == pytest.approx(expected)
+    assert taught["q1"]["x"] == 0  # neither ranks it
 
 
 def test_a_query_that_is_a_passage_is_not_among_those_that_teach():
@@ -107,16 +107,16 @@ def cross_encoder(tmp_path_factory, tiny_model):
 def test_a_cross_encoder_scores_the_best_of_each_ranker(corpus, cross_encoder, depth):
     folder = cross_encoder(labels=1)
     teacher = teachers.open_teacher(f"cross-encoder:{folder}", depth, QUERIES, corpus)
-    found = teacher(ASKED, POSITIVES, [SPARSE, DENSE])
+    taught = teacher(ASKED, POSITIVES, [SPARSE, DENSE])
     texts, model = dict(corpus.texts()), CrossEncoder(folder, device="cpu")
     values = []
     for query_id, own in POSITIVES.items():
         best = [sorted(r[query_id], key=r[query_id].get)[::-1][:depth] for r in (SPARSE, DENSE)]
         expected = {*own, *best[0], *best[1]}
-        assert found[query_id].keys() == expected
+        assert taught[query_id].keys() == expected
         for passage_id in expected:
             alone = model.predict([(QUERIES[query_id].text, texts[passage_id])])[0]
-            assert found[query_id][passage_id] == pytest.approx(alone, abs=1e-5)
+            assert taught[query_id][passage_id] == pytest.approx(alone, abs=1e-5)
             values.append(alone)
     assert np.ptp(values) > 0.1
 
