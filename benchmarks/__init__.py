@@ -1,1 +1,1 @@
-"""Speeds and memory, as commands: nothing here is a test, and no time is tracked."""
+"""Speed and memory, as commands. Nothing here is a test, and DVC tracks no time."""

@@ -1,15 +1,15 @@
-"""Encoding speed beside its peers: same texts, same length, same threads, text to vector.
+"""Encoding speed compared with other libraries: same texts, maximum length and threads.
 
     python -m benchmarks.encoding                             # on this processor
     python -m benchmarks.encoding --device cuda --texts 20000
     python -m benchmarks.encoding --engines "this project" sentence-transformers
 
 Reads data/collection and data/encoders/zero_shot. The engines take turns, each in a process of its
-own; loading, converting and a first small batch are not counted. An engine whose libraries are not
-installed is left out; sentence-transformers' ONNX and OpenVINO backends need
-`pip install optimum-onnx optimum-intel onnxruntime openvino`. The cosine is to
-sentence-transformers' fp32 vectors. The share is the part of torch's own rate of matrix products in
-that format which the engine reaches; torch has no fast one in int8.
+own. Loading, converting and a first small batch are not counted. An engine is skipped if its
+libraries are not installed; sentence-transformers' ONNX and OpenVINO backends need
+`pip install optimum-onnx optimum-intel onnxruntime openvino`. Cosines compare with
+sentence-transformers' fp32 vectors. The share is the engine's rate divided by torch's rate of
+matrix products in the same format; torch has no fast ones in int8.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
 from stages.run import parser
 
-LEFT_OUT = 3  # exit code of an engine whose libraries are not installed
+SKIPPED = 3  # exit code if the libraries of an engine are not installed
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     command_line.add_argument("--rounds", type=int, default=3)
     command_line.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     command_line.add_argument(
-        "--engines", nargs="*", default=[""], metavar="START", help="only names that start so"
+        "--engines", nargs="*", default=[""], metavar="START", help="only names with these prefixes"
     )
     command_line.add_argument("--one", help=argparse.SUPPRESS)  # the engine of a subprocess
     command_line.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -53,26 +53,26 @@ def main() -> None:
     engines = CPU_ENGINES if arguments.device == "cpu" else GPU_ENGINES
     chosen = [name for name in engines if name.startswith(tuple(arguments.engines))]
     chosen = list(dict.fromkeys([REFERENCE, *chosen]))
-    found: dict[str, list[dict[str, float]]] = {}
+    measured: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(arguments.rounds):
             for name in ["matrix", *chosen]:
                 command = [sys.executable, "-m", "benchmarks.encoding", *sys.argv[1:]]
                 command += ["--folder", folder, "--one", name]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-                if done.returncode == LEFT_OUT:
+                if done.returncode == SKIPPED:
                     continue
                 done.check_returncode()
-                found.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
-                print(name, found[name][-1], file=sys.stderr)
-    print(table(found))
+                measured.setdefault(name, []).append(json.loads(done.stdout.splitlines()[-1]))
+                print(name, measured[name][-1], file=sys.stderr)
+    print(table(measured))
 
 
-def table(found: dict[str, list[dict[str, float]]]) -> str:
-    matrix = {f: max(run[f] for run in found["matrix"]) for f in found["matrix"][0]}
-    base = statistics.median(run["rate"] for run in found[REFERENCE])
+def table(measured: dict[str, list[dict[str, float]]]) -> str:
+    matrix = {f: max(run[f] for run in measured["matrix"]) for f in measured["matrix"][0]}
+    base = statistics.median(run["rate"] for run in measured[REFERENCE])
     rows = []
-    for name, runs in found.items():
+    for name, runs in measured.items():
         if name == "matrix":
             continue
         rates = [run["rate"] for run in runs]
@@ -106,7 +106,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         encode = ENGINES[arguments.one][1](device)
     except ImportError as error:
         print(f"{arguments.one}: left out, {error}", file=sys.stderr)
-        sys.exit(LEFT_OUT)
+        sys.exit(SKIPPED)
     encode(texts[:16])
     started = now(device)
     vectors = encode(texts)
@@ -124,15 +124,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def read_texts(count: int) -> list[str]:
-    """Passages evenly spaced over the collection; repeated, if there are too few."""
+    """Passages evenly spaced over the collection, repeated if there are too few."""
     corpus = Corpus(Path("data/collection"), load_settings("params.yaml").data.separator)
     texts = [text for _, text in corpus.texts()]
-    found = list(spaced(iter(texts), len(texts), count))[:count]
-    return [found[i % len(found)] for i in range(count)]
+    chosen = list(spaced(iter(texts), len(texts), count))[:count]
+    return [chosen[i % len(chosen)] for i in range(count)]
 
 
 def operations(texts: list[str]) -> float:
-    """Floating point operations of a text's forward pass, in the mean: products, no padding."""
+    """Mean floating point operations of a text's forward pass: products only, no padding."""
     from dpr.encoders import checkpoint
 
     encoder = checkpoint.load(ENCODER)
@@ -144,7 +144,7 @@ def operations(texts: list[str]) -> float:
 
 
 def matrix_rates(device: torch.device) -> dict[str, float]:
-    """Operations a second by format, the best of several tries."""
+    """Operations per second by format, the best of several tries."""
     rates, times = {}, 50
     names: list[tuple[str, torch.dtype]] = [("fp32", torch.float32), *formats.HALF.items()]
     for name, dtype in names:

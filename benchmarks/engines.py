@@ -1,4 +1,4 @@
-"""The engines that `benchmarks.encoding` compares: this project's and its peers'."""
+"""The engines that `benchmarks.encoding` compares: this project's and those of other libraries."""
 
 import importlib
 import shutil
@@ -19,10 +19,10 @@ from stages.run import SCRATCH
 ENCODER = Path("data/encoders/zero_shot")
 Encode = Callable[[list[str]], np.ndarray]
 REFERENCE = "sentence-transformers, fp32"
-BACKENDS = {"onnx": "optimum.onnxruntime", "openvino": "optimum.intel"}  # what each needs
+BACKENDS = {"onnx": "optimum.onnxruntime", "openvino": "optimum.intel"}  # required modules
 
 
-def ours(precision: str) -> Callable[[torch.device], Encode]:
+def this_project(precision: str) -> Callable[[torch.device], Encode]:
     def open_engine(device: torch.device) -> Encode:
         settings = load_settings("params.yaml")
         runtime.set_up(settings.threads)
@@ -33,11 +33,11 @@ def ours(precision: str) -> Callable[[torch.device], Encode]:
     return open_engine
 
 
-def theirs(**options: Any) -> Callable[[torch.device], Encode]:
+def sentence_transformers(**options: Any) -> Callable[[torch.device], Encode]:
     def open_engine(device: torch.device) -> Encode:
         from sentence_transformers import SentenceTransformer
 
-        if "backend" in options:  # without it the library raises no ImportError
+        if "backend" in options:  # the library itself raises no ImportError
             importlib.import_module(BACKENDS[options["backend"]])
         torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
         model = SentenceTransformer(str(ENCODER), device=str(device), **options)
@@ -48,7 +48,7 @@ def theirs(**options: Any) -> Callable[[torch.device], Encode]:
 
 
 def plain(device: torch.device) -> Encode:
-    """transformers alone: batches of 32 in the given order, padded, mean of the token states."""
+    """transformers alone: padded batches of 32 in the given order, mean of the token states."""
     from transformers import AutoModel, AutoTokenizer
 
     torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
@@ -59,9 +59,9 @@ def plain(device: torch.device) -> Encode:
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:
         vectors = []
-        for at in range(0, len(texts), 32):
+        for start in range(0, len(texts), 32):
             batch = tokenizer(
-                texts[at : at + 32],
+                texts[start : start + 32],
                 padding=True,
                 truncation=True,
                 max_length=limit,
@@ -76,7 +76,7 @@ def plain(device: torch.device) -> Encode:
 
 
 def onnx_int8(device: torch.device) -> Encode:
-    """sentence-transformers' own dynamic int8 export of its ONNX backend."""
+    """The dynamic int8 export of sentence-transformers' ONNX backend."""
     from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
 
     importlib.import_module(BACKENDS["onnx"])
@@ -90,21 +90,27 @@ def onnx_int8(device: torch.device) -> Encode:
 
 
 CPU_ENGINES: dict[str, tuple[str, Callable[[torch.device], Encode]]] = {
-    REFERENCE: ("fp32", theirs()),
-    "sentence-transformers, bf16": ("bf16", theirs(model_kwargs={"dtype": torch.bfloat16})),
-    "sentence-transformers, ONNX fp32": ("fp32", theirs(backend="onnx")),
-    "sentence-transformers, OpenVINO fp32": ("fp32", theirs(backend="openvino")),
+    REFERENCE: ("fp32", sentence_transformers()),
+    "sentence-transformers, bf16": (
+        "bf16",
+        sentence_transformers(model_kwargs={"dtype": torch.bfloat16}),
+    ),
+    "sentence-transformers, ONNX fp32": ("fp32", sentence_transformers(backend="onnx")),
+    "sentence-transformers, OpenVINO fp32": ("fp32", sentence_transformers(backend="openvino")),
     "sentence-transformers, ONNX int8": ("int8", onnx_int8),
     "transformers, fp32": ("fp32", plain),
-    "this project, fp32": ("fp32", ours("fp32")),
-    "this project, bf16": ("bf16", ours("bf16")),
-    "this project, int8": ("int8", ours("int8")),
+    "this project, fp32": ("fp32", this_project("fp32")),
+    "this project, bf16": ("bf16", this_project("bf16")),
+    "this project, int8": ("int8", this_project("int8")),
 }
 GPU_ENGINES = {
-    REFERENCE: ("fp32", theirs()),
-    "sentence-transformers, bf16": ("bf16", theirs(model_kwargs={"dtype": torch.bfloat16})),
-    "this project, fp32": ("fp32", ours("fp32")),
-    "this project, bf16": ("bf16", ours("bf16")),
-    "this project, fp16": ("fp16", ours("fp16")),
+    REFERENCE: ("fp32", sentence_transformers()),
+    "sentence-transformers, bf16": (
+        "bf16",
+        sentence_transformers(model_kwargs={"dtype": torch.bfloat16}),
+    ),
+    "this project, fp32": ("fp32", this_project("fp32")),
+    "this project, bf16": ("bf16", this_project("bf16")),
+    "this project, fp16": ("fp16", this_project("fp16")),
 }
 ENGINES = CPU_ENGINES | GPU_ENGINES

@@ -1,4 +1,4 @@
-"""Collections of any size, drawn from the sentences of the embedded one; and a tiny encoder."""
+"""Collections of any size, drawn from the sentences of the packaged one, and a tiny encoder."""
 
 import random
 import re
@@ -16,16 +16,16 @@ from dpr.sources.registry import open_collection
 
 TOPICS, JUDGMENTS = 50, 66_336  # of TREC-COVID
 TRIPLES = 11_000  # of msmarco-tiny
-EMPTY, LONGEST = 0.25, 18  # the share of passages without a text; sentences of the others, at most
+EMPTY, LONGEST = 0.25, 18  # share of passages without text; most sentences of the others
 
 
 class Sentences:
-    """Titles and sentences of the embedded collection, drawn again and again."""
+    """Titles and sentences of the packaged collection, drawn with replacement."""
 
     def __init__(self, seed: int = 0):
-        embedded = list(open_collection(load_settings("params.yaml").data).passages)
-        self.titles = [passage.title for passage in embedded]
-        text = " ".join(passage.text for passage in embedded)
+        packaged = list(open_collection(load_settings("params.yaml").data).passages)
+        self.titles = [passage.title for passage in packaged]
+        text = " ".join(passage.text for passage in packaged)
         self.sentences = re.split(r"(?<=[a-z]\.) (?=[A-Z])", text)
         self.random = random.Random(seed)
 
@@ -33,10 +33,10 @@ class Sentences:
         return self.random.choice(self.titles)
 
     def passages(self, count: int) -> Iterator[Passage]:
-        """As long as those of TREC-COVID: a title, and 160 words on average."""
+        """Passages as long as TREC-COVID's: a title, and 160 words on average."""
         for number in range(count):
-            some = 0 if self.random.random() < EMPTY else self.random.randint(1, LONGEST)
-            text = " ".join(self.random.choices(self.sentences, k=some))
+            size = 0 if self.random.random() < EMPTY else self.random.randint(1, LONGEST)
+            text = " ".join(self.random.choices(self.sentences, k=size))
             yield Passage(f"g{number:09}", self.title(), text)
 
 

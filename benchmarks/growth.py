@@ -1,13 +1,13 @@
-"""Time and peak memory of each stage, for collections of other sizes.
+"""Time and peak memory of each stage, by the size of the collection.
 
     python -m benchmarks.growth                             # 10,000, 100,000 and 1,000,000 passages
     python -m benchmarks.growth --passages 171332 --train   # the size of the reference experiment
     python -m benchmarks.growth --passages 12189 --topics 6980      # as many as in MS MARCO
 
-`dvc repro` takes a generated collection of each size through the whole graph, in a copy of this
-repository and with a tiny encoder: what is measured is all but the encoder. The exponent is that of
-the growth between the last two sizes: 1 if twice the passages cost twice as much. `--train` trains
-on 11,000 triples; without it there is no training.
+`dvc repro` runs the whole graph on a generated collection of each size, in a copy of this
+repository. A tiny encoder leaves the cost of everything else. The exponent describes the growth
+between the last two sizes: 1 if twice the passages cost twice as much. `--train` trains on 11,000
+triples; otherwise there is no training.
 """
 
 import json
@@ -38,8 +38,10 @@ def main() -> None:
     arguments.add_argument("--passages", type=int, nargs="+", default=sizes)
     arguments.add_argument("--topics", type=int, default=generated.TOPICS)
     arguments.add_argument("--train", action="store_true")
-    arguments.add_argument("--folder", type=Path, help="where to work; default: a temporary one")
-    arguments.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of params")
+    arguments.add_argument("--folder", type=Path, help="working folder; default: a temporary one")
+    arguments.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="of params.yaml"
+    )
     chosen = arguments.parse_args()
     changes: dict[str, object] = dict(TRAINING) if chosen.train else {"train.max_steps": 0}
     changes |= dict(pair.split("=", 1) for pair in chosen.set)
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def measured(folder: Path, size: int, topics: int, changes: dict[str, object]) -> Costs:
-    """What the stages cost, in a copy of this repository."""
+    """The costs of the stages, in a copy of this repository."""
     repository = folder / "repository"
     copy_repository(repository)
     generated.write_collection(folder / "collection", size, topics)
@@ -62,11 +64,11 @@ def measured(folder: Path, size: int, topics: int, changes: dict[str, object]) -
         "data.collection": f"beir:{folder / 'collection'}",
         "data.train": f"triples:{folder / 'triples.tsv'}",
         "model.name": str(folder / "encoder"),
-        "data.overlap": "drop",  # both draw their queries from the same titles
+        "data.overlap": "drop",  # collection and triples draw queries from the same titles
         "second.use": False,
     }
     set_params(repository / "params.yaml", used | changes)
-    # Files move to the cache and are linked back, since a copy of a large collection takes time.
+    # Hard links to the cache, because copying a large collection takes time.
     run(repository, "dvc", "config", "cache.type", "hardlink,copy")
     run(repository, "dvc", "repro", "--quiet")
     lines = (repository / ".scratch/costs.jsonl").read_text().splitlines()
@@ -74,7 +76,7 @@ def measured(folder: Path, size: int, topics: int, changes: dict[str, object]) -
 
 
 def copy_repository(folder: Path) -> None:
-    """The files of this checkout, committed or not, as a git repository."""
+    """Copy the files of this checkout, committed or not, into a git repository."""
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     for name in filter(lambda name: Path(name).is_file(), listed.stdout.splitlines()):
@@ -108,7 +110,7 @@ def as_table(sizes: list[int], costs: list[Costs]) -> str:
         row = [stage, *(f"{s:.1f}" for s, _ in of_stage), *(f"{gib:.2f}" for _, gib in of_stage)]
         if several:
             (before, _), (last, _) = of_stage[-2:]
-            known = before > 0.5 and last > 0.5  # shorter ones are mostly the start of a process
+            known = before > 0.5 and last > 0.5  # most of a shorter time is the start of a process
             growth = math.log(last / before) / math.log(sizes[-1] / sizes[-2]) if known else None
             row.append("-" if growth is None else f"{growth:.2f}")
         rows.append(row)

@@ -3,9 +3,9 @@
     python -m benchmarks.indexes --count 1000000 --dimension 128
     python -m benchmarks.indexes --count 8841823 --dimension 384 --dtype float16 --kinds flat
 
-Each kind is built in a process of its own. `build peak` is the memory that it takes on top of what
-the process had before, `peak / size` its ratio to the size of the index file, `search peak` the
-same up to the end. `search / flat` is the ratio to exact search in the same run.
+Each kind is built in a process of its own. `build peak` is the additional memory of the build,
+`peak / size` is its ratio to the index file's size, and `search peak` also covers the search.
+`search / flat` is the ratio to the time of exact search.
 """
 
 import argparse
@@ -43,7 +43,9 @@ def main() -> None:
     command_line.add_argument("--dimension", type=int, default=128)
     command_line.add_argument("--kinds", nargs="*", default=list(KINDS))
     command_line.add_argument("--dtype", default="float32", help="float32, float16 or int8")
-    command_line.add_argument("--memory", type=float, help="GiB of exact search; else of params")
+    command_line.add_argument(
+        "--memory", type=float, help="GiB for exact search; default: search.memory"
+    )
     command_line.add_argument("--one", help=argparse.SUPPRESS)  # the kind of a subprocess
     command_line.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = command_line.parse_args()
@@ -62,7 +64,7 @@ def main() -> None:
     print(f"{arguments.count:,} vectors of {arguments.dimension} dimensions, {TOP_K} of each of")
     print(f"{QUERIES} queries, {thread_count(load_settings('params.yaml').threads)} threads\n")
     flat = next((row["search_s"] for row in rows if row["kind"] == "flat"), None)
-    header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes a vector"]
+    header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes per vector"]
     print(
         report.table(
             [*header, "build peak MiB", "peak / size", "search peak MiB"],
@@ -99,8 +101,8 @@ def generate(folder: Path, count: int, dimension: int, dtype: str) -> None:
         folder / VECTORS, mode="w+", dtype=row.base, shape=(count, *row.shape)
     )
     for start in range(0, count, CHUNK):
-        some = draw(len(vectors[start : start + CHUNK]))
-        vectors[start : start + CHUNK] = to_stored(some, dtype)
+        chunk = draw(len(vectors[start : start + CHUNK]))
+        vectors[start : start + CHUNK] = to_stored(chunk, dtype)
     vectors.flush()
     write_ids(folder, map(str, range(count)), count)
     manifest: dict[str, Any] = {"similarity": "cosine", "count": count, "dimension": dimension}
@@ -140,9 +142,9 @@ def measure(kind: str, folder: Path, gib: float | None) -> dict[str, Any]:
 
 
 def memory(field: str) -> int:
-    """This process' memory in bytes: now (VmRSS), or its peak (VmHWM). Linux only.
+    """This process's memory in bytes: now (VmRSS) or at its peak (VmHWM). Linux only.
 
-    (The peak of getrusage includes what the parent had when it started this process.)
+    (The peak of getrusage includes the parent's memory at the start of this process.)
     """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     line = next(line for line in status.splitlines() if line.startswith(field))

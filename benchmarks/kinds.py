@@ -1,10 +1,10 @@
-"""What each kind of index misses, on the collection and with the trained encoder of this checkout.
+"""Recall of each kind of index, on the collection and the trained encoder of this checkout.
 
     python -m benchmarks.kinds                  # all, or: --kinds flat ivf hnsw
     python -m benchmarks.kinds --rescore 2000   # with and without `search.rescore`
 
-The audit of the stage, for every kind in turn; all else as in params.yaml. Reads what `dvc repro`
-made.
+Runs the audit of the stage for each kind, with all other settings from params.yaml. Needs the data
+of `dvc repro`.
 """
 
 import sys
@@ -24,12 +24,12 @@ from dpr.records import beir
 from dpr.settings import load_settings
 from stages.run import SCRATCH, parser
 
-OTHERS = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
+FACTORIES = ("IVF256,SQ8", "HNSW32,SQ8", "RR384,IVF256,PQ96x4fs")
 
 
 def main() -> None:
     arguments = parser("benchmarks.kinds", __doc__)
-    arguments.add_argument("--kinds", nargs="*", default=[*KINDS, *OTHERS])
+    arguments.add_argument("--kinds", nargs="*", default=[*KINDS, *FACTORIES])
     arguments.add_argument("--rescore", type=int)
     parsed = arguments.parse_args()
     chosen, rescore = parsed.kinds, parsed.rescore
@@ -51,7 +51,7 @@ def main() -> None:
             options = settings.index.model_copy(update={"kind": kind, "storage": storage})
             folder = Path(name) / "index"
             save(*build(embeddings, options, settings.seed), embeddings, options, folder)
-            found = audit(
+            metrics, tradeoff, _ = audit(
                 Index.open(folder, embeddings),
                 topics,
                 vectors,
@@ -59,18 +59,17 @@ def main() -> None:
                 search,
             )
             half = f"{kind}, float16" if storage == "float16" else kind
-            metrics = found.metrics
             recalls = [metrics[f"recall@{k}"] for k in DEPTHS]
             if rescore:
                 plain = metrics.get("without_rescoring", metrics)
                 recalls = [plain[f"recall@{k}"] for k in DEPTHS] + recalls
             lost, size = metrics[f"{HEADLINE}_lost"], metrics["bytes_per_vector"]
             rows.append([half, *(f"{r:.4f}" for r in recalls), f"{lost:+.4f}", f"{size:.0f}"])
-            print(rows[-1], found.tradeoff, file=sys.stderr)
+            print(rows[-1], tradeoff, file=sys.stderr)
     columns = [f"recall@{k}" for k in DEPTHS]
     if rescore:
         columns += [f"rescored @{k}" for k in DEPTHS]
-    print(report.table(["kind", *columns, f"{HEADLINE} lost", "bytes a vector"], rows))
+    print(report.table(["kind", *columns, f"{HEADLINE} lost", "bytes per vector"], rows))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Memory and time of reading training pairs, by their number.
+"""Memory and time for reading training pairs, by their number.
 
     python -m benchmarks.pairs                        # 50 thousand, 500 thousand, 5 million
     python -m benchmarks.pairs --pairs 50000
 
-Writes synthetic pairs (each its own query and passage of random words), reads them as the stage
-`train` does, and draws 200 batches of 64; each number in a process of its own. It needs
-data/encoders/zero_shot (`dvc repro init`). Files are in a temporary folder: 2 GB at 5 million.
+Writes synthetic pairs of a query and a passage with random words, reads them as the stage `train`
+does, and draws 200 batches of 64. Each number has a process of its own. Needs
+data/encoders/zero_shot (`dvc repro init`) and temporary space: 2 GB for 5 million pairs.
 """
 
 import argparse
@@ -54,11 +54,11 @@ def main() -> None:
 
 
 def measured(number: int) -> dict[str, float]:
-    """Seconds of reading and of the batches, and the peak memory of this process in GiB."""
+    """Seconds for reading and for the batches, and the peak memory of this process in GiB."""
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads, settings.seed)
-    with tempfile.TemporaryDirectory() as made:
-        folder, work = Path(made) / "training", Path(made) / "work"
+    with tempfile.TemporaryDirectory() as name:
+        folder, work = Path(name) / "training", Path(name) / "work"
         work.mkdir()
         write(folder, number)
         encoder = checkpoint.load("data/encoders/zero_shot")

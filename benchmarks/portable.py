@@ -1,14 +1,13 @@
-"""Whether this processor makes the same bytes as others, if every library is held to AVX2.
+"""Whether this processor makes the same bytes as others if every library is limited to AVX2.
 
     python -m benchmarks.portable              # compares with benchmarks/portable.json
-    python -m benchmarks.portable --record     # adds what this processor makes to that file
-    python -m benchmarks.portable --free       # the libraries choose, as they do by default
-    python -m benchmarks.portable --through "qemu-x86_64 -cpu Haswell"   # another one, emulated
+    python -m benchmarks.portable --record     # adds the results of this processor to that file
+    python -m benchmarks.portable --free       # the libraries choose, which is their default
+    python -m benchmarks.portable --through "qemu-x86_64 -cpu Haswell"   # on an emulated processor
 
-A small experiment in fp32 with one thread goes from prepare to search, in a copy of this
-repository. Printed is, for each output, its MD5 in dvc.lock and the processors that made the same.
-What training did to the bit is in plots/train.csv: the loss and gradient norm of each step.
-Reads dvc.lock of the copy.
+Runs a small experiment in fp32 with one thread, from prepare to search, in a copy of this
+repository. For each output it prints the MD5 in dvc.lock and the processors with the same MD5.
+plots/train.csv compares trainings bit by bit: the loss and gradient norm of each step.
 """
 
 import json
@@ -32,7 +31,7 @@ PINNED = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
     "CT2_FORCE_CPU_ISA": "AVX2",
-    "CT2_USE_MKL": "0",  # by default on Intel's processors alone
+    "CT2_USE_MKL": "0",  # the default uses it only on Intel processors
     "FAISS_OPT_LEVEL": "AVX2",
 }
 RUN = ("prepare", "init", "train", "encode", "index", "search")
@@ -55,27 +54,27 @@ def main() -> None:
     arguments = parser("benchmarks.portable", __doc__)
     arguments.add_argument("--record", action="store_true")
     arguments.add_argument("--free", action="store_true")
-    arguments.add_argument("--through", default="", help="a program that runs Python")
+    arguments.add_argument("--through", default="", help="a program that starts Python")
     chosen = arguments.parse_args()
     if not chosen.free:
         os.environ.update(PINNED)
     with tempfile.TemporaryDirectory() as name:
         if chosen.through:
             run_python_through(chosen.through, Path(name) / "bin")
-        made = made_in(Path(name))
+        hashes = output_hashes(Path(name))
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     rows = []
-    for path, md5 in made.items():
-        same = [who for who, theirs in recorded.items() if theirs.get(path) == md5]
+    for path, md5 in hashes.items():
+        same = [name for name, md5s in recorded.items() if md5s.get(path) == md5]
         rows.append([path, md5[:12], "; ".join(same) or "none"])
     print(table(["output", "MD5", "the same on"], rows))
     if chosen.record:
-        recorded[chosen.through or processor()] = made
+        recorded[chosen.through or processor()] = hashes
         RECORDED.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
 
 
 def run_python_through(program: str, folder: Path) -> None:
-    """`python` of the stages is that program with this Python."""
+    """Let the stages' `python` start this Python through the program."""
     folder.mkdir()
     python = folder / "python"
     modules = os.pathsep.join(path for path in sys.path if "site-packages" in path)
@@ -86,7 +85,7 @@ def run_python_through(program: str, folder: Path) -> None:
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
-def made_in(folder: Path) -> dict[str, str]:
+def output_hashes(folder: Path) -> dict[str, str]:
     """{output: MD5} of the experiment."""
     repository = folder / "repository"
     growth.copy_repository(repository)
@@ -95,7 +94,7 @@ def made_in(folder: Path) -> dict[str, str]:
     code = f"from benchmarks.generated import *; write_encoder(Path({str(folder / 'encoder')!r}))"
     growth.run(repository, sys.executable, "-c", code)  # in a process with these variables
     places = {
-        "data.collection": "beir:../collection",  # names are part of what is made
+        "data.collection": "beir:../collection",  # outputs contain the names
         "data.train": "triples:../triples.tsv",
         "model.name": "../encoder",
     }

@@ -1,10 +1,10 @@
-"""What fuse, eval and compare cost for many topics: time and peak memory of each stage.
+"""Time and peak memory of fuse, eval and compare for many topics.
 
     python -m benchmarks.runs                   # MS MARCO's size: 6,980 topics, 1,000 passages each
     python -m benchmarks.runs --topics 1000
 
-The runs are drawn: each system finds the relevant passage and others from 8.8 million ids. The
-stages are those of this repository, in a folder of their own, with its params.yaml.
+The runs are random: each system finds the relevant passage and others among 8.8 million ids. The
+stages of this repository run in a temporary folder, with this params.yaml.
 """
 
 import json
@@ -24,8 +24,8 @@ from dpr.records.types import Judgment, Query
 from dpr.runs.trec import write_run
 from stages.run import parser
 
-PASSAGES = 8_841_823  # of MS MARCO
-NEAR = 4_000  # passages that a topic's systems draw from, so that they share some
+PASSAGES = 8_841_823  # in MS MARCO
+NEAR = 4_000  # passages per topic that all systems draw from, so that they share some
 VALID = 1_000  # validation topics, at most
 STAGES = ("fuse", "eval", "compare")
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def write(folder: Path, topics: int, depth: int) -> None:
-    """Queries, judgments and the runs of bm25, dense and zero_shot in the folder."""
+    """Write queries, judgments and the runs of bm25, dense and zero_shot."""
     rng = np.random.default_rng(0)
     collection = folder / "data/collection"
     for split, count in (("test", topics), ("valid", min(topics, VALID))):
@@ -80,10 +80,10 @@ def drawn(query_ids: list[str], near: np.ndarray, depth: int, rng: np.random.Gen
     count = len(query_ids)
     columns = np.argpartition(rng.random((count, NEAR), np.float32), depth, axis=1)[:, :depth]
     rows = np.take_along_axis(near, columns, axis=1)
-    keys = np.unique(np.arange(count)[:, None] * PASSAGES + rows)  # a passage once a topic
+    keys = np.unique(np.arange(count)[:, None] * PASSAGES + rows)  # a passage once per topic
     topics, rows = np.divmod(keys, PASSAGES)
-    different, passages = np.unique(rows, return_inverse=True)
-    ids = pyarrow.array(different).cast(pyarrow.string())
+    distinct, passages = np.unique(rows, return_inverse=True)
+    ids = pyarrow.array(distinct).cast(pyarrow.string())
     return Run.of_rows(query_ids, topics, ids, passages, rng.random(len(keys), np.float32))
 
 

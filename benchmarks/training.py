@@ -1,16 +1,16 @@
-"""Training speed beside sentence-transformers' trainer: same encoder, pairs, batch size, precision.
+"""Training speed compared with sentence-transformers: same encoder, pairs, batch size, precision.
 
     python -m benchmarks.training                                   # plain in-batch negatives
     python -m benchmarks.training --batch-size 256 --chunk-size 32  # cached gradients
     python -m benchmarks.training --batch-size 1024 --chunk-size 128 --precision bf16   # on a GPU
 
-Reads what `dvc repro prepare init mine@first` makes. The trainers take turns, each in a process of
-its own; loading and the first steps are not counted. Each runs its whole loop, ours with
-`train_memory` and `save_every` of params.yaml. Ours has tokenized the texts before, and encodes a
-text once that two pairs of a batch share; theirs does neither. Theirs is measured twice: with the
-dropout of the checkpoint, which is its default, and with that of params.yaml, as ours. "As
-params.yaml says" is ours with all of `train` but batch size, chunk size and precision: what `make
-repro` runs. Tokens are those of all pairs, without padding.
+Needs the data of `dvc repro prepare init mine@first`. The trainers take turns, each in a process of
+its own. Loading and the first steps are not counted. Each trainer runs its whole loop; this one has
+`train_memory` and `save_every` of params.yaml. This trainer tokenizes the texts beforehand and
+encodes a text that two pairs of a batch share only once; sentence-transformers does neither.
+sentence-transformers is measured twice: with the dropout of the checkpoint, which is its default,
+and with this trainer's, from params.yaml. "As params.yaml says" takes all of `train` but batch
+size, chunk size and precision, as `make repro` does. Tokens are those of all pairs, no padding.
 """
 
 import argparse
@@ -45,9 +45,7 @@ WARM_UP = 3  # steps
 def main() -> None:
     command_line = parser("benchmarks.training", __doc__)
     command_line.add_argument("--batch-size", type=int, default=64)
-    command_line.add_argument(
-        "--chunk-size", type=int, help="texts in a forward pass; left out: all"
-    )
+    command_line.add_argument("--chunk-size", type=int, help="texts per forward pass; default: all")
     command_line.add_argument("--steps", type=int, default=15)
     command_line.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     command_line.add_argument("--device", choices=["cpu", "cuda"], default=runtime.device().type)
@@ -58,20 +56,20 @@ def main() -> None:
         print(json.dumps(TRAINERS[arguments.one](arguments)))
         return
     command = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--one"]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in TRAINERS}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in TRAINERS}
     for _ in range(arguments.rounds):
         for name in TRAINERS:
             done = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True)
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, found[name][-1], file=sys.stderr)
+            measured[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(name, measured[name][-1], file=sys.stderr)
     medians = {
         name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        for name, runs in found.items()
+        for name, runs in measured.items()
     }
     reference = medians["sentence-transformers"]["tokens_per_second"]
     print(
         report.table(
-            ["trainer", "pairs a second", "tokens a second", "ratio", "peak MiB on the GPU"],
+            ["trainer", "pairs per second", "tokens per second", "ratio", "peak MiB on the GPU"],
             [
                 [
                     name,
@@ -86,8 +84,8 @@ def main() -> None:
     )
 
 
-# What differs by default, so that ours does what theirs does.
-AS_THEIRS = {
+# Changes to params.yaml, so that this trainer does what sentence-transformers does.
+AS_SENTENCE_TRANSFORMERS = {
     "hard_negatives": 0,
     "group_by": None,
     "pairs_per_group": 1,
@@ -97,7 +95,7 @@ AS_THEIRS = {
 
 
 class Clock:
-    """Of our trainer: when each step ended."""
+    """Records when each step of this trainer ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -109,15 +107,17 @@ class Clock:
     def close(self) -> None: ...
 
 
-def ours(arguments: argparse.Namespace) -> dict[str, float]:
-    return our_trainer(arguments, AS_THEIRS)
+def this_trainer(arguments: argparse.Namespace) -> dict[str, float]:
+    return measure_this_trainer(arguments, AS_SENTENCE_TRANSFORMERS)
 
 
 def as_params_say(arguments: argparse.Namespace) -> dict[str, float]:
-    return our_trainer(arguments, {})
+    return measure_this_trainer(arguments, {})
 
 
-def our_trainer(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[str, float]:
+def measure_this_trainer(
+    arguments: argparse.Namespace, changes: dict[str, Any]
+) -> dict[str, float]:
     settings, clock = load_settings("params.yaml"), Clock()
     runtime.set_up(settings.threads, settings.seed)
     trainer = prepared(arguments, changes, clock)
@@ -125,11 +125,11 @@ def our_trainer(arguments: argparse.Namespace, changes: dict[str, Any]) -> dict[
     return rates(clock.ends[-1] - clock.ends[WARM_UP - 1], arguments, trainer.pairs)
 
 
-def theirs(arguments: argparse.Namespace) -> dict[str, float]:
+def sentence_transformers(arguments: argparse.Namespace) -> dict[str, float]:
     return sentence_transformers_trainer(arguments, None)
 
 
-def theirs_with_our_dropout(arguments: argparse.Namespace) -> dict[str, float]:
+def sentence_transformers_same_dropout(arguments: argparse.Namespace) -> dict[str, float]:
     return sentence_transformers_trainer(arguments, load_settings("params.yaml").train.dropout)
 
 
@@ -167,14 +167,14 @@ def sentence_transformers_trainer(
     else:
         loss = losses.MultipleNegativesRankingLoss(model, scale=scale)
 
-    class TheirClock(TrainerCallback):
+    class StepClock(TrainerCallback):
         started = 0.0
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == WARM_UP:
                 self.started = now()
 
-    clock = TheirClock()
+    clock = StepClock()
     with tempfile.TemporaryDirectory() as folder:
         options = SentenceTransformerTrainingArguments(
             folder,
@@ -192,21 +192,23 @@ def sentence_transformers_trainer(
             model, options, train_dataset=dataset, loss=loss, callbacks=[clock]
         )
         trainer.train()
-    return rates(now() - clock.started, arguments, prepared(arguments, AS_THEIRS).pairs)
+    return rates(
+        now() - clock.started, arguments, prepared(arguments, AS_SENTENCE_TRANSFORMERS).pairs
+    )
 
 
 TRAINERS = {
-    "this trainer": ours,
+    "this trainer": this_trainer,
     "this trainer, as params.yaml says": as_params_say,
-    "sentence-transformers": theirs,
-    "sentence-transformers, same dropout": theirs_with_our_dropout,
+    "sentence-transformers": sentence_transformers,
+    "sentence-transformers, same dropout": sentence_transformers_same_dropout,
 }
 
 
 def prepared(
     arguments: argparse.Namespace, changes: dict[str, Any], clock: Clock | None = None
 ) -> Trainer:
-    """Our trainer, with the parameters of this checkout but for those of the comparison."""
+    """This trainer, with params.yaml except for the changes of the comparison."""
     settings, steps = load_settings("params.yaml"), WARM_UP + arguments.steps
     given = {key: getattr(arguments, key) for key in ("batch_size", "chunk_size", "precision")}
     given |= {"max_steps": steps, "eval_every": steps, "epochs": None}
@@ -214,11 +216,11 @@ def prepared(
     encoder = checkpoint.load(ENCODER).to(arguments.device)
     pairs = beir.read_pairs(NEGATIVES)
     corpus = Corpus(TRAINING, settings.data.separator)
-    work = Path(tempfile.mkdtemp())  # read in each step
-    found = PairSet.read(corpus, pairs, encoder, options, work)
+    work = Path(tempfile.mkdtemp())  # not removed: each step reads it
+    pair_set = PairSet.read(corpus, pairs, encoder, options, work)
     return Trainer(
         encoder,
-        found,
+        pair_set,
         lambda encoder, step: Validation(step, 0.0, 0.0),
         options,
         settings.seed,
@@ -236,10 +238,10 @@ def rates(seconds: float, arguments: argparse.Namespace, pairs: PairSet) -> dict
         for query, passage in pairs.pairs.tolist()
     ]
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    a_second = arguments.steps * arguments.batch_size / seconds
+    per_second = arguments.steps * arguments.batch_size / seconds
     return {
-        "pairs_per_second": a_second,
-        "tokens_per_second": a_second * statistics.fmean(tokens),
+        "pairs_per_second": per_second,
+        "tokens_per_second": per_second * statistics.fmean(tokens),
         "peak": peak,
     }
 

@@ -21,7 +21,7 @@ def test_a_share_is_printed_only_if_its_reference_rate_was_measured():
     assert shares == {encoding.REFERENCE: "25%", "this project, int8": "-"}
 
 
-@pytest.mark.parametrize("changes", [{}, training.AS_THEIRS])
+@pytest.mark.parametrize("changes", [{}, training.AS_SENTENCE_TRANSFORMERS])
 def test_the_benchmark_times_the_training_of_the_stage(
     make_encoder, collection, tmp_path, monkeypatch, changes
 ):
@@ -36,7 +36,7 @@ def test_the_benchmark_times_the_training_of_the_stage(
     monkeypatch.setattr(trainer_module, "Room", lambda gib: rooms.append(gib) or Room(gib))
     monkeypatch.setattr(trainer_module, "return_freed", lambda over: freed.append(over))
     given = {"batch_size": 4, "chunk_size": None, "precision": "fp32", "steps": 2, "device": "cpu"}
-    found = training.our_trainer(argparse.Namespace(**given), changes)
+    found = training.measure_this_trainer(argparse.Namespace(**given), changes)
     assert rooms == [0.5]
     assert freed == [1.25 * 0.5] * (training.WARM_UP + 2)
     assert found["pairs_per_second"] > 0
