@@ -1,4 +1,4 @@
-"""compare: the measures of all systems with intervals, tests against references, and curves.
+"""compare: the measures of all systems with intervals, tests against references, and comparison.
 
 Reads all test runs, and topics and judgments of data/collection. Makes metrics/compare.json and, in
 plots/, systems.csv, compare_topics.csv, recall.csv and precision.csv.
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dpr import measures
 from dpr.base.files import write_csv, write_json
-from dpr.evaluation import comparison, curves
+from dpr.evaluation import comparison
 from dpr.measures import ByTopic
 from dpr.records import beir
 from dpr.runs import trec
@@ -23,14 +23,14 @@ def main() -> str:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
-    depths = [depth for depth in curves.DEPTHS if depth <= settings.search.top_k]
+    depths = [depth for depth in comparison.DEPTHS if depth <= settings.search.top_k]
 
     def described(system: str) -> tuple[ByTopic, dict[int, float], dict[float, float]]:
         found = trec.read_run(f"data/runs/test/{system}.txt")
         return (
             measures.by_topic(qrels, found, settings.eval.measures),
-            curves.recall_by_depth(qrels, found, depths),
-            curves.precision_by_recall(qrels, found),
+            comparison.recall_by_depth(qrels, found, depths),
+            comparison.precision_by_recall(qrels, found),
         )
 
     with ThreadPoolExecutor(2) as threads:  # two runs in memory at a time

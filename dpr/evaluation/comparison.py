@@ -1,7 +1,4 @@
-"""Systems side by side: means with intervals, and paired tests against references.
-
-What a run would score if a re-ranker made no mistake: its limit from above.
-"""
+"""Systems side by side: means with intervals, tests against references, curves, and ceilings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +10,11 @@ from dpr.base.errors import InputError
 from dpr.evaluation import significance
 from dpr.measures import ByTopic
 from dpr.records.run import Run
-from dpr.records.types import Found, Qrels
+from dpr.records.types import Found, Qrels, is_relevant
 
 Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
+DEPTHS = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]  # of the recall curve
+LEVELS = [round(0.1 * i, 1) for i in range(11)]  # the eleven standard points of recall
 
 
 def compare_systems(results: Results, references: Sequence[str], seed: int) -> dict[str, Any]:
@@ -61,8 +60,35 @@ def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
 
 
+def recall_by_depth(qrels: Qrels, run: Found, depths: list[int]) -> dict[int, float]:
+    """Mean recall@depth over the judged topics."""
+    names = [f"recall@{depth}" for depth in depths]
+    means = measures.means(measures.by_topic(qrels, run, names))
+    return dict(zip(depths, means.values(), strict=True))
+
+
+def precision_by_recall(qrels: Qrels, run: Found) -> dict[float, float]:
+    """Mean interpolated precision at the eleven standard points of recall, over judged topics.
+
+    It is the highest precision at or after a point. A point is reached with its share of the
+    relevant passages, rounded half up, as in trec_eval's reference output (`iprec_at_recall`);
+    pytrec_eval rounds differently.
+    """
+    run = Run.of(run)
+    precision = np.zeros((len(LEVELS), len(qrels)))
+    for topic, (query_id, grades) in enumerate(qrels.items()):
+        relevant = sum(map(is_relevant, grades.values()))
+        if relevant and query_id in run:
+            hits = np.cumsum([is_relevant(grades.get(passage_id)) for passage_id in run[query_id]])
+            at_rank = np.append(hits / np.arange(1, len(hits) + 1), 0.0)  # 0: at no rank
+            needed = np.floor(np.array(LEVELS) * relevant + 0.5)
+            highest = np.maximum.accumulate(at_rank[::-1])[::-1]  # here or at a later rank
+            precision[:, topic] = highest[np.searchsorted(hits, needed)]
+    return dict(zip(LEVELS, precision.mean(axis=1).tolist(), strict=True))
+
+
 def of_reranking(qrels: Qrels, run: Found, depth: int) -> float:
-    """Mean nDCG@10 over the judged topics, with each topic's first `depth` passages by grade."""
+    """Mean nDCG@10 if a re-ranker put each topic's first `depth` passages in order of grade."""
     perfect = {}
     for query_id, first in Run.of(run).first(depth).items():
         grades = qrels.get(query_id, {})

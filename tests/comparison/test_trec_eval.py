@@ -6,7 +6,7 @@ from helpers import SHARED, needs_shared
 
 from dpr import measures
 from dpr.bm25 import lucene
-from dpr.evaluation import curves
+from dpr.evaluation import comparison
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.runs import trec
@@ -79,7 +79,7 @@ def test_interpolated_precision_to_its_four_digits(name, output):
     reference = expected(output)
     judged = trec.read_qrels(ORACLE / f"trec_eval/qrels.{name}")
     found = trec.read_run(ORACLE / f"trec_eval/results.{name}")
-    values = curves.precision_by_recall({q: judged[q] for q in found if q in judged}, found)
+    values = comparison.precision_by_recall({q: judged[q] for q in found if q in judged}, found)
     printed = {f"iprec_at_recall_{level:.2f}": f"{value:.4f}" for level, value in values.items()}
     assert printed == {name: reference[name, "all"] for name in printed}
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dpr.base.errors import InputError
-from dpr.evaluation import comparison, curves, report
+from dpr.evaluation import comparison, report
 from dpr.evaluation.significance import compare
 
 RESULTS = {
@@ -61,8 +61,8 @@ def test_topics_that_moved_most_come_first():
 def test_curves_by_hand():
     qrels = {"1": {"a": 1, "b": 1}, "2": {"z": 1}}
     run = {"1": {"a": 3.0, "x": 2.0, "b": 1.0}}
-    assert curves.recall_by_depth(qrels, run, [1, 2, 3]) == {1: 0.25, 2: 0.25, 3: 0.5}
-    precision = curves.precision_by_recall(qrels, run)
+    assert comparison.recall_by_depth(qrels, run, [1, 2, 3]) == {1: 0.25, 2: 0.25, 3: 0.5}
+    precision = comparison.precision_by_recall(qrels, run)
     # topic 1: precision 1 up to recall .5, 2/3 up to 1; topic 2 has nothing
     assert precision[0.0] == pytest.approx(0.5)
     assert precision[0.5] == pytest.approx(0.5)

@@ -1,9 +1,14 @@
+"""The measures, against their formulas, ir_measures, and trec_eval's order of ties."""
+
 import math
+import sys
 
+import ir_measures
+import numpy as np
 import pytest
-import pytrec_eval
 
-from dpr.measures import by_topic, check, cutoff, means, parse_measure
+from dpr.measures import by_topic, check, cutoff, means
+from dpr.records.run import Run, ranking
 
 QRELS = {"1": {"a": 2, "b": 1, "c": 0}, "2": {"a": 1}, "3": {"z": 1}}
 RUN = {
@@ -11,6 +16,24 @@ RUN = {
     "2": {"x": 2.0, "y": 1.5, "a": 1.0},
     "unjudged": {"a": 1.0},
 }
+NAMES = ["nDCG", "nDCG@3", "nDCG@100", "AP", "AP@5", "RR", "RR@3", "P@1", "P@10", "R@5", "R@1000"]
+NAMES += ["Success@1", "Success@10", "Judged@5", "Judged", "Rprec", "AP(rel=2)"]
+
+
+def drawn(seed):
+    """Judgments and a run with ties, negative grades, short topics, and topics of one side only."""
+    rng = np.random.default_rng(seed)
+    passages = [f"d{number}" for number in range(60)]
+    qrels, run = {}, {}
+    for topic in range(25):
+        judged = rng.choice(passages, rng.integers(1, 40), replace=False).tolist()
+        grades = rng.integers(-1, 4, len(judged)).tolist()
+        qrels[f"q{topic}"] = dict(zip(judged, grades, strict=True)) | {"d0": 0}
+        retrieved = rng.choice(passages, rng.integers(1, 50), replace=False).tolist()
+        scores = rng.integers(0, 12, len(retrieved)).astype(float).tolist()
+        run[f"q{topic}"] = dict(zip(retrieved, scores, strict=True))
+    del run["q3"], qrels["q5"]
+    return qrels, run | {"other": {"d1": 1.0}}
 
 
 def test_by_hand():
@@ -22,74 +45,88 @@ def test_by_hand():
     assert values["RR@10"] == pytest.approx({"1": 1 / 2, "2": 1 / 3, "3": 0})
     assert values["recall@100"] == {"1": 1, "2": 1, "3": 0}
     assert values["P@10"] == pytest.approx({"1": 0.2, "2": 0.1, "3": 0})
+    # over every judged topic, and no other
+    assert means(values)["RR@10"] == pytest.approx((1 / 2 + 1 / 3) / 3)
 
 
-def test_the_mean_is_over_every_judged_topic_and_no_other():
-    assert means(by_topic(QRELS, RUN, ["RR@10"]))["RR@10"] == pytest.approx((1 / 2 + 1 / 3) / 3)
+@pytest.mark.parametrize("seed", range(3))
+def test_names_mean_what_they_mean_in_ir_measures(seed, monkeypatch):
+    monkeypatch.setattr("dpr.measures.TOPICS_AT_ONCE", 4)
+    qrels, run = drawn(seed)
+    untied = {q: {p: -i for i, (p, _) in enumerate(ranking(s))} for q, s in run.items()}
+    values = by_topic(qrels, run, NAMES)
+    for name in NAMES:
+        measure = ir_measures.parse_measure(name)
+        expected = {m.query_id: m.value for m in ir_measures.iter_calc([measure], qrels, untied)}
+        assert list(values[name]) == list(qrels)
+        expected = {q: expected.get(q, 0.0) for q in qrels}
+        assert values[name] == pytest.approx(expected, rel=1e-14, abs=0), name
+        assert any(values[name].values())
 
 
-@pytest.mark.parametrize(
-    ("measure", "theirs"),
-    [
-        *[("RR", "recip_rank"), ("AP", "map"), ("P@10", "P_10"), ("nDCG@10", "ndcg_cut_10")],
-        *[("recall@100", "recall_100"), ("RR@10", None), ("judged@10", None)],
-    ],
-)
-def test_every_measure_is_over_the_order_of_trec_eval(measure, theirs):
+def test_the_common_measures_do_without_ir_measures(monkeypatch):
+    """It does not import under Python 3.14."""
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    names = ["nDCG@10", "AP", "RR@10", "P@10", "recall@100", "Success@1", "judged@10"]
+    assert check(names) == names
+    with pytest.raises(ImportError):
+        by_topic(QRELS, RUN, ["Rprec"])
+
+
+def test_every_measure_is_over_the_order_of_trec_eval():
     """Ties go by id, descending; scores that differ beyond 32 bits are ties."""
     scores = {f"d{i:02}": 1.0 - i * 1e-12 for i in range(30)} | {"late": 0.5}
-    order = sorted(scores, key=lambda p: (scores[p] > 0.9, p), reverse=True)
-    for relevant in ("d29", "d21", "d20", "d19", "d00"):
-        qrels = {"q": {relevant: 1}}
-        found = by_topic(qrels, {"q": scores}, [measure])[measure]["q"]
-        rank = order.index(relevant) + 1
-        if theirs:
-            reference = pytrec_eval.RelevanceEvaluator(qrels, {theirs}).evaluate({"q": scores})
-            assert found == pytest.approx(reference["q"][theirs])
-        elif measure == "RR@10":
-            assert found == pytest.approx(1 / rank if rank <= 10 else 0)
-        else:
-            assert found == pytest.approx(0.1 if rank <= 10 else 0)
+    for rank, relevant in [(1, "d29"), (9, "d21"), (10, "d20"), (11, "d19"), (30, "d00")]:
+        values = by_topic(
+            {"q": {relevant: 1}}, {"q": scores}, ["RR", "RR@10", "P@10", "judged@10", "nDCG@10"]
+        )
+        inside = rank <= 10
+        expected = [1 / rank, inside / rank, inside / 10, inside / 10, inside / math.log2(rank + 1)]
+        assert [value["q"] for value in values.values()] == pytest.approx(expected)
 
 
 def test_cutoffs():
+    depths = {name: cutoff(name) for name in ("nDCG@10", "recall@1000", "judged@5", "AP", "ERR@7")}
+    assert depths == {"nDCG@10": 10, "recall@1000": 1000, "judged@5": 5, "AP": None, "ERR@7": 7}
     run = {"2": {f"x{i:02}": 20.0 - i for i in range(10)} | {"a": 1.0}}
     values = by_topic({"2": {"a": 1}}, run, ["RR@10", "RR", "recall@10", "recall@11"])
-    assert values["RR@10"]["2"] == 0
-    assert values["RR"]["2"] == pytest.approx(1 / 11)
-    assert (values["recall@10"]["2"], values["recall@11"]["2"]) == (0, 1)
+    assert [value["2"] for value in values.values()] == pytest.approx([0, 1 / 11, 0, 1])
 
 
-def test_the_depth_of_a_measure():
-    depths = {name: cutoff(name) for name in ("nDCG@10", "recall@1000", "judged@5", "AP", "RR")}
-    assert depths == {"nDCG@10": 10, "recall@1000": 1000, "judged@5": 5, "AP": None, "RR": None}
-
-
-def test_names():
-    assert str(parse_measure("recall@100")) == "R@100"
-    assert str(parse_measure("nDCG@10")) == "nDCG@10"
-    assert str(parse_measure("judged@10")) == "Judged@10"
-    with pytest.raises(ValueError, match=r"plots/precision\.csv"):
-        parse_measure("IPrec@0.1")
-    with pytest.raises(ValueError, match="no measure"):
-        parse_measure("accuracy@one")
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["nDCG@10", "IPrec@0.1"], r"plots/precision\.csv"),
+        (["nDCG@10", "accuracy@one"], "is no measure of ir_measures"),
+        (["nDCG@10", "P"], "'P' cannot be computed"),
+        (["nDCG@10", "AP", "MAP"], "a measure is listed twice"),
+        (["nDCG@10", "recall@5", "R@5"], "a measure is listed twice"),
+        (["AP"], "nDCG@10, the headline of plots and tables, must be among them"),
+        *[(["nDCG@10", f"{name}@0"], "its depth must be 1 or more") for name in ("RR", "ERR")],
+    ],
+)
+def test_names_that_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        check(names)
 
 
 def test_judgments_of_minus_one_and_zero():
-    """trec_eval's own code on both: neither is relevant, and judged@10 counts both as judged."""
+    """Neither is relevant, and judged@10 counts both as judged."""
     qrels = {"1": {"a": -1, "b": 0, "c": 1}}
     run = {"1": {"a": 4.0, "b": 3.0, "c": 2.0, "unjudged": 1.0}}
     values = by_topic(qrels, run, ["RR@10", "nDCG@10", "P@10", "judged@10"])
-    assert values["RR@10"]["1"] == pytest.approx(1 / 3)
-    assert values["nDCG@10"]["1"] == pytest.approx(1 / math.log2(4))
-    assert values["P@10"]["1"] == pytest.approx(0.1)
-    assert values["judged@10"]["1"] == pytest.approx(3 / 4)  # of the four retrieved
+    expected = [1 / 3, 1 / math.log2(4), 0.1, 3 / 4]  # judged: of the four retrieved
+    assert [value["1"] for value in values.values()] == pytest.approx(expected)
 
 
-def test_a_topic_without_relevant_documents_counts_as_zero():
-    values = by_topic({"1": {"a": 0}, "2": {"b": 1}}, {"1": {"a": 1.0}, "2": {"b": 1.0}}, ["AP"])
-    assert values["AP"] == {"1": 0, "2": 1}
-    assert means(values)["AP"] == 0.5
+def test_topics_without_anything_relevant_or_retrieved_count_as_zero():
+    """Negative grades alone make pytrec_eval write beyond its memory, so it must not see them."""
+    qrels = {"1": {"a": 0}, "2": {"b": 1}, "3": {"a": 1}} | {f"n{i}": {"a": -3} for i in range(999)}
+    run = {q: {"a": 1.0, "b": 2.0} for q in qrels} | {"3": {}}
+    values = by_topic(qrels, run, ["AP", "Rprec"])
+    assert values["AP"] == values["Rprec"] == {q: float(q == "2") for q in qrels}
+    names = ["nDCG@10", "AP", "Judged@3", "Rprec"]
+    assert by_topic({"q": {"d": 1}}, Run.of({}), names) == {name: {"q": 0.0} for name in names}
 
 
 def test_measures_of_gdeval_take_any_topic():
@@ -105,9 +142,3 @@ def test_measures_of_gdeval_take_any_topic():
     dcg, ideal = 1 + 3 / math.log2(3), 3 + 1 / math.log2(3)
     expected = {"a topic": dcg / ideal, "q1": 1 / math.log2(3), "q2": 0}
     assert ndcg == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("name", ["recall@0", "P@0", "ERR@0", "judged@0", "RR@0"])
-def test_a_measure_of_no_passage_is_refused(name):
-    with pytest.raises(ValueError, match="its depth must be 1 or more"):
-        check(["nDCG@10", name])
