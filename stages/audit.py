@@ -21,8 +21,8 @@ from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.pool import sample_topics
+from dpr.records.types import ENCODERS
 from dpr.settings import load_settings
-from dpr.systems import ENCODERS
 from stages.run import SCRATCH, run
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from dpr.base.environment import thread_count
 from dpr.bm25 import lucene
 from dpr.records import beir
-from dpr.runs.depth import counted, finish, search_depth
+from dpr.records.run import depth_in_words, search_depth, without_own_passages
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from stages.run import run
@@ -32,9 +32,9 @@ def main() -> str:
             thread_count(settings.threads),
             settings.bm25.heap,
         )
-        runs.append(finish(found, top_k, queries))
+        runs.append(without_own_passages(found, top_k, queries))
         write_run(f"data/runs/{split}/bm25.txt", runs[-1], tag="bm25")
-    return counted(runs, top_k)
+    return depth_in_words(runs, top_k)
 
 
 if __name__ == "__main__":

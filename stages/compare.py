@@ -13,9 +13,9 @@ from dpr.base.files import write_csv, write_json
 from dpr.evaluation import comparison
 from dpr.measures import ByTopic
 from dpr.records import beir
+from dpr.records.types import SYSTEMS
 from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.systems import SYSTEMS
 from stages.run import run
 
 

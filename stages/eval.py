@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dpr import measures
 from dpr.base.files import write_csv, write_json
 from dpr.records import beir
+from dpr.records.types import ENCODERS
 from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.systems import ENCODERS
 from stages.run import run
 
 

@@ -14,8 +14,8 @@ from typing import get_args
 from dpr.base.environment import processor, started_first
 from dpr.base.errors import InputError, of_the_disk
 from dpr.base.interrupts import Terminated, raise_on_sigterm
+from dpr.records.types import ENCODERS
 from dpr.settings import Round
-from dpr.systems import ENCODERS
 from stages import versions
 
 # Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It

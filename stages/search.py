@@ -17,8 +17,7 @@ from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
-from dpr.records.run import Run
-from dpr.runs.depth import counted, finish, search_depth
+from dpr.records.run import Run, depth_in_words, search_depth, without_own_passages
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
@@ -47,10 +46,10 @@ def main(system: str) -> str:
         )
         if processes.is_first:
             found = as_run(query_ids, scores, rows, embeddings.ids)
-            runs.append(finish(found, options.top_k, queries))
+            runs.append(without_own_passages(found, options.top_k, queries))
             write_run(f"data/runs/{split}/{system}.txt", runs[-1], tag=system)
     processes.leave()
-    return counted(runs, options.top_k)
+    return depth_in_words(runs, options.top_k)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.run import Run
-from dpr.records.types import Query, folded, is_relevant
+from dpr.records.types import ENCODERS, Query, folded, is_relevant
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
-from dpr.systems import ENCODERS
 from stages.run import SCRATCH
 from tools import current, sides
 from tools.highlight import Words

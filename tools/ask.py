@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 
 from dpr.base.errors import InputError
-from dpr.systems import SYSTEMS
+from dpr.records.types import SYSTEMS
 from stages.run import one_line_errors, parser
 from tools import ask_page
 from tools.answers import Answer, Answers

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from jinja2 import Environment, FileSystemLoader
 
 from dpr.base.errors import InputError
-from dpr.systems import SYSTEMS
+from dpr.records.types import SYSTEMS
 from tools.answers import Answers
 from tools.highlight import Words
 

@@ -14,9 +14,9 @@ from dpr.base.errors import InputError
 from dpr.evaluation import comparison
 from dpr.evaluation.report import table
 from dpr.records import beir
+from dpr.records.types import SYSTEMS
 from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.systems import SYSTEMS
 from stages.run import one_line_errors, parser
 from tools import current
 

@@ -18,9 +18,8 @@ from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import report, significance
 from dpr.records import beir
-from dpr.records.types import Qrels
+from dpr.records.types import SYSTEMS, Qrels
 from dpr.settings import load_settings
-from dpr.systems import SYSTEMS
 from stages.run import one_line_errors, parser
 from tools import sides
 from tools.sides import Side

@@ -18,9 +18,9 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.evaluation.report import table
 from dpr.records import beir
-from dpr.records.nearest import nearest_overlap
 from dpr.records.types import Qrels, is_relevant
 from dpr.runs.trec import read_run
+from dpr.sources.mesh import nearest_overlap
 from stages.run import one_line_errors, parser
 from tools import current
 

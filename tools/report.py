@@ -20,8 +20,8 @@ from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
+from dpr.records.types import ENCODERS
 from dpr.settings import load_settings
-from dpr.systems import ENCODERS
 from stages.run import one_line_errors, parser
 from tools import costs, current, report_contents, report_page
 

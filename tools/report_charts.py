@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from dpr.systems import SYSTEMS
+from dpr.records.types import SYSTEMS
 
 # Okabe and Ito's colours, which colour-blind people tell apart.
 COLOURS = dict(zip(SYSTEMS, ("#7f7f7f", "#56b4e9", "#0072b2", "#cc79a7", "#d55e00"), strict=True))

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.records.run import Run
+from dpr.records.types import ENCODERS
 from dpr.runs import trec
-from dpr.systems import ENCODERS
 from stages import rounds
 from tools import current
 

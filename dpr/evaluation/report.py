@@ -1,14 +1,17 @@
 """Comparisons as Markdown tables, for a README or a terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from dpr.evaluation.significance import Comparison
+from dpr.evaluation.significance import Comparison, holm
 from dpr.measures import HEADLINE
 
 ALPHA = 0.05
+Compared = Mapping[str, Any]  # what `compare_systems` returns
+# System and reference of the tests over several collections.
+TESTED = (("dense", "zero_shot"), ("dense", "bm25"), ("hybrid", "bm25"))
 BEGINS = {"first": "the untrained encoder", "second": "the encoder of the first round"}
 
 
@@ -26,14 +29,11 @@ def table(header: list[str], rows: Iterable[list[str]]) -> str:
 
 def systems_table(compared: dict[str, Any], measures: list[str]) -> str:
     """A row for each system, a column for each measure: the mean with its 95 % interval."""
-    systems = compared["systems"]
-    return table(
-        ["system", *measures],
-        (
-            [system, *(interval(by_measure[measure]) for measure in measures)]
-            for system, by_measure in systems.items()
-        ),
+    rows = (
+        [system, *(interval(by_measure[measure]) for measure in measures)]
+        for system, by_measure in compared["systems"].items()
     )
+    return table(["system", *measures], rows)
 
 
 def tests_table(compared: dict[str, Any], measure: str) -> str:
@@ -42,7 +42,7 @@ def tests_table(compared: dict[str, Any], measure: str) -> str:
         [
             f"{system} - {reference}",
             f"{row[measure]['difference']:+.4f}",
-            f"{row[measure]['wins']} / {row[measure]['ties']} / {row[measure]['losses']}",
+            _outcomes(row[measure]),
             *(f"{row[measure][key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")),
         ]
         for reference, systems in compared["against"].items()
@@ -55,7 +55,7 @@ def tests_table(compared: dict[str, Any], measure: str) -> str:
 def topics_table(
     texts: dict[str, str], before: dict[str, float], after: dict[str, float], top: int
 ) -> str:
-    """The `top` topics of the largest difference, whether better or worse."""
+    """The `top` topics with the largest differences, whether better or worse."""
     moved = sorted(texts, key=lambda query_id: -abs(after[query_id] - before[query_id]))
     rows = (
         [
@@ -72,7 +72,7 @@ def topics_table(
 def verdict(
     measure: str, before: dict[str, float], after: dict[str, float], result: Comparison
 ) -> str:
-    """In words: the difference of the means, and whether it is significant."""
+    """In words: the difference between the means, and whether it is significant."""
     significant = result.p_randomization < ALPHA
     return (
         f"{measure} over {len(before)} topics: {fmean(before.values()):.4f} -> "
@@ -84,10 +84,10 @@ def verdict(
 
 
 def unhelpful(training: dict[str, dict[str, Any]]) -> str:
-    """In words, of each round that no step has made better; "" if there is none.
+    """A sentence for each round in which no step validated better than the start; else "".
 
     Args:
-        training: the metrics of `train` by round; one that was not run has no step.
+        training: the metrics of `train` by round; a round that was not run has no step.
     """
     return " ".join(
         f"Training did not help in the {name} round: no step validates better than "
@@ -98,9 +98,10 @@ def unhelpful(training: dict[str, dict[str, Any]]) -> str:
 
 
 class Experiment(NamedTuple):
-    """Parameters, and the headline measure of the trained encoder; NaN if there is none (yet).
+    """Parameters, and the headline measure of the trained encoder; NaN if there is none yet.
 
-    `over`: the passages that the validation ranks; None: all.
+    Args:
+        over: how many passages the validation ranks; None: all.
     """
 
     parameters: dict[str, Any]
@@ -112,7 +113,8 @@ class Experiment(NamedTuple):
 def experiments_table(experiments: dict[str, Experiment]) -> str:
     """A row for each experiment, with the parameters that differ.
 
-    Best validation first, among those over equally many passages: first all, then smaller pools.
+    Experiments that validate over all passages come first, then those over smaller pools; among
+    those with equal pools, the best validation comes first.
     """
     keys = dict.fromkeys(key for e in experiments.values() for key in e.parameters)
     varied = [
@@ -138,13 +140,64 @@ def experiments_table(experiments: dict[str, Experiment]) -> str:
     return table(header, rows)
 
 
-def _parameter(value: Any) -> str:
-    """As in params.yaml: in DVC's table integers are floats, and null is None, its text or NaN."""
-    if value in (None, "None") or value != value:
-        return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def collections_table(collections: Mapping[str, Compared], measure: str) -> str:
+    """A row for each collection and their mean, a column for each system."""
+    systems = list(next(iter(collections.values()))["systems"])
+    means = {
+        name: [compared["systems"][system][measure]["mean"] for system in systems]
+        for name, compared in collections.items()
+    }
+    means["mean"] = [fmean(column) for column in zip(*means.values(), strict=True)]
+    rows = ([name, *(f"{value:.4f}" for value in row)] for name, row in means.items())
+    return table([measure, *systems], rows)
+
+
+def collections_tests_table(collections: Mapping[str, Compared], measure: str) -> str:
+    """A row for each tested pair and collection; p Holm is corrected over the collections.
+
+    The last row of a pair counts the collections in which the system beats the reference.
+    """
+    rows = []
+    for system, reference in TESTED:
+        tests = {
+            name: compared["against"][reference][system][measure]
+            for name, compared in collections.items()
+            if reference in compared["against"]
+        }
+        pair = f"{system} - {reference}"
+        p_holm = holm({n: test["p_randomization"] for n, test in tests.items()})
+        for name, test in tests.items():
+            difference = f"{test['difference']:+.4f}"
+            rows.append([pair, name, difference, _outcomes(test), f"{p_holm[name]:.4f}"])
+        if tests:
+            differences = [test["difference"] for test in tests.values()]
+            better = sum(difference > 0 for difference in differences)
+            summary = f"better in {better} of {len(tests)}"
+            rows.append([pair, summary, f"{fmean(differences):+.4f}", "", ""])
+    return table([measure, "collection", "difference", "wins / ties / losses", "p Holm"], rows)
+
+
+def collections_rows(
+    collections: Mapping[str, Compared], measures: Sequence[str]
+) -> Iterator[list[Any]]:
+    """[collection, system, measure, mean] for a CSV file."""
+    for name, compared in collections.items():
+        for system, by_measure in compared["systems"].items():
+            for measure in measures:
+                yield [name, system, measure, by_measure[measure]["mean"]]
 
 
 def interval(value: dict[str, float]) -> str:
     """A mean with its interval."""
     return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _outcomes(test: dict[str, Any]) -> str:
+    return f"{test['wins']} / {test['ties']} / {test['losses']}"
+
+
+def _parameter(value: Any) -> str:
+    """As in params.yaml. DVC's table has floats for integers, and None, "None" or NaN for null."""
+    if value in (None, "None") or value != value:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

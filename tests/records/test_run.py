@@ -1,10 +1,12 @@
-"""A run in columns is the run of the mapping, in trec_eval's order."""
+"""A run in columns is the run of the mapping, in trec_eval's order, to the depth that is set."""
 
 import numpy as np
 import pyarrow
 import pytest
+import pytrec_eval
 
-from dpr.records.run import Run, order, ranking
+from dpr.records.run import Run, depth_in_words, ranking, search_depth, without_own_passages
+from dpr.records.types import Query
 
 
 def drawn(seed=0, topics=30):
@@ -50,5 +52,41 @@ def test_ids_in_any_order():
 
 
 def test_infinite_scores_have_their_place():
-    scores = np.array([0.0, np.inf, -np.inf, -1.0], np.float32)
-    assert order(np.zeros(4, int), scores, lambda rows: rows).tolist() == [1, 0, 3, 2]
+    run = Run.of({"q": {"a": 0.0, "b": np.inf, "c": -np.inf, "d": -1.0}})
+    assert list(run["q"]) == ["b", "a", "d", "c"]
+
+
+def test_ties_are_in_the_order_of_trec_eval():
+    """Also scores that differ only beyond 32-bit floats are tied."""
+    scores = {"a": 1.0, "c": 1.0, "b": 1.0 + 1e-12, "d": 0.5}
+    order = [passage_id for passage_id, _ in ranking(scores)]
+    assert order == ["c", "b", "a", "d"]
+    for rank, passage_id in enumerate(order, start=1):
+        # trec_eval tells a document's rank as the reciprocal rank of it alone being relevant
+        evaluator = pytrec_eval.RelevanceEvaluator({"q": {passage_id: 1}}, {"recip_rank"})
+        assert evaluator.evaluate({"q": scores})["q"]["recip_rank"] == pytest.approx(1 / rank)
+
+
+def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
+    run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
+    queries = {"a": Query("a", "", is_passage=True), "x": Query("x", "")}
+    assert search_depth(2, queries) == 3
+    assert without_own_passages(run, 2, queries) == {
+        "a": {"b": 2.0, "c": 1.0},
+        "x": {"b": 3.0, "c": 2.0},
+    }
+    plain = {"a": Query("a", ""), "x": Query("x", "")}
+    assert search_depth(3, plain) == 3
+    assert without_own_passages(run, 3, plain) == run
+
+
+def test_what_was_found_is_depth_in_words():
+    """An index that visits one cell of many may find fewer passages than it is asked for."""
+    valid, test = Run.of({"v": {"a": 1.0, "b": 0.5}}), Run.of({"x": {"a": 1.0, "b": 0.5}, "y": {}})
+    assert depth_in_words([valid], 2) == "1 topics, 2 passages each"
+    assert (
+        depth_in_words([valid, test], 2)
+        == "3 topics, 0 to 2 passages each; 1 topics have fewer than 2"
+    )
+    assert depth_in_words([valid], 3) == "1 topics, 2 passages each; 1 topics have fewer than 3"
+    assert depth_in_words([Run.of({})], 5) == "0 topics, 5 passages each"

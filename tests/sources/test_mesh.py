@@ -3,7 +3,7 @@ import pytest
 from dpr.base.errors import InputError
 from dpr.settings import MedlineSettings
 from dpr.sources.medline_xml import Heading, Term
-from dpr.sources.mesh import natural_order, nearly_the_same, split, topics
+from dpr.sources.mesh import natural_order, nearest_overlap, nearly_the_same, split, topics
 
 
 def heading(name, *qualifiers, major=False):
@@ -144,3 +144,10 @@ def test_too_few_topics_are_an_error(many_topics):
     wanting = SETTINGS.model_copy(update={"test_topics": 100})
     with pytest.raises(InputError, match=r"test_topics: 100 topics asked for, .* has 40:"):
         split(many_topics, wanting)
+
+
+def test_the_greatest_jaccard_index_by_hand():
+    topics = {"a": {"1", "2", "3"}, "b": {"9"}, "c": {"7"}}
+    others = {"x": {"1"}, "y": {"1", "2", "4"}, "z": {"7"}}
+    assert nearest_overlap(topics, others) == {"a": 2 / 4, "b": 0.0, "c": 1.0}
+    assert nearest_overlap(topics, {}) == {"a": 0.0, "b": 0.0, "c": 0.0}

@@ -11,8 +11,8 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.embeddings import precision
 from dpr.encoders import checkpoint, formats
+from dpr.records.types import ENCODERS
 from dpr.runs.trec import read_run
-from dpr.systems import ENCODERS
 from stages import audit
 from tools.answers import Answers
 

@@ -8,8 +8,8 @@ from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
 from dpr.base.files import write_json
+from dpr.records.types import SYSTEMS
 from dpr.settings import load_settings
-from dpr.systems import SYSTEMS
 from tools import verify
 
 EXPECTED = YAML(typ="safe", pure=True).load(ROOT / "expected.yaml")
