@@ -109,8 +109,11 @@ def write_params(path, changes):
     return path
 
 
-def clone_into(folder):
-    """The files of this checkout, committed or not, as a fresh git repository."""
+def clone_into(folder, lock=True):
+    """The files of this checkout, committed or not, as a fresh git repository.
+
+    Without `lock`, its dvc.lock is empty, which DVC reads and writes much faster.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -122,6 +125,8 @@ def clone_into(folder):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    if not lock:
+        (folder / "dvc.lock").write_text("schema: '2.0'\n")
     sh(folder, "git init -q")
     sh(folder, "git add -A")
     sh(folder, "git -c user.name=t -c user.email=t@example.org commit -qm start")

@@ -10,7 +10,7 @@ from watching import watch_stages
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory, tiny_model):
     """The clone after `dvc exp run --name tiny`, offline; tests restore what they change in it."""
-    clone = clone_into(tmp_path_factory.mktemp("clone"))
+    clone = clone_into(tmp_path_factory.mktemp("clone"), lock=False)
     folder = tmp_path_factory.mktemp("small")
     small_collection.write(folder)
     changes = {
@@ -28,7 +28,8 @@ def experiment(tmp_path_factory, tiny_model):
         "fuse.weight_steps": 2,
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
-    sh(clone, f"{' '.join(NO_NETWORK)} dvc exp run -q --name tiny {overrides}")
+    dvc = " ".join([*NO_NETWORK, "python", "tests/pipeline/forked_dvc.py"])
+    sh(clone, f"{dvc} exp run -q --name tiny {overrides}")
     return clone
 
 
