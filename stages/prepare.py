@@ -12,8 +12,7 @@ import sys
 from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
-from dpr.sources.mixture import mix
-from dpr.sources.overlap import separate
+from dpr.sources.mixture import mix, separate
 from stages.run import SCRATCH, run
 
 

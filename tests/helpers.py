@@ -59,9 +59,14 @@ def collect(name, out, **changes):
     return write.write_collection(source, out, name, data.drop_query_id)
 
 
-def train(name, out, **changes):
+def training(name, **changes):
+    """The training data of a source."""
     data = DATA.model_copy(update={"train": name, "held_out": 1} | changes)
-    return write.write_training(mix(data.sources, registry.open_training(data)), out, name)
+    return mix(data.sources, registry.open_training(data))
+
+
+def train(name, out, **changes):
+    return write.write_training(training(name, **changes), out, name)
 
 
 def settings(**changes):

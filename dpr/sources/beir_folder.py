@@ -1,21 +1,20 @@
 """`beir:FOLDER`: a folder in BEIR layout, as a collection and as training data."""
 
 from pathlib import Path
-from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.lines import existing
 from dpr.records.types import Judgment, Pair, Qrels, is_relevant
 from dpr.sources.sampling import draw, hold_out
-from dpr.sources.types import Collection, Training
+from dpr.sources.types import Collection, Request, Training
 
-VALIDATION_SPLITS = ("valid", "dev")  # the first with a relevant passage is taken
+VALIDATION_SPLITS = ("valid", "dev")  # the first with a relevant passage is used
 
 
-def collection(folder: Path, split: str) -> Collection:
-    """The passages, and the queries that the split or a validation split judges."""
-    _check(folder)
+def collection(request: Request) -> Collection:
+    """The passages, and the queries judged in `data.split` or in a validation split."""
+    folder, split = _folder(request), request.data.split
     qrels = {"test": beir.read_qrels(folder, split)}
     _, valid = _validation(folder, split)
     if valid:
@@ -27,46 +26,46 @@ def collection(folder: Path, split: str) -> Collection:
         passages=beir.read_passages(folder),
         queries=[query for query in queries.values() if query.id in judged],
         qrels={name: _judgments(part) for name, part in qrels.items()},
-        source=_source(folder) | {"split": split, "queries_without_judgments": unjudged},
-        ids_of=_ids_of(folder),
+        source={"folder": folder.name, "split": split, "queries_without_judgments": unjudged},
+        ids_of=f"beir:{folder.resolve()}",
     )
 
 
-def training(folder: Path, split: str, limit: int | None, held_out: int, seed: int) -> Training:
+def training(request: Request) -> Training:
     """Pairs from qrels/train.tsv. valid.tsv or dev.tsv validates; without them, held-out queries.
 
-    `split` is what is judged: it neither trains nor validates.
+    `data.split` neither trains nor validates.
     """
-    _check(folder)
-    if split == "train":
-        raise InputError("params.yaml: data.split: 'train' is trained on; judge another split")
+    folder, data = _folder(request), request.data
+    if data.split == "train":
+        raise InputError("params.yaml: data.split: 'train' is for training; use a different split")
     train = beir.read_qrels(folder, "train")
-    relevant = (
-        (q, p) for q, grades in train.items() for p, grade in grades.items() if is_relevant(grade)
-    )
-    examples = draw(relevant, limit, seed)
-    validation, valid = _validation(folder, split)
+    relevant = [Pair(j.query_id, j.passage_id) for j in _judgments(train) if is_relevant(j.grade)]
+    pairs = list(draw(relevant, data.train_limit, data.held_out_seed))
+    validation, valid = _validation(folder, data.split)
     if not valid:
-        chosen = hold_out([query_id for query_id, _ in examples], held_out, seed)
+        chosen = hold_out((pair.query_id for pair in pairs), data.held_out, data.held_out_seed)
         valid = {query_id: train.pop(query_id) for query_id in sorted(chosen)}
-    pairs = [Pair(q, p) for q, p in examples if q in train]
     used = train.keys() | valid.keys()
+    held_out = f"{data.held_out} held out, seed {data.held_out_seed}"
     return Training(
         passages=beir.read_passages(folder),
         queries=[query for query in beir.read_queries(folder).values() if query.id in used],
         qrels={"train": _judgments(train), "valid": _judgments(valid)},
-        pairs=pairs,
-        source=_source(folder) | {"validation": validation or f"{held_out} held out, seed {seed}"},
+        pairs=[pair for pair in pairs if pair.query_id in train],
+        source={"folder": folder.name, "validation": validation or held_out},
         held_out=frozenset() if validation else frozenset(valid),
-        ids_of=_ids_of(folder),
+        ids_of=f"beir:{folder.resolve()}",
     )
 
 
-def _check(folder: Path) -> None:
+def _folder(request: Request) -> Path:
+    folder = Path(request.place)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give beir:FOLDER with corpus.jsonl in it")
     if not any((folder / "qrels").glob("*.tsv*")):
         raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
+    return folder
 
 
 def _validation(folder: Path, judged: str) -> tuple[str | None, Qrels]:
@@ -74,18 +73,10 @@ def _validation(folder: Path, judged: str) -> tuple[str | None, Qrels]:
     for name in VALIDATION_SPLITS:
         if name != judged and existing(folder / "qrels" / f"{name}.tsv").exists():
             qrels = beir.read_qrels(folder, name)
-            if any(is_relevant(grade) for grades in qrels.values() for grade in grades.values()):
+            if any(is_relevant(judgment.grade) for judgment in _judgments(qrels)):
                 return name, qrels
     return None, {}
 
 
 def _judgments(qrels: Qrels) -> list[Judgment]:
     return [Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()]
-
-
-def _ids_of(folder: Path) -> str:
-    return f"beir:{folder.resolve()}"
-
-
-def _source(folder: Path) -> dict[str, Any]:
-    return {"folder": folder.name}

@@ -1,4 +1,4 @@
-"""Files by URL: fetched once, continued after a kill, whole or not there."""
+"""Files by URL: fetched once and whole; a killed download continues from its last byte."""
 
 import hashlib
 import time
@@ -21,11 +21,11 @@ BLOCK = 2**20  # bytes
 
 
 def find(place: str, downloads: Path) -> tuple[Path, dict[str, Any]]:
-    """The file of a path or a URL, and what the manifest says about it; errors as in `fetch`."""
+    """The file of a path or URL, and its description for the manifest; errors as in `fetch`."""
     if not place.startswith(("http://", "https://")):
         path = Path(place)
         if not existing(path).is_file():
-            return path, {}  # its reader says what is wrong
+            return path, {}  # its reader raises the error
         return path, {"file": path.name, "sha256": sha256(existing(path))}
     path = fetch(place, downloads)
     return path, {"url": place, "bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -35,27 +35,27 @@ def fetch(url: str, downloads: Path) -> Path:
     """The file of a URL, from the folder `downloads` if it is there.
 
     Raises:
-        InputError: if it cannot be fetched whole; the URL, and where to put the file by hand. Also
-            for a URL with a password, which would be committed with params.yaml and the manifest.
+        InputError: if it cannot be fetched whole, naming the path to put the file at by hand; and
+            for a URL with a password, since params.yaml and the manifest are committed.
     """
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise InputError(
-            f"{parts.scheme}://...@{parts.hostname}{parts.path}: holds a user or a password; put "
-            "them into ~/.netrc, from which they are read"
+            f"{parts.scheme}://...@{parts.hostname}{parts.path}: has a user or a password in it; "
+            "put them into ~/.netrc, which is read"
         )
     name = PurePosixPath(parts.path).name
     name = "file" if name in ("", "..") else name
     path = downloads.absolute() / hashlib.sha256(url.encode()).hexdigest()[:12] / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # another experiment may be fetching the same
+    with FileLock(f"{path}.lock"):  # two experiments may fetch the same file
         if not path.exists():
             _download(url, path)
     return path
 
 
 def _download(url: str, path: Path) -> None:
-    """Up to `TRIES` times, each from the last byte of the one before if the server can do that."""
+    """Fetch in up to `TRIES` tries; each continues the one before if the server supports that."""
     partial, version = (path.with_name(f"{path.name}.{end}") for end in ("partial", "version"))
     for left in reversed(range(TRIES)):
         try:
@@ -74,18 +74,18 @@ def _download(url: str, path: Path) -> None:
 
 
 def _receive(url: str, partial: Path, version: Path) -> None:
-    """Complete `partial`. `version` has the server's mark of what is in it (RFC 9110, If-Range).
+    """Complete `partial`. `version` has the validator of its contents (RFC 9110, If-Range).
 
     Raises:
         EOFError: if bytes are missing at the end.
     """
-    headers = {"Accept-Encoding": "identity"}  # the bytes of the file, and their number
+    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, and their number
     start = partial.stat().st_size if partial.exists() else 0
-    if start and (mark := version.read_text() if version.exists() else ""):
-        headers |= {"Range": f"bytes={start}-", "If-Range": mark}
+    if start and (validator := version.read_text() if version.exists() else ""):
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            partial.unlink()  # the next try begins anew
+            partial.unlink()  # the next try starts over
             raise EOFError(f"nothing comes after byte {start:,}")
         response.raise_for_status()
         if response.status_code == requests.codes.partial_content:
@@ -93,7 +93,9 @@ def _receive(url: str, partial: Path, version: Path) -> None:
         else:  # from the start: the file has changed, or the server cannot continue
             start, size = 0, response.headers.get("Content-Length", "")
             partial.unlink(missing_ok=True)
-            version.write_text(_mark(response.headers))
+            tag = response.headers.get("ETag", "")  # weak ones begin with W/
+            modified = response.headers.get("Last-Modified", "")
+            version.write_text(tag if tag.startswith('"') else modified)
         total = int(size) if size.isdigit() else None
         bar = progress(desc=url, total=total, initial=start, unit="B", unit_scale=True)
         with partial.open("ab") as file, bar:
@@ -101,10 +103,4 @@ def _receive(url: str, partial: Path, version: Path) -> None:
                 file.write(block)
                 bar.update(len(block))
     if total not in (None, partial.stat().st_size):
-        raise EOFError(f"{partial.stat().st_size:,} of {total:,} bytes came")
-
-
-def _mark(headers: Any) -> str:
-    """A strong ETag or, without one, the date of the last change; "" if there is neither."""
-    tag = str(headers.get("ETag", ""))
-    return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))
+        raise EOFError(f"only {partial.stat().st_size:,} of {total:,} bytes came")

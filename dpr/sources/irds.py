@@ -1,12 +1,13 @@
 """`irds:ID`: any ir_datasets dataset, streamed.
 
-Triples have ids there, and are read several times, as texts are (`text_pairs`): documents with
-equal texts are one passage. Numbers stay in memory, about 100 bytes a triple, and a block of texts.
+Its triples are read as texts are (`text_pairs`), several times: documents with identical texts are
+one passage. In memory are numbers, about 100 bytes per triple, and one block of texts.
 """
 
 import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,134 +19,118 @@ from dpr.base.errors import InputError
 from dpr.records.ids import hash64
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 from dpr.sources.checked import clean
-from dpr.sources.sampling import draw, draw_numbers, hold_out
+from dpr.sources.sampling import draw, held_out_by, hold_out
 from dpr.sources.text_pairs import Example, by_appearance, first_of, from_numbers, numbers
-from dpr.sources.types import Collection, Stream, Training
+from dpr.sources.types import Collection, Request, Stream, Training
 
-# Looked up at a time. Queries have no store: all are read for each block.
+# Texts looked up at a time. Queries have no store: each block reads all of them.
 DOCUMENTS, QUERIES = 10_000, 100_000
 
-Texts = Callable[[Iterator[str]], Iterator[str]]  # of ids
 
-
-def collection(identifier: str) -> Collection:
+def collection(request: Request) -> Collection:
     """Documents, queries and judgments of a dataset."""
-    dataset = load(identifier, "docs", "queries", "qrels")
+    dataset = load(request.place, "docs", "queries", "qrels")
     return Collection(
-        passages=passages(dataset.docs_iter(), identifier),
+        passages=passages(dataset.docs_iter(), request.place),
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
-        qrels={"test": Stream(lambda: judgments(dataset))},
-        source={"ir_datasets": identifier},
-        ids_of=ids_of(identifier),
+        qrels={"test": judgments(dataset)},
+        source={"ir_datasets": request.place},
+        ids_of=ids_of(request.place),
     )
 
 
-def training(identifier: str, limit: int | None, held_out: int, seed: int) -> Training:
+def training(request: Request) -> Training:
     """The dataset's triples or, if it has none, its relevant documents.
 
-    Args:
-        limit: so many of them, drawn by seed; None takes all. Judgments of the queries that are
-            drawn are there in any case: they find false negatives, and validate.
+    `data.train_limit` draws examples. All judgments of the queries drawn stay, since they find
+    false negatives and validate.
+
     Raises:
         InputError: for a dataset with neither, and for a triple of an unknown query or document.
     """
+    identifier, data = request.place, request.data
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
-        load(identifier, "docpairs")
-        return _of_triples(dataset, limit, held_out, seed, identifier)
+        return _of_triples(dataset, request)
     if not dataset.has_qrels():
-        raise InputError(f"irds:{identifier}: neither training triples nor judgments")
+        raise InputError(f"irds:{identifier}: no training triples and no judgments")
     load(identifier, "qrels")
-    relevant = draw((j for j in judgments(dataset) if is_relevant(j.grade)), limit, seed)
-    valid = hold_out([j.query_id for j in relevant], held_out, seed)
-    train = {j.query_id for j in relevant} - valid
-    texts = _texts(dataset.queries_iter(), train | valid)
+    seed = data.held_out_seed
+    relevant = Stream(lambda: (j for j in judgments(dataset) if is_relevant(j.grade)))
+    drawn = list(draw(relevant, data.train_limit, seed))
+    valid = hold_out((j.query_id for j in drawn), data.held_out, seed)
+    train = {j.query_id for j in drawn} - valid
 
     def judged(query_ids: set[str]) -> Stream[Judgment]:
         return Stream(lambda: (j for j in judgments(dataset) if j.query_id in query_ids))
 
     return Training(
         passages=passages(dataset.docs_iter(), identifier),
-        queries=[Query(query_id, text) for query_id, text in texts.items()],
+        queries=[Query(q, row.default_text()) for q, row in _queries(dataset, train | valid)],
         qrels={"train": judged(train), "valid": judged(valid)},
-        pairs=[Pair(j.query_id, j.passage_id) for j in relevant if j.query_id in train],
-        source={"ir_datasets": identifier, "held_out": held_out, "held_out_seed": seed},
+        pairs=[Pair(j.query_id, j.passage_id) for j in drawn if j.query_id in train],
+        source={"ir_datasets": identifier} | held_out_by(data),
         held_out=valid,
         ids_of=ids_of(identifier),
     )
 
 
-def _of_triples(
-    dataset: Any, limit: int | None, held_out: int, seed: int, identifier: str
-) -> Training:
+def _of_triples(dataset: Any, request: Request) -> Training:
+    load(request.place, "docpairs")
     store = dataset.docs_store()
-    with _alone(identifier):
+    with _alone(request.place):
         if hasattr(store, "build"):
             store.build()
 
-    def queries_of(block: list[str]) -> dict[str, Any]:
-        wanted = set(block)
-        found = ((str(query.query_id), query) for query in dataset.queries_iter())
-        return {query_id: query for query_id, query in found if query_id in wanted}
-
-    def query_texts(ids: Iterator[str]) -> Iterator[str]:
-        return _looked_up(ids, queries_of, QUERIES, f"irds:{identifier}: a triple names the query")
-
-    def document_texts(ids: Iterator[str]) -> Iterator[str]:
-        what = f"irds:{identifier}: a triple names the document"
-        return _looked_up(ids, store.get_many, DOCUMENTS, what)
-
-    def read() -> Iterator[Example]:  # of ids in place of texts
+    def read() -> Iterator[Example]:  # ids in place of texts
         for row in dataset.docpairs_iter():
             yield Example(str(row.query_id), str(row.doc_id_a), str(row.doc_id_b))
 
-    triples = Stream(read)
-    if limit is not None:
-        chosen = draw_numbers(sum(1 for _ in read()), limit, seed)
-        triples = Stream(lambda: itertools.compress(read(), chosen))
+    triples = draw(Stream(read), request.data.train_limit, request.data.held_out_seed)
+    query_ids = Stream(lambda: (triple.query for triple in triples))
+    document_ids = Stream(lambda: (key for triple in triples for key in triple.passages))
+    query_numbers, document_numbers = numbers(triples, cleaned=str)
 
-    def query_ids() -> Iterator[str]:
-        return (triple.query for triple in triples)
+    def find_queries(ids: list[str]) -> dict[str, Any]:
+        return dict(_queries(dataset, set(ids)))
 
-    def document_ids() -> Iterator[str]:
-        return itertools.chain.from_iterable(triple.passages for triple in triples)
-
-    queries, documents = numbers(triples, cleaned=str)
-    queries = _by_text(queries, query_ids(), query_texts)
-    documents = _by_text(documents, document_ids(), document_texts)
+    where = f"irds:{request.place}: a triple names the"
+    query_texts = partial(_look_up, find_queries, QUERIES, f"{where} query")
+    document_texts = partial(_look_up, store.get_many, DOCUMENTS, f"{where} document")
     return from_numbers(
-        queries,
-        documents,
-        lambda: query_texts(first_of(queries, query_ids())),
-        lambda: document_texts(first_of(documents.ravel(), document_ids())),
-        held_out,
-        seed,
-        {"ir_datasets": identifier},
+        *_by_text(query_numbers, query_ids, query_texts),
+        *_by_text(document_numbers, document_ids, document_texts),
+        request.data,
+        {"ir_datasets": request.place},
     )
 
 
-def _by_text(by_id: np.ndarray, ids: Iterator[str], texts: Texts) -> np.ndarray:
-    """Numbers of ids as numbers of their texts: equal if they are equal once cleaned."""
-    found = texts(first_of(by_id.ravel(), ids))
-    return by_appearance(array("Q", (hash64(clean(text)) for text in found)))[by_id]
+def _by_text(
+    by_id: np.ndarray, ids: Iterable[str], look_up: Callable[[Iterable[str]], Iterator[str]]
+) -> tuple[np.ndarray, Stream[str]]:
+    """From numbers of ids to numbers of cleaned texts, and the text of each number."""
+    texts = look_up(first_of(by_id.ravel(), ids))
+    by_text = by_appearance(array("Q", (hash64(clean(text)) for text in texts)))[by_id]
+    return by_text, Stream(lambda: look_up(first_of(by_text.ravel(), ids)))
 
 
-def _looked_up(
-    ids: Iterator[str], find: Callable[[list[str]], dict[str, Any]], size: int, what: str
+def _look_up(
+    find: Callable[[list[str]], dict[str, Any]], block_size: int, what: str, ids: Iterable[str]
 ) -> Iterator[str]:
-    """The texts of queries or documents, in blocks of so many."""
-    while block := list(itertools.islice(ids, size)):
-        found = find(block)
+    """The texts of queries or documents, a block at a time."""
+    ids = iter(ids)
+    while block := list(itertools.islice(ids, block_size)):
+        rows = find(block)
         for identifier in block:
-            if identifier not in found:
+            if identifier not in rows:
                 raise InputError(f"{what} {identifier!r}, which the dataset does not have")
-            yield found[identifier].default_text()
+            yield rows[identifier].default_text()
 
 
 def load(identifier: str, *needs: str) -> Any:
-    """A dataset that has all that is needed, of "docs", "queries", "qrels", "docpairs".
+    """A dataset that has all that is needed: "docs", "queries", "qrels", "docpairs".
 
-    What ir_datasets fetches or builds for the first reading is there afterwards.
+    Reads the first row of each, so that ir_datasets fetches or builds its files now.
 
     Raises:
         InputError: for an unknown id, or a dataset that lacks something.
@@ -158,7 +143,7 @@ def load(identifier: str, *needs: str) -> Any:
         ) from None
     for need in needs:
         if not getattr(dataset, f"has_{need}")():
-            raise InputError(f"irds:{identifier}: the dataset has no {need}; try another id")
+            raise InputError(f"irds:{identifier}: the dataset has no {need}; use a different id")
     with _alone(identifier):
         for need in needs:
             next(iter(getattr(dataset, f"{need}_iter")()), None)
@@ -166,19 +151,19 @@ def load(identifier: str, *needs: str) -> Any:
 
 
 def _alone(identifier: str) -> FileLock:
-    """Held while ir_datasets writes files: two processes at once would spoil them for good."""
+    """Held while ir_datasets writes files: two processes at once would corrupt them."""
     name = quote(ir_datasets.docs_parent_id(identifier), safe="")
     return FileLock(ir_datasets.util.home_path() / f"{name}.dpr.lock")
 
 
 def ids_of(identifier: str) -> str:
-    """The place of a dataset's ids: several datasets share documents, and some share queries."""
+    """Several datasets share documents, and some share queries: both name the id space."""
     documents, queries = ir_datasets.docs_parent_id, ir_datasets.queries_parent_id
     return f"irds:{documents(identifier)} {queries(identifier)}"
 
 
 def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:
-    """Documents as passages: title and text if a document is just these, else its default text.
+    """Title and text of documents that are only these; otherwise the default text.
 
     Raises:
         InputError: for a document without a text.
@@ -187,7 +172,7 @@ def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:
         if not hasattr(document, "default_text"):
             raise InputError(
                 f"irds:{identifier}: a {type(document).__name__} has no text to encode; "
-                "write it as a BEIR folder"
+                "write the dataset as a BEIR folder"
             )
         title, text = getattr(document, "title", None), getattr(document, "text", None)
         whole = document.default_text()
@@ -196,11 +181,15 @@ def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:
         yield Passage(str(document.doc_id), title, text)
 
 
-def judgments(dataset: Any) -> Iterator[Judgment]:
-    for row in dataset.qrels_iter():
-        yield Judgment(str(row.query_id), str(row.doc_id), int(row.relevance))
+def judgments(dataset: Any) -> Stream[Judgment]:
+    return Stream(
+        lambda: (
+            Judgment(str(row.query_id), str(row.doc_id), int(row.relevance))
+            for row in dataset.qrels_iter()
+        )
+    )
 
 
-def _texts(queries: Iterable[Any], wanted: set[str]) -> dict[str, str]:
-    found = ((str(query.query_id), query) for query in queries)
-    return {query_id: query.default_text() for query_id, query in found if query_id in wanted}
+def _queries(dataset: Any, wanted: set[str]) -> Iterator[tuple[str, Any]]:
+    rows = ((str(query.query_id), query) for query in dataset.queries_iter())
+    return ((query_id, query) for query_id, query in rows if query_id in wanted)

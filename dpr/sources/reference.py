@@ -1,18 +1,18 @@
 """The two halves of the reference experiment: `trec-covid` and `msmarco-tiny`.
 
-Both check their counts, so that other data under their name is an error.
+Both check their counts, so that different data under the same name is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.bm25.java import start_java
-from dpr.records.types import Passage, Query
+from dpr.records.types import Query
 from dpr.sources import irds, text_pairs
 from dpr.sources.text_pairs import Example
-from dpr.sources.types import Collection, Stream, Training
+from dpr.sources.types import Collection, Item, Request, Training
 
 TREC_COVID: dict[str, Any] = {
     "id": "beir/trec-covid",
@@ -27,37 +27,28 @@ MSMARCO_TINY: dict[str, Any] = {
 }
 
 
-def trec_covid(topic_field: str) -> Collection:
-    """BEIR's TREC-COVID: its documents and judgments, the topics of round 5 by pyserini.
+def trec_covid(request: Request) -> Collection:
+    """BEIR's TREC-COVID: its documents and judgments, and the topics of round 5 from pyserini.
 
     Raises:
-        InputError: if the number of topics is not the promised one; and that of documents, when
-            they have been read.
+        InputError: for an unexpected number of topics or, at the end of reading, of documents.
     """
     identifier, topics = TREC_COVID["id"], TREC_COVID["topics"]
     dataset = irds.load(identifier, "docs", "qrels")
-    queries = pyserini_topics(topics, topic_field)
-    _check_count(topics, "topics", len(queries), TREC_COVID["queries"])
+    queries = pyserini_topics(topics, request.data.topic_field)
+    # Counted while reading: ir_datasets' `docs_count` only repeats its catalog.
+    passages = irds.passages(dataset.docs_iter(), identifier)
     return Collection(
-        passages=_all_of_covid(irds.passages(dataset.docs_iter(), identifier)),
-        queries=queries,
-        qrels={"test": Stream(lambda: irds.judgments(dataset))},
-        source={"ir_datasets": identifier, "topics": topics, "field": topic_field},
+        passages=_counted(passages, TREC_COVID["passages"], identifier, "documents"),
+        queries=list(_counted(queries, TREC_COVID["queries"], topics, "topics")),
+        qrels={"test": irds.judgments(dataset)},
+        source={"ir_datasets": identifier, "topics": topics, "field": request.data.topic_field},
         ids_of=irds.ids_of(identifier),
     )
 
 
-def _all_of_covid(passages: Iterator[Passage]) -> Iterator[Passage]:
-    """Counted as they come: `docs_count` of ir_datasets says what its catalog says."""
-    count = 0
-    for passage in passages:
-        count += 1
-        yield passage
-    _check_count(TREC_COVID["id"], "documents", count, TREC_COVID["passages"])
-
-
 def pyserini_topics(name: str, field: str) -> list[Query]:
-    """One field of the topics that pyserini knows by that name; ids as strings.
+    """One field of pyserini's topics; ids as strings.
 
     Raises:
         InputError: for a field that the topics do not have, or topics that cannot be fetched.
@@ -75,26 +66,28 @@ def pyserini_topics(name: str, field: str) -> list[Query]:
     for values in topics.values():
         if field not in values:
             raise InputError(
-                f"params.yaml: data.topic_field: {field!r}; {name!r} has {', '.join(values)}"
+                f"params.yaml: data.topic_field: {name!r} has no field {field!r}; choose one of: "
+                f"{', '.join(values)}"
             )
     queries = [Query(str(number), values[field]) for number, values in topics.items()]
     return sorted(queries, key=lambda query: (len(query.id), query.id))  # Java has no order
 
 
-def msmarco_tiny(downloads: Path, limit: int | None, held_out: int, seed: int) -> Training:
-    """The first 11,000 of MS MARCO's training triples, one file, or `limit` drawn from them."""
-    url = MSMARCO_TINY["url"]
-    return text_pairs.from_file(url, _all_of_tiny, downloads, limit, held_out, seed)
+def msmarco_tiny(request: Request) -> Training:
+    """The first 11,000 of MS MARCO's training triples: one file."""
+
+    def read(path: Path) -> Iterator[Example]:
+        triples = text_pairs.read_triples(path)
+        return _counted(triples, MSMARCO_TINY["examples"], str(path), "triples")
+
+    return text_pairs.from_file(MSMARCO_TINY["url"], read, request)
 
 
-def _all_of_tiny(path: Path) -> Iterator[Example]:
+def _counted(items: Iterable[Item], expected: int, where: str, what: str) -> Iterator[Item]:
+    """The items; after the last one, InputError if there were not as many as expected."""
     count = 0
-    for triple in text_pairs.read_triples(path):
+    for item in items:
         count += 1
-        yield triple
-    _check_count(str(path), "triples", count, MSMARCO_TINY["examples"])
-
-
-def _check_count(name: str, what: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise InputError(f"{name}: {found:,} {what}, but the name promises {expected:,}")
+        yield item
+    if count != expected:
+        raise InputError(f"{where}: {count:,} {what}; this source has {expected:,}")

@@ -1,80 +1,65 @@
-"""The names that `data.collection` and `data.train` may have, and the source of each.
+"""The names that `data.collection` and `data.train` may have.
 
-To add a source: a module that returns `Collection`, `Training` or both, and its cases here.
+To add a source, write a module with `collection(request)`, `training(request)` or both, and add its
+line to `SOURCES`. Cleaning, checks and counts come later, in `dpr.sources.checked`.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from dpr.base.errors import InputError
 from dpr.settings import DataSettings
-from dpr.sources import beir_folder, irds, medline, medline_2021, nanobeir, reference, text_pairs
-from dpr.sources.sampling import draw
-from dpr.sources.types import Collection, Training
+from dpr.sources import beir_folder, irds, medline, nanobeir, reference, text_pairs
+from dpr.sources.types import Collection, Item, Request, Training
 
-COLLECTIONS = ["medline", "medline-2021", "trec-covid", "beir:FOLDER", "nanobeir:FOLDER", "irds:ID"]
-TRAINING = [
-    *["medline", "medline-2021", "msmarco-tiny", "beir:FOLDER", "irds:ID"],
-    *["triples:FILE", "pairs:FILE", "triples:URL", "pairs:URL", "or several: NAME + NAME"],
-]
+
+class Source(NamedTuple):
+    collection: Callable[[Request], Collection] | None = None
+    training: Callable[[Request], Training] | None = None
+
+
+SOURCES = {
+    "medline": Source(medline.collection, medline.training),
+    "medline-2021": Source(medline.collection_2021, medline.training_2021),
+    "trec-covid": Source(reference.trec_covid),
+    "msmarco-tiny": Source(training=reference.msmarco_tiny),
+    "beir:FOLDER": Source(beir_folder.collection, beir_folder.training),
+    "nanobeir:FOLDER": Source(nanobeir.collection),
+    "irds:ID": Source(irds.collection, irds.training),
+    "triples:FILE": Source(training=text_pairs.triples),  # a path or a URL
+    "pairs:FILE": Source(training=text_pairs.pairs),
+}
 DOWNLOADS = Path(".scratch/downloads")
 
 
-def open_collection(data: DataSettings) -> Collection:
-    """The source that `data.collection` names.
-
-    Raises:
-        InputError: for a name that is not in `COLLECTIONS`.
-    """
-    match data.collection.partition(":"):
-        case ("medline", "", ""):
-            return medline.collection(data.medline)
-        case ("medline-2021", "", ""):
-            return medline_2021.collection()
-        case ("trec-covid", "", ""):
-            return reference.trec_covid(data.topic_field)
-        case ("beir", ":", folder) if folder:
-            return beir_folder.collection(Path(folder), data.split)
-        case ("nanobeir", ":", folder) if folder:
-            return nanobeir.collection(Path(folder))
-        case ("irds", ":", identifier) if identifier:
-            return irds.collection(identifier)
-    raise _unknown("data.collection", data.collection, COLLECTIONS)
+def open_collection(data: DataSettings, downloads: Path = DOWNLOADS) -> Collection:
+    """The collection that `data.collection` names; InputError for an unknown name."""
+    known = {name: s.collection for name, s in SOURCES.items() if s.collection}
+    return _open(known, "data.collection", data.collection, data, downloads)
 
 
 def open_training(data: DataSettings, downloads: Path = DOWNLOADS) -> list[Training]:
-    """The sources that `data.train` names, with ` + ` between them; `mix` makes them one.
+    """The sources that `data.train` names, separated by ` + `; InputError for an unknown name.
 
     Args:
-        downloads: the folder that keeps what is fetched by URL.
-    Raises:
-        InputError: for a name that is not in `TRAINING`.
+        downloads: the folder that keeps files fetched by URL.
     """
-    return [_open_training(name, data, downloads) for name in data.sources]
+    known = {name: s.training for name, s in SOURCES.items() if s.training}
+    return [_open(known, "data.train", name, data, downloads) for name in data.sources]
 
 
-def _open_training(name: str, data: DataSettings, downloads: Path) -> Training:
-    limit, held_out, seed = data.train_limit, data.held_out, data.held_out_seed
-    match name.partition(":"):
-        case ("medline", "", ""):
-            return _limited(medline.training(data.medline), limit, seed)
-        case ("medline-2021", "", ""):
-            return _limited(medline_2021.training(held_out, seed), limit, seed)
-        case ("msmarco-tiny", "", ""):
-            return reference.msmarco_tiny(downloads, limit, held_out, seed)
-        case ("beir", ":", folder) if folder:
-            return beir_folder.training(Path(folder), data.split, limit, held_out, seed)
-        case ("irds", ":", identifier) if identifier:
-            return irds.training(identifier, limit, held_out, seed)
-        case ("triples" | "pairs" as kind, ":", place) if place:
-            read = text_pairs.read_triples if kind == "triples" else text_pairs.read_pairs
-            return text_pairs.from_file(place, read, downloads, limit, held_out, seed)
-    raise _unknown("data.train", name, TRAINING)
-
-
-def _limited(training: Training, limit: int | None, seed: int) -> Training:
-    return replace(training, pairs=draw(training.pairs, limit, seed))
-
-
-def _unknown(key: str, name: str, known: list[str]) -> InputError:
-    return InputError(f"params.yaml: {key}: {name!r} is none of: {', '.join(known)}")
+def _open(
+    known: dict[str, Callable[[Request], Item]],
+    key: str,
+    name: str,
+    data: DataSettings,
+    downloads: Path,
+) -> Item:
+    prefix, colon, place = name.partition(":")
+    for pattern, read in known.items():
+        if pattern.partition(":")[:2] == (prefix, colon) and bool(place) == bool(colon):
+            return read(Request(place, data, downloads))
+    raise InputError(
+        f"params.yaml: {key}: unknown source {name!r}; choose one of: {', '.join(known)}"
+    )

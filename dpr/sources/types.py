@@ -1,20 +1,22 @@
-"""What every source gives: a collection to search, or data to train on, as streams of records.
+"""The interface of a source: from a `Request` to a `Collection`, a `Training` or both.
 
-Queries, judgments and pairs are read several times: they are lists or, where these would be too
-large, a `Stream`. Passages are read once.
+Queries, judgments and pairs are read several times: give a list or, for more than memory holds, a
+`Stream`. Passages are read once and are never held in memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.settings import DataSettings
 
 Item = TypeVar("Item")
 
 
 class Stream(Generic[Item]):
-    """What `read()` gives, anew for each reader."""
+    """An iterable that calls `read` each time it is read."""
 
     def __init__(self, read: Callable[[], Iterable[Item]]):
         self._read = read
@@ -23,13 +25,22 @@ class Stream(Generic[Item]):
         return iter(self._read())
 
 
-@dataclass(frozen=True)
-class Collection:
-    """What is searched and judged. Passages are never held in memory.
+class Request(NamedTuple):
+    """A name in `data.collection` or `data.train`, and what a source may need to read it."""
 
-    `qrels` by split: "test" and, if there are topics to choose a fusion weight on, "valid".
-    `source` says for the manifest what was read. `ids_of` names the place that gave the ids of
-    queries and passages: they compare with those of the same place alone. None: with no others.
+    place: str  # the name after its colon: a folder, file, URL or id
+    data: DataSettings
+    downloads: Path  # keeps files fetched by URL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The records that a collection and training data share.
+
+    Attributes:
+        qrels: judgments by split.
+        source: description of the input for the manifest.
+        ids_of: name of the id space; ids are compared only with ids of the same one. None: never.
     """
 
     passages: Iterable[Passage]
@@ -39,30 +50,22 @@ class Collection:
     ids_of: str | None = None
 
     def __post_init__(self) -> None:
-        _refuse_iterators(self.queries, *self.qrels.values())
+        for stream in (self.queries, *self.qrels.values(), getattr(self, "pairs", ())):
+            if isinstance(stream, Iterator):
+                raise TypeError(f"{stream} can be read only once: make it a list or a Stream")
 
 
-@dataclass(frozen=True)
-class Training:
-    """What is trained on. `qrels`: "train" finds false negatives, "valid" validates.
+class Collection(Records):
+    """Passages to search. Splits: "test" and, to choose a fusion weight, "valid"."""
 
-    `held_out`: the validation queries that were drawn here, from queries that would train else.
-    `ids_of`: as of a collection; None also for texts that are numbered here.
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Records):
+    """Training pairs. Splits: "train", which finds false negatives, and "valid".
+
+    Attributes:
+        held_out: the validation queries that the source itself drew from its training queries.
     """
 
-    passages: Iterable[Passage]
-    queries: Iterable[Query]
-    qrels: Mapping[str, Iterable[Judgment]]
     pairs: Iterable[Pair]
-    source: dict[str, Any]
     held_out: Set[str] = frozenset()
-    ids_of: str | None = None
-
-    def __post_init__(self) -> None:
-        _refuse_iterators(self.queries, *self.qrels.values(), self.pairs)
-
-
-def _refuse_iterators(*streams: Iterable[Any]) -> None:
-    for stream in streams:
-        if isinstance(stream, Iterator):
-            raise TypeError(f"{stream} can be read only once: make it a list or a Stream")

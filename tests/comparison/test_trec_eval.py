@@ -2,7 +2,7 @@
 
 import ftfy
 import pytest
-from helpers import SHARED, needs_shared
+from helpers import SHARED, needs_shared, train
 
 from dpr import measures
 from dpr.bm25 import lucene
@@ -10,7 +10,7 @@ from dpr.evaluation import comparison
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.runs import trec
-from dpr.sources import text_pairs, write
+from dpr.sources import text_pairs
 
 ORACLE = SHARED / "oracle"
 pytestmark = needs_shared
@@ -111,10 +111,7 @@ def test_the_mojibake_of_real_ms_marco_triples_is_repaired(tmp_path):
     path = SHARED / "collections/msmarco-sample/triples.tsv"
     raw = list(text_pairs.read_triples(path))
     assert sum(any(ftfy.is_bad(text) for text in example) for example in raw) == 35
-    data = text_pairs.from_file(
-        str(path), text_pairs.read_triples, tmp_path, None, held_out=20, seed=0
-    )
-    manifest = write.write_training(data, tmp_path, "triples")
+    manifest = train(f"triples:{path}", tmp_path, held_out=20)
     texts = [p.text for p in beir.read_passages(tmp_path)]
     damaged = {text for e in raw for text in (e.positive, e.negative) if ftfy.is_bad(text)}
     assert manifest["passages"]["repaired"] >= len(damaged)

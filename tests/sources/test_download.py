@@ -163,7 +163,7 @@ def test_msmarco_tiny_has_the_number_of_triples_that_it_promises(server, tmp_pat
     assert manifest["source"]["bytes"] == len(server.content)
     (path,) = tmp_path.rglob("tiny.tsv")
     path.write_bytes(server.content + triple.format("x").encode())
-    with pytest.raises(InputError, match=r"tiny\.tsv: 11,001 triples, but the name promises 11,0"):
+    with pytest.raises(InputError, match=r"tiny\.tsv: 11,001 triples; this source has 11,0"):
         train("msmarco-tiny", tmp_path / "out")
 
 

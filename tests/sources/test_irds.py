@@ -1,14 +1,12 @@
 """`irds:` on the real code of ir_datasets, without a network."""
 
 import os
-import random
 import subprocess
 import sys
-import tracemalloc
 
 import ir_datasets
 import pytest
-from helpers import ROOT, collect, contents, train
+from helpers import ROOT, collect, contents, train, training
 from ir_datasets.datasets.base import Dataset
 from ir_datasets.datasets.beir import BeirTitleDoc
 from ir_datasets.datasets.cord19 import Cord19Doc
@@ -20,154 +18,86 @@ from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.sources import irds
 
-
-@pytest.fixture(scope="module", autouse=True)
-def registered(tmp_path_factory):
-    """`dpr-test/judged` and `dpr-test/triples`, read by ir_datasets' own formats."""
-    folder = tmp_path_factory.mktemp("irds")
-
-    def file(name, text):
-        (folder / name).write_text(text)
-        return LocalDownload(folder / name)
-
-    docs = TsvDocs(file("docs.tsv", "".join(f"{i}\tdocument {i}\n" for i in range(6))))
-    queries = TsvQueries(file("queries.tsv", "7\twhat?\n8\twhy?\n9\thow?\n"))
-    qrels = TrecQrels(file("qrels", "7 0 1 1\n7 0 2 0\n8 0 3 2\n9 0 4 1\n"), {0: "no", 1: "yes"})
-    pairs = TsvDocPairs(file("pairs.tsv", "7\t1\t2\n8\t3\t0\n9\t4\t5\n7\t1\t5\n"))
-    ir_datasets.registry.register("dpr-test/judged", Dataset(docs, queries, qrels))
-    ir_datasets.registry.register("dpr-test/triples", Dataset(docs, queries, pairs))
-    ir_datasets.registry.register("dpr-test/docs", Dataset(docs))
-    twice = TrecQrels(file("twice", "7 0 1 1\n7 0 1 1\n8 0 3 1\n"), {1: "yes"})
-    ir_datasets.registry.register("dpr-test/twice", Dataset(docs, queries, twice))
-    both = TrecQrels(file("both", "7 0 1 1\n7 0 1 2\n"), {1: "yes"})
-    ir_datasets.registry.register("dpr-test/both", Dataset(docs, queries, both))
+DOCUMENTS = [(str(i), f"document {i}") for i in range(6)]
+QUERIES = [("7", "what?"), ("8", "why?"), ("9", "how?")]
+JUDGED = ["7 0 1 1", "7 0 2 0", "8 0 3 2", "9 0 4 1"]
+TRIPLES = [("7", "1", "2"), ("8", "3", "0"), ("9", "4", "5"), ("7", "1", "5")]
 
 
-def test_a_collection(tmp_path):
-    manifest = collect("irds:dpr-test/judged", tmp_path)
+@pytest.fixture
+def register(tmp_path_factory):
+    """register(name, triples=..., qrels=...): a dataset read by ir_datasets' own formats."""
+
+    def register(name, documents=DOCUMENTS, queries=QUERIES, triples=None, qrels=None):
+        folder = tmp_path_factory.mktemp("irds")
+
+        def file(kind, lines):
+            (folder / kind).write_text("".join(f"{line}\n" for line in lines))
+            return LocalDownload(folder / kind)
+
+        parts = [TsvDocs(file("docs.tsv", map("\t".join, documents)))]
+        if queries:
+            parts.append(TsvQueries(file("queries.tsv", map("\t".join, queries))))
+        if triples:
+            parts.append(TsvDocPairs(file("pairs.tsv", map("\t".join, triples))))
+        if qrels:
+            parts.append(TrecQrels(file("qrels", qrels), {}))
+        ir_datasets.registry.register(name, Dataset(*parts))
+        return f"irds:{name}"
+
+    yield register
+    for name in [name for name in ir_datasets.registry._registered if name.startswith("test/")]:
+        del ir_datasets.registry._registered[name]
+
+
+def test_a_collection(register, tmp_path):
+    manifest = collect(register("test/judged", qrels=JUDGED), tmp_path)
     assert manifest["passages"]["count"] == 6
     assert [p.text for p in beir.read_passages(tmp_path)][:2] == ["document 0", "document 1"]
     assert beir.read_queries(tmp_path)["8"].text == "why?"
-    assert beir.read_qrels(tmp_path, "test") == {
-        "7": {"1": 1, "2": 0},
-        "8": {"3": 2},
-        "9": {"4": 1},
-    }
+    expected = {"7": {"1": 1, "2": 0}, "8": {"3": 2}, "9": {"4": 1}}
+    assert beir.read_qrels(tmp_path, "test") == expected
 
 
-def test_all_that_a_dataset_calls_its_text_is_encoded():
+def test_the_whole_text_of_a_document_is_encoded():
     documents = [
         Cord19Doc("c1", "A title", "10.1/x", "2020", "An abstract."),  # no field `text`
         BeirTitleDoc("c2", "A text", "A title"),
         MsMarcoDocument("c3", "url", "A title", "A body"),
     ]
-    found = list(irds.passages(documents, "test"))
-    assert [contents(p, " ").split() for p in found] == [
+    passages = list(irds.passages(documents, "test"))
+    assert [contents(p, " ").split() for p in passages] == [
         document.default_text().split() for document in documents
     ]
-    assert found[1] == ("c2", "A title", "A text")
+    assert passages[1] == ("c2", "A title", "A text")
 
 
-def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(tmp_path):
-    counts = collect("irds:dpr-test/twice", tmp_path)["judgments"]["test"]
+def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(register, tmp_path):
+    name = register("test/twice", qrels=["7 0 1 1", "7 0 1 1", "8 0 3 1"])
+    counts = collect(name, tmp_path)["judgments"]["test"]
     assert (counts["judgments"], counts["repeated"]) == (2, 1)
     with pytest.raises(InputError, match=r"'1' is judged twice for query '7', with two grades"):
-        collect("irds:dpr-test/both", tmp_path)
+        collect(register("test/both", qrels=["7 0 1 1", "7 0 1 2"]), tmp_path)
 
 
-def test_a_limit_is_drawn_by_seed():
-    drawn = {
-        tuple(pair.query_id for pair in irds.training("dpr-test/triples", 3, 1, seed).pairs)
-        for seed in range(9)
-    }
-    assert len(drawn) > 1  # not always the first two
-
-
-def test_triples_to_train_on(tmp_path):
-    manifest = train("irds:dpr-test/triples", tmp_path)
+def test_triples_to_train_on(register, tmp_path):
+    name = register("test/triples", triples=TRIPLES)
+    manifest = train(name, tmp_path)
     assert manifest["source"]["examples"] == 4
     texts = {p.id: p.text for p in beir.read_passages(tmp_path)}
     queries = {q.id: q.text for q in beir.read_queries(tmp_path).values()}
-    read = {
+    rows = {
         (queries[pair.query_id], texts[pair.passage_id], texts[pair.negative_ids[0]])
         for pair in beir.read_pairs(tmp_path)
     }
-    assert 2 <= len(read) <= 3  # one query is held out, with one or two examples
-    assert read < {
-        ("what?", "document 1", "document 2"),
-        ("why?", "document 3", "document 0"),
-        ("how?", "document 4", "document 5"),
-        ("what?", "document 1", "document 5"),
+    assert 2 <= len(rows) <= 3  # one query is held out, with one or two examples
+    asked = dict(QUERIES)
+    assert rows < {(asked[q], f"document {p}", f"document {n}") for q, p, n in TRIPLES}
+    drawn = {
+        tuple(pair.query_id for pair in training(name, train_limit=3, held_out_seed=seed).pairs)
+        for seed in range(9)
     }
-
-
-def register(folder, name, documents, queries, triples):
-    """A dataset of such rows."""
-
-    def file(kind, rows):
-        (folder / kind).write_text("".join("\t".join(row) + "\n" for row in rows))
-        return LocalDownload(folder / kind)
-
-    docs, asked = TsvDocs(file("docs.tsv", documents)), TsvQueries(file("queries.tsv", queries))
-    pairs = TsvDocPairs(file("pairs.tsv", triples))
-    ir_datasets.registry.register(name, Dataset(docs, asked, pairs))
-
-
-@pytest.mark.parametrize("limit", [None, 150])
-def test_equal_texts_are_one_by_first_appearance(tmp_path, monkeypatch, limit):
-    """Against dictionaries; some documents and queries have the same text, some but for spaces."""
-    monkeypatch.setattr(irds, "DOCUMENTS", 7)
-    monkeypatch.setattr(irds, "QUERIES", 5)
-    rng = random.Random(0)
-    documents = {f"d{i}": rng.choice(["a", "a ", "b", "", "c "]) + f"x{i % 20}" for i in range(60)}
-    queries = {f"q{i}": f"what  is {i % 15}" if i % 2 else f"what is {i % 15}" for i in range(30)}
-    triples = [(f"q{rng.randrange(30)}", *rng.sample(list(documents), 2)) for _ in range(200)]
-    name = f"dpr-test/equal-{limit}"
-    register(tmp_path, name, documents.items(), queries.items(), triples)
-    train(f"irds:{name}", tmp_path / "out", held_out=30, train_limit=limit)
-
-    def cleaned(text):
-        return " ".join(text.split())
-
-    rows = [(cleaned(queries[q]), *(cleaned(documents[d]) for d in pair)) for q, *pair in triples]
-    asked = {q.id: q.text for q in beir.read_queries(tmp_path / "out").values()}
-    passages = {p.id: p.text for p in beir.read_passages(tmp_path / "out")}
-    if limit is None:
-        texts = dict.fromkeys(query for query, *_ in rows)
-        assert asked == {f"q{n}": text for n, text in enumerate(texts)}
-        texts = dict.fromkeys(text for _, *own in rows for text in own)
-        assert passages == {f"p{n}": text for n, text in enumerate(texts)}
-    valid = beir.read_qrels(tmp_path / "out", "valid")
-    held = {asked[query_id] for query_id in valid}
-    trained = [
-        (asked[query_id], passages[passage_id], *(passages[n] for n in negatives))
-        for query_id, passage_id, negatives in beir.read_pairs(tmp_path / "out")
-    ]
-    if limit is None:
-        assert trained == [row for row in rows if row[0] not in held]
-    left = iter(rows)
-    assert all(row in left for row in trained)  # in their order
-    assert 100 < len(trained) < 200
-
-
-def test_memory_hardly_grows_with_the_triples(tmp_path, monkeypatch):
-    """A triple has 10,000 bytes of text, and adds less than 500."""
-    monkeypatch.setattr(irds, "DOCUMENTS", 20)
-    monkeypatch.setattr(irds, "QUERIES", 20)
-    peaks = {}
-    for count in (100, 200, 1_000):
-        (tmp_path / str(count)).mkdir()
-        documents = [(f"d{i}", f"it is {i} {'x' * 5_000}") for i in range(2 * count)]
-        queries = [(f"q{i}", f"what is {i}") for i in range(count)]
-        triples = [(f"q{i}", f"d{2 * i}", f"d{2 * i + 1}") for i in range(count)]
-        register(tmp_path / str(count), f"dpr-test/{count}", documents, queries, triples)
-        ir_datasets.load(f"dpr-test/{count}").docs_store().build()
-        tracemalloc.start()
-        train(f"irds:dpr-test/{count}", tmp_path / "out", held_out=10)
-        peaks[count] = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert len(beir.read_pairs(tmp_path / "out")) == 990
-    assert (peaks[1_000] - peaks[200]) / 800 < 500, peaks
+    assert len(drawn) > 1  # not always the first
 
 
 # As a dataset of BEIR: its documents are read from a store, which the first reading builds.
@@ -179,7 +109,9 @@ from ir_datasets.datasets.base import Dataset
 from ir_datasets.formats import BaseDocs, GenericDoc, TrecQrels, TsvDocPairs, TsvQueries
 from ir_datasets.indices import PickleLz4FullStore
 from ir_datasets.util import LocalDownload
+from dpr.settings import load_settings
 from dpr.sources import irds
+from dpr.sources.types import Request
 
 class Docs(BaseDocs):
     def docs_iter(self):
@@ -206,15 +138,22 @@ ir_datasets.registry.register("slow/judged", Dataset(Docs(), queries, qrels))
 (folder / f"{os.getpid()}.ready").touch()
 while len(list(folder.glob("*.ready"))) < 2:
     time.sleep(0.01)
-if kind == "collection":
-    found = irds.collection("slow/judged")
-else:
-    found = irds.training(f"slow/{kind}", None, 1, 0)
-print(len(list(found.passages)), len(list(Docs().docs_iter())))
+settings = load_settings("params.yaml").data.model_copy(update={"held_out": 1})
+name = "slow/judged" if kind == "collection" else f"slow/{kind}"
+read = irds.collection if kind == "collection" else irds.training
+data = read(Request(name, settings, folder))
+print(len(list(data.passages)), len(list(Docs().docs_iter())))
 """
 
 
-@pytest.mark.parametrize("kind", ["collection", "judged", "triples"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("collection", marks=pytest.mark.slow),
+        pytest.param("judged", marks=pytest.mark.slow),
+        "triples",
+    ],
+)
 def test_two_processes_read_a_dataset_for_the_first_time(tmp_path, kind):
     """Two begin at once, and either would build the documents' store; a third reads it later."""
     (tmp_path / "queries.tsv").write_text("q0\twhat\nq1\twhy\n")
@@ -224,62 +163,60 @@ def test_two_processes_read_a_dataset_for_the_first_time(tmp_path, kind):
 
     def start():
         command = [sys.executable, "-c", AT_ONCE, str(tmp_path), kind]
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
     both = [start(), start()]
-    found = [process.communicate(timeout=120) for process in both]
-    found.append(start().communicate(timeout=120))
+    outputs = [process.communicate(timeout=120) for process in both]
+    outputs.append(start().communicate(timeout=120))
     expected = "4 30" if kind == "triples" else "30 30"  # passages, and documents in the store
-    assert [out.strip() for out, _ in found] == [expected] * 3, found
+    assert [out.strip() for out, _ in outputs] == [expected] * 3, outputs
 
 
 @pytest.mark.parametrize(
-    ("row", "what"), [(("q9", "d0", "d1"), "query 'q9'"), (("q0", "d0", "d9"), "document 'd9'")]
+    ("row", "what"), [(("6", "0", "1"), "query '6'"), (("7", "0", "9"), "document '9'")]
 )
-def test_a_triple_of_an_unknown_id_is_an_error(tmp_path, row, what):
-    name = f"dpr-test/unknown-{row[0]}"
-    register(tmp_path, name, [("d0", "a"), ("d1", "b")], [("q0", "c")], [("q0", "d0", "d1"), row])
-    with pytest.raises(InputError, match=rf"irds:{name}: a triple names the {what}, which"):
-        irds.training(name, None, 1, 0)
+def test_a_triple_of_an_unknown_id_is_an_error(register, row, what):
+    name = register("test/unknown", triples=[*TRIPLES, row])
+    with pytest.raises(InputError, match=rf"{name}: a triple names the {what}, which"):
+        training(name)
 
 
-def test_judgments_to_train_on(tmp_path):
-    manifest = train("irds:dpr-test/judged", tmp_path)
-    assert manifest["pairs"]["count"] == 2
-    assert manifest["judgments"]["valid"]["queries"] == 1
+def test_judgments_to_train_on(register, tmp_path):
+    """Ten queries, each with ten relevant documents and one that is not; a limit draws pairs."""
+    grades = {f"q{n}": {f"d{11 * n + i}": int(i > 0) for i in range(11)} for n in range(10)}
+    name = register(
+        "test/limited",
+        documents=[(f"d{n}", f"document {n}") for n in range(110)],
+        queries=[(q, f"query {q}") for q in grades],
+        qrels=[f"{q} 0 {d} {grade}" for q, own in grades.items() for d, grade in own.items()],
+    )
+    for limit, held_out in ((None, 1), (30, 8)):
+        train(name, tmp_path / "out", held_out=held_out, train_limit=limit)
+        pairs = beir.read_pairs(tmp_path / "out")
+        qrels = {split: beir.read_qrels(tmp_path / "out", split) for split in ("train", "valid")}
+        left_out = (limit or 100) - len(pairs)  # those of the queries that are held out
+        assert held_out <= left_out < held_out + 10
+        assert qrels["train"].keys() == {pair.query_id for pair in pairs}
+        assert qrels["valid"] and not qrels["train"].keys() & qrels["valid"].keys()
+        assert all(own == grades[q] for part in qrels.values() for q, own in part.items())
 
 
-def test_a_limit_draws_pairs_and_keeps_the_judgments_of_their_queries(tmp_path):
-    """Ten queries, each with ten relevant documents and one that is not."""
-
-    def file(name, rows):
-        (tmp_path / name).write_text("".join(rows))
-        return LocalDownload(tmp_path / name)
-
-    docs = TsvDocs(file("docs.tsv", (f"d{n}\tdocument {n}\n" for n in range(110))))
-    queries = TsvQueries(file("queries.tsv", (f"q{n}\tquery {n}\n" for n in range(10))))
-    grades = {f"q{n // 11}": {} for n in range(110)}
-    for n in range(110):
-        grades[f"q{n // 11}"][f"d{n}"] = int(n % 11 > 0)
-    rows = (f"{q} 0 {d} {grade}\n" for q, own in grades.items() for d, grade in own.items())
-    name = "dpr-test/limited"
-    ir_datasets.registry.register(name, Dataset(docs, queries, TrecQrels(file("qrels", rows), {})))
-    train(f"irds:{name}", tmp_path / "out", held_out=8, train_limit=30)
-    pairs = beir.read_pairs(tmp_path / "out")
-    qrels = {split: beir.read_qrels(tmp_path / "out", split) for split in ("train", "valid")}
-    assert 8 <= 30 - len(pairs) < 30  # those of the queries that are held out
-    assert qrels["valid"]
-    assert qrels["train"].keys() == {pair.query_id for pair in pairs}
-    assert not qrels["train"].keys() & qrels["valid"].keys()
-    assert all(own == grades[q] for part in qrels.values() for q, own in part.items())
+def test_missing_data_is_named(register, tmp_path):
+    for name, message in [
+        ("irds:no/such", r"irds:no/such: ir_datasets has no such dataset"),
+        (register("test/docs", queries=None), r"irds:test/docs: the dataset has no queries"),
+        (register("test/triples", triples=TRIPLES), "test/triples: the dataset has no qrels"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            collect(name, tmp_path)
+    with pytest.raises(InputError, match="no training triples and no judgments"):
+        train(register("test/neither"), tmp_path)
 
 
-def test_what_is_not_there():
-    with pytest.raises(InputError, match=r"irds:no/such: ir_datasets has no such dataset"):
-        irds.collection("no/such")
-    with pytest.raises(InputError, match=r"irds:dpr-test/docs: the dataset has no queries"):
-        irds.collection("dpr-test/docs")
-    with pytest.raises(InputError, match=r"irds:dpr-test/triples: the dataset has no qrels"):
-        irds.collection("dpr-test/triples")
+def test_the_same_documents_and_queries_are_the_same_place():
+    """Of ir_datasets: clinicaltrials/2021 has topics 1, 2, ... of each year."""
+    same = irds.ids_of("msmarco-passage/train")
+    assert irds.ids_of("msmarco-passage/train/triples-small") == same
+    years = {irds.ids_of(f"clinicaltrials/2021/trec-ct-{year}") for year in (2021, 2022)}
+    assert len(years | {same, irds.ids_of("beir/scifact"), irds.ids_of("beir/nfcorpus")}) == 5

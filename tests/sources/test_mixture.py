@@ -1,10 +1,148 @@
-"""Several sources as one."""
+"""Several sources as one, against brute force: each query has a single purpose."""
+
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from helpers import HEADER, train
+from helpers import DATA, HEADER, jsonl, train, training, write_params
 
 from dpr.base.errors import InputError
+from dpr.base.files import read_json
 from dpr.records import beir
+from dpr.records.types import Judgment, Pair, Query
+from dpr.sources import registry
+from dpr.sources.mixture import separate
+from dpr.sources.types import Collection, Training
+from stages import prepare
+
+
+def records(first=(), second=(), trains=False, place="here"):
+    """Queries as (id, text, relevant passage), of the two splits; ids come from `place`."""
+    splits = ("train", "valid") if trains else ("test", "valid")
+    fields = {
+        "passages": [],
+        "queries": [Query(q, text) for q, text, _ in [*first, *second]],
+        "qrels": {
+            split: [Judgment(q, p, 1) for q, _, p in rows]
+            for split, rows in zip(splits, (first, second), strict=True)
+        },
+        "source": {},
+        "ids_of": place,
+    }
+    if trains:
+        return Training(pairs=[Pair(q, p) for q, _, p in first], **fields)
+    return Collection(**fields)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_queries_with_two_purposes_against_brute_force(seed):
+    rng = random.Random(seed)
+    places = rng.choices(["here", "there", None], k=3)
+    texts = [
+        "heart",
+        " HEART",
+        "bone",
+        "caf\u00e9",
+        "caf\u00c3\u00a9 ",
+        *(f"{n}" for n in range(30)),
+    ]
+
+    def draw():
+        ids = iter(rng.sample(range(25), 10))
+        rows = [(f"{key}", rng.choice(texts), f"d{key + rng.randrange(2)}") for key in ids]
+        return rows[:5], rows[5:]
+
+    parts = [draw() for _ in places]
+    collection = records(*parts[0], place=places[0])
+    sources = [
+        records(*part, trains=True, place=place)
+        for part, place in zip(parts[1:], places[1:], strict=True)
+    ]
+    held = rng.randrange(3)  # this source held its validation queries out; 0: none did
+    if held:
+        own = {query_id for query_id, _, _ in parts[held][1]}
+        sources[held - 1] = replace(sources[held - 1], held_out=own)
+
+    def without(part, split, *others):
+        """The rows of a part that are no query of the others, given as (part, rows)."""
+
+        def same(row, place, known, other):
+            repaired = [
+                r[1].replace("\u00c3\u00a9", "\u00e9").strip().lower() for r in (row, known)
+            ]
+            of_one_place = place == other is not None and (row[0], row[2]) == (known[0], known[2])
+            return repaired[0] == repaired[1] or of_one_place
+
+        return [
+            row
+            for row in parts[part][split]
+            if not any(same(row, places[part], k, places[o]) for o, rows in others for k in rows)
+        ]
+
+    test = (0, parts[0][0])
+    fusing = (0, without(0, 1, test))
+    valid = [(n, without(n, 1, test)) for n in (1, 2)]
+    trained = [without(n, 0, test, fusing, *valid) for n in (1, 2)]
+    given = [part for part in valid if part[0] != held]
+    refused = len(fusing[1]) + sum(len(rows) for _, rows in valid) < 15 or any(
+        len(without(n, 0, test, fusing, *given)) < 5 for n in (1, 2)
+    )
+    if refused:
+        with pytest.raises(InputError, match=r"are also judged or validate, for example '\d+'"):
+            separate(collection, sources, "refuse")
+    collection, sources, counts = separate(collection, sources, "drop" if refused else "refuse")
+    ids = [[row.query_id for row in s.pairs] for s in sources]
+    assert ids == [[row[0] for row in rows] for rows in trained]
+    assert ids == [[row.query_id for row in s.qrels["train"]] for s in sources]
+    for data, (_, rows) in zip([collection, *sources], [fusing, *valid], strict=True):
+        assert [row.query_id for row in data.qrels["valid"]] == [row[0] for row in rows]
+    assert [row.query_id for row in collection.qrels["test"]] == [row[0] for row in test[1]]
+    assert counts == {
+        "validation_queries_of_the_collection": 5 - len(fusing[1]),
+        "validation_queries": 10 - sum(len(rows) for _, rows in valid),
+        "training_queries": 10 - sum(map(len, trained)),
+    }
+
+
+def test_an_error_names_key_source_and_query_and_a_drop_is_printed(capsys):
+    heart, bone = ("1", "Heart", "d1"), ("3", "bone", "d3")
+    fusing = records([heart], [heart])
+    with pytest.raises(InputError, match=r"data\.collection: 1 validation queries of the coll"):
+        separate(fusing, [records([bone], trains=True)], "refuse")
+    collection = records([heart], [])
+    for rows, what in (([heart], []), "training"), (([bone], [heart]), "validation"):
+        sources = [records([bone], trains=True), records(*rows, trains=True)]
+        message = rf"data\.train: 1 {what} queries of source 2 .*'1' \('heart'\)"
+        with pytest.raises(InputError, match=message):
+            separate(collection, sources, "refuse")
+        assert not capsys.readouterr().err
+        separate(collection, sources, "drop")
+        assert capsys.readouterr().err.endswith(f": 1 {what} queries\n")
+
+
+def test_pairs_without_ids_all_train(tmp_path):
+    """The pair at a place in one file has the ids of the pair at that place in the other."""
+    for name, count in (("a", 200), ("b", 300)):  # so that different ones are held out
+        lines = (f"question {name} {i}\tpassage {name} {i}\n" for i in range(count))
+        (tmp_path / f"{name}.tsv").write_text("".join(lines))
+    names = " + ".join(f"pairs:{tmp_path / name}.tsv" for name in "ab")
+    data = DATA.model_copy(update={"train": names, "held_out": 50})
+    collection = records([("q3", "heart", "p3")])
+    _, sources, counts = separate(collection, registry.open_training(data), "refuse")
+    assert [len(list(source.pairs)) for source in sources] == [150, 250]
+    assert not any(counts.values())
+
+
+def test_a_folder_is_one_place_however_it_is_named(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "other")
+    monkeypatch.chdir(folder.parent)
+    data = DATA.model_copy(update={"collection": f"beir:{folder}", "held_out": 1})
+    names = f"beir:{folder.name} + beir:{tmp_path / 'other'}"
+    sources = registry.open_training(data.model_copy(update={"train": names}))
+    same, different = (source.ids_of for source in sources)
+    assert same == registry.open_collection(data).ids_of != different
 
 
 def test_a_mixture_keeps_its_sources_apart_and_validates_by_each(folder, tmp_path):
@@ -15,14 +153,11 @@ def test_a_mixture_keeps_its_sources_apart_and_validates_by_each(folder, tmp_pat
     examples = {("what", "A muscle.", "A bone."), ("where", "Here.", "There.")}
     manifest = train(f"beir:{folder} + triples:{triples}", tmp_path / "out")
     assert ["folder" in s for s in manifest["source"]["mixture"]] == [True, False]
-    alone = tmp_path / "alone"
-    train(f"beir:{folder}", alone)
-    first = beir.read_pairs(alone)
-    pairs = beir.read_pairs(tmp_path / "out")
-    assert pairs[: len(first)] == first
+    first = list(training(f"beir:{folder}").pairs)
+    *pairs, last = beir.read_pairs(tmp_path / "out")
+    assert pairs == first
     passages = {p.id: p.text for p in beir.read_passages(tmp_path / "out")}
     queries = beir.read_queries(tmp_path / "out")
-    (last,) = pairs[len(first) :]
     trained = (queries[last.query_id].text, passages[last.passage_id])
     trained += tuple(passages[n] for n in last.negative_ids)
     assert trained in examples
@@ -41,4 +176,22 @@ def test_a_source_without_pairs_is_named(folder, tmp_path):
     (folder / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t0\n")
     (tmp_path / "p.tsv").write_text("a\tone\nb\ttwo\n")
     with pytest.raises(InputError, match=rf"data\.train: beir:{folder}: no training pairs"):
-        train(f"pairs:{tmp_path / 'p.tsv'} + beir:{folder}", tmp_path / "out")
+        training(f"pairs:{tmp_path / 'p.tsv'} + beir:{folder}")
+
+
+def test_prepare_refuses_a_folder_that_trains_on_its_test_queries(folder, tmp_path, monkeypatch):
+    (folder / "qrels/test.tsv").write_bytes(HEADER + b"q1\td1\t1\n")
+    (folder / "qrels/dev.tsv").write_bytes(HEADER + b"q2\td3\t1\n")
+    (folder / "qrels/train.tsv").write_bytes(HEADER + b"q1\td1\t1\nq3\td2\t1\n")
+    queries = ({"_id": f"q{i}", "text": f"text {i}"} for i in range(4))
+    (folder / "queries.jsonl").write_bytes(jsonl(*queries))
+    changes = {"data.collection": f"beir:{folder}", "data.train": f"beir:{folder}"}
+    write_params(tmp_path / "params.yaml", changes)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"data\.train: 1 training queries .*'q1' \('text 1'\)"):
+        prepare.main()
+    assert not Path("data").exists()
+    write_params(tmp_path / "params.yaml", changes | {"data.overlap": "drop"})
+    prepare.main()
+    assert [pair.query_id for pair in beir.read_pairs("data/training")] == ["q3"]
+    assert read_json("data/manifest.json")["dropped_for_overlap"]["training_queries"] == 1
