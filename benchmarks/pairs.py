@@ -63,7 +63,7 @@ def measured(number: int) -> dict[str, float]:
         write(folder, number)
         encoder = checkpoint.load("data/encoders/zero_shot")
         started = time.monotonic()
-        pairs = PairSet.read(
+        pairs = PairSet(
             Corpus(folder, ". "), beir.stream_pairs(folder), encoder, settings.train, work
         )
         read = time.monotonic()

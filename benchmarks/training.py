@@ -32,8 +32,10 @@ from dpr.evaluation import report
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from dpr.training.log import Step, Validation
+from dpr.training.log import Record, Step, Validation
 from dpr.training.pairs import PairSet
+from dpr.training.snapshot import Autosave
+from dpr.training.texts import Ragged
 from dpr.training.trainer import Trainer
 from stages.run import parser
 
@@ -100,11 +102,9 @@ class Clock:
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def step(self, step: Step) -> None:
-        self.ends.append(now())
-
-    def validation(self, validation: Validation) -> None: ...
-    def close(self) -> None: ...
+    def __call__(self, record: Record) -> None:
+        if isinstance(record, Step):
+            self.ends.append(now())
 
 
 def this_trainer(arguments: argparse.Namespace) -> dict[str, float]:
@@ -217,24 +217,23 @@ def prepared(
     pairs = beir.read_pairs(NEGATIVES)
     corpus = Corpus(TRAINING, settings.data.separator)
     work = Path(tempfile.mkdtemp())  # not removed: each step reads it
-    pair_set = PairSet.read(corpus, pairs, encoder, options, work)
     return Trainer(
-        encoder,
-        pair_set,
-        lambda encoder, step: Validation(step, 0.0, 0.0),
-        options,
-        settings.seed,
-        snapshot=work / "state.safetensors",
-        save_every=settings.save_every,
-        memory=settings.train_memory,
+        encoder=encoder,
+        pairs=PairSet(corpus, pairs, encoder, options, work),
+        validate=lambda encoder, step: Validation(step, 0.0, 0.0),
+        settings=options,
+        seed=settings.seed,
+        autosave=Autosave(work / "state.safetensors", settings.save_every),
+        activation_gib=settings.train_memory,
         watchers=[clock] if clock else [],
     )
 
 
 def rates(seconds: float, arguments: argparse.Namespace, pairs: PairSet) -> dict[str, float]:
     """Rates over the counted steps, with the mean tokens of all pairs."""
+    assert isinstance(pairs.passages, Ragged)
     tokens = [
-        len(pairs.queries[query]) + sum(map(len, pairs.passages.take([passage])))
+        len(pairs.queries[query]) + len(pairs.passages[passage])
         for query, passage in pairs.pairs.tolist()
     ]
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

@@ -40,6 +40,7 @@ from dpr.training import parameters
 from dpr.training.log import History, Step, Validation, watching
 from dpr.training.pairs import PairSet
 from dpr.training.passages import FixedPassages
+from dpr.training.snapshot import Autosave
 from dpr.training.trainer import Trainer
 from dpr.training.validation import Validator
 from stages import rounds
@@ -90,31 +91,30 @@ def main(round: Round) -> str:
             unfinished.begin()
         processes.wait()  # the others wait for it here
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
-        pairs = PairSet.read(
+        pairs = PairSet(
             corpus,
             beir.stream_pairs(mined),
             encoder,
             options,
             work,
-            fixed,
+            fixed=fixed,
             teacher=mined / TEACHER if options.teacher_share else None,
             prompts=prompts,
         )
+        validator = Validator(corpus, encoder, options, fixed=fixed, prompts=prompts)
         training = f"{round}-{unfinished.key}"
-        with watching(
-            curves(round), settings.loggers, SCRATCH, training, processes.is_first
-        ) as watchers:
+        loggers: dict[str, Path] = {name: SCRATCH / name / training for name in settings.loggers}
+        with watching(curves(round), loggers, processes.is_first) as watchers:
             trainer = Trainer(
-                encoder,
-                pairs,
-                Validator(corpus, encoder, options, fixed, prompts).validate,
-                options,
-                settings.seed,
-                processes,
-                unfinished.folder / "state.safetensors",
-                settings.save_every,
-                settings.train_memory,
-                watchers,
+                encoder=encoder,
+                pairs=pairs,
+                validate=validator.validate,
+                settings=options,
+                seed=settings.seed,
+                processes=processes,
+                autosave=Autosave(unfinished.folder / "state.safetensors", settings.save_every),
+                activation_gib=settings.train_memory,
+                watchers=watchers,
             )
             history = trainer.run()
         if processes.is_first:

@@ -16,6 +16,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.training.pairs import PairSet
+from dpr.training.snapshot import Autosave
 from dpr.training.trainer import Trainer
 
 WORDS = [
@@ -123,7 +124,7 @@ def collection(tmp_path):
 def make_trainer(make_encoder, collection, tmp_path_factory):
     """make_trainer(validate, encoder, max_steps=...) -> a Trainer on the tiny pairs.
 
-    `reading` has more arguments of PairSet.read.
+    `reading` has more arguments of PairSet.
     """
 
     def make(validate=rising, encoder=None, snapshot=None, save_every=2, reading=None, **changes):
@@ -131,16 +132,14 @@ def make_trainer(make_encoder, collection, tmp_path_factory):
         corpus = Corpus(collection, ". ")
         work = tmp_path_factory.mktemp("work")
         listed, reading = beir.read_pairs(collection), reading or {}
-        pairs = PairSet.read(corpus, listed, encoder, chosen, work, **reading)
+        clock = itertools.count().__next__  # a second is a step
         return Trainer(
-            encoder,
-            pairs,
-            validate,
-            chosen,
-            0,
-            snapshot=snapshot,
-            save_every=save_every,
-            clock=itertools.count().__next__,  # a second is a step
+            encoder=encoder,
+            pairs=PairSet(corpus, listed, encoder, chosen, work, **reading),
+            validate=validate,
+            settings=chosen,
+            seed=0,
+            autosave=Autosave(snapshot, save_every, clock),
         )
 
     return make

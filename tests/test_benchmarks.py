@@ -10,7 +10,7 @@ from benchmarks import encoding, training
 from dpr.base.runtime import set_up
 from dpr.encoders import checkpoint
 from dpr.training import trainer as trainer_module
-from dpr.training.gradients import Room
+from dpr.training.gradients import ActivationBudget
 
 
 def test_a_share_is_printed_only_if_its_reference_rate_was_measured():
@@ -32,11 +32,12 @@ def test_the_benchmark_times_the_training_of_the_stage(
     shutil.copytree(collection, tmp_path / training.TRAINING)
     shutil.copytree(collection, tmp_path / training.NEGATIVES)
     monkeypatch.setattr(training.runtime, "set_up", lambda *_: set_up(1, 0))
-    rooms, freed = [], []
-    monkeypatch.setattr(trainer_module, "Room", lambda gib: rooms.append(gib) or Room(gib))
+    budgets, freed = [], []
+    record = lambda gib: budgets.append(gib) or ActivationBudget(gib)  # noqa: E731
+    monkeypatch.setattr(trainer_module, "ActivationBudget", record)
     monkeypatch.setattr(trainer_module, "return_freed", lambda over: freed.append(over))
     given = {"batch_size": 4, "chunk_size": None, "precision": "fp32", "steps": 2, "device": "cpu"}
     found = training.measure_this_trainer(argparse.Namespace(**given), changes)
-    assert rooms == [0.5]
+    assert budgets == [0.5]
     assert freed == [1.25 * 0.5] * (training.WARM_UP + 2)
     assert found["pairs_per_second"] > 0

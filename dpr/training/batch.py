@@ -1,12 +1,9 @@
-"""What one loss is computed over: queries, passages, and which answers which.
-
-Which groups of pairs make a batch: one order an epoch, or the sources of a mixture in turn.
-"""
+"""Batches: which pairs are trained together, and the targets of their loss."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +11,7 @@ import torch
 from dpr.base.errors import InputError
 from dpr.encoders.tokens import Tokens
 from dpr.settings import TrainSettings
-
-Id = Any  # of a query or passage: text, or a row number
-Scores = dict[Id, float]  # {passage: score}
+from dpr.training.loss import Id, Targets
 
 
 class Drawn(NamedTuple):
@@ -25,34 +20,6 @@ class Drawn(NamedTuple):
     query_id: Id
     passage_id: Id
     negative_ids: Sequence[Id] = ()
-
-
-class Targets(NamedTuple):
-    """For B pairs: which passages are relevant to which queries, and what the teacher says.
-
-    Each query and each passage comes once.
-    """
-
-    query_ids: list[Id]  # Q
-    passage_ids: list[Id]  # P
-    pairs: torch.Tensor  # (B, 2) int64: row and column of each pair's query and passage
-    relevant: torch.Tensor  # (Q, P) bool
-    negatives: torch.Tensor | None = None  # (B, P) bool: the hard negatives drawn for each pair
-    teacher: torch.Tensor | None = None  # (Q, P) float32; NaN: the teacher gave no score
-    # (P,) float32: of how many passages each stands for, if they are a sample of more
-    log_weights: torch.Tensor | None = None
-
-    def to(self, device: torch.device) -> "Targets":
-        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device)
-
-        return self._replace(
-            pairs=self.pairs.to(device),
-            relevant=self.relevant.to(device),
-            negatives=moved(self.negatives),
-            teacher=moved(self.teacher),
-            log_weights=moved(self.log_weights),
-        )
 
 
 @dataclass(frozen=True)
@@ -67,9 +34,8 @@ class Batch:
         return sum(map(len, self.queries)) + sum(map(len, passages))
 
 
-def passages_of(pairs: Iterable[Drawn]) -> list[Id]:
-    """The passages of some pairs: their own first, then the other hard negatives."""
-    pairs = list(pairs)
+def passages_of(pairs: Sequence[Drawn]) -> list[Id]:
+    """The distinct passages of pairs: those of the pairs first, then their hard negatives."""
     own = dict.fromkeys(pair.passage_id for pair in pairs)
     return list(own | dict.fromkeys(p for pair in pairs for p in pair.negative_ids))
 
@@ -78,17 +44,18 @@ def targets_of(
     pairs: Sequence[Drawn],
     columns: Sequence[Id],
     relevant_to: Callable[[Id], Iterable[Id]],
-    teacher: Callable[[Id], Scores] | None = None,
+    teacher: Callable[[Id], dict[Id, float]] | None = None,
 ) -> Targets:
-    """The targets of some pairs over the passages `columns`, which hold all of theirs.
+    """The targets of pairs.
 
     Args:
-        relevant_to: the relevant passages of a query; duplicates of them are relevant too.
-        teacher: the passages that a teacher scored for a query.
+        columns: the P passages of the batch, which include those of the pairs.
+        relevant_to: the relevant passages of a query, duplicates of their texts included.
+        teacher: {passage: score} of a query.
     """
     rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
     column_of = {p: i for i, p in enumerate(columns)}
-    at = [(rows[pair.query_id], column_of[pair.passage_id]) for pair in pairs]
+    cells = [(rows[pair.query_id], column_of[pair.passage_id]) for pair in pairs]
     relevant = torch.zeros(len(rows), len(columns), dtype=torch.bool)
     negatives = torch.zeros(len(pairs), len(columns), dtype=torch.bool)
     scores = torch.full(relevant.shape, torch.nan) if teacher else None
@@ -97,10 +64,10 @@ def targets_of(
         if teacher and scores is not None:
             given = {column_of[p]: s for p, s in teacher(query_id).items() if p in column_of}
             scores[row, list(given)] = torch.tensor(list(given.values()), dtype=torch.float32)
-    for row, pair in enumerate(pairs):
-        relevant[at[row]] = True
-        negatives[row, [column_of[p] for p in pair.negative_ids]] = True
-    return Targets(list(rows), list(columns), torch.tensor(at), relevant, negatives, scores)
+    for number, pair in enumerate(pairs):
+        relevant[cells[number]] = True
+        negatives[number, [column_of[p] for p in pair.negative_ids]] = True
+    return Targets(list(rows), list(columns), torch.tensor(cells), relevant, negatives, scores)
 
 
 GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # group_by -> its plural
@@ -123,6 +90,7 @@ class Groups:
         self._members = np.argsort(group_of, kind="stable").astype(np.int32)
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(group_of))])
         self.source_of = source_of[np.sort(first)]  # of each group
+        self._by_source = [np.flatnonzero(self.source_of == n) for n in np.unique(self.source_of)]
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -141,26 +109,22 @@ class Groups:
             InputError: for too few groups, and for shares that do not fit the sources.
         """
         self._require_enough()
-        return sum(size // self.settings.batch_size for size in self._epoch_sizes())
-
-    def _epoch_sizes(self) -> list[int]:
-        """How many groups an epoch cuts into batches together: all, or those of each source."""
         alone = self.settings.one_source and self.settings.mixture == "proportional"
-        return [len(own) for own in self._by_source()] if alone else [len(self)]
+        sizes = [len(own) for own in self._by_source] if alone else [len(self)]
+        return sum(size // self.settings.batch_size for size in sizes)
 
     def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """The groups of each batch, without end; errors as above."""
         self._require_enough()
-        size, sources = self.settings.batch_size, self._by_source()
-        if self.settings.mixture == "proportional":
-            while True:
-                if self.settings.one_source:
-                    epoch = [b for own in sources for b in _cut(rng.permutation(own), size)]
-                    yield from (epoch[i] for i in rng.permutation(len(epoch)))
-                else:
-                    yield from _cut(rng.permutation(len(self)), size)
+        size, sources = self.settings.batch_size, self._by_source
+        while self.settings.mixture == "proportional":
+            if self.settings.one_source:
+                epoch = [b for own in sources for b in _cut(rng.permutation(own), size)]
+                yield from (epoch[i] for i in rng.permutation(len(epoch)))
+            else:
+                yield from _cut(rng.permutation(len(self)), size)
         endless = [_endless(own, rng) for own in sources]
-        turns = self._turns(len(sources), rng)
+        turns = self._turns(rng)
         while True:
             if self.settings.one_source:
                 chosen = [next(turns)] * size
@@ -168,19 +132,17 @@ class Groups:
                 chosen = list(itertools.islice(turns, size))
             yield np.array([next(endless[source]) for source in chosen])
 
-    def _turns(self, count: int, rng: np.random.Generator) -> Iterator[int]:
-        shares = self.settings.mixture
+    def _turns(self, rng: np.random.Generator) -> Iterator[int]:
+        """The source of each group, or of each batch."""
+        count, shares = len(self._by_source), self.settings.mixture
         if isinstance(shares, str):  # round_robin
             return itertools.cycle(range(count))
-        exact = np.divide(shares, sum(shares))  # the settings let them miss 1 by a little
+        exact = np.divide(shares, sum(shares))  # the settings accept a sum that is not quite 1
         return (int(rng.choice(count, p=exact)) for _ in itertools.count())
 
-    def _by_source(self) -> list[np.ndarray]:
-        return [np.flatnonzero(self.source_of == n) for n in np.unique(self.source_of)]
-
     def _require_enough(self) -> None:
-        settings, what = self.settings, GROUPS[self.settings.group_by]
-        sizes = [len(own) for own in self._by_source()]
+        settings, unit = self.settings, GROUPS[self.settings.group_by]
+        sizes = [len(own) for own in self._by_source]
         if not isinstance(settings.mixture, str) and len(settings.mixture) != len(sizes):
             raise InputError(
                 f"params.yaml: train.mixture: {len(settings.mixture)} shares for {len(sizes)} "
@@ -191,7 +153,7 @@ class Groups:
             where = " in one source" if settings.one_source and len(sizes) > 1 else ""
             raise InputError(
                 f"params.yaml: train.batch_size is {settings.batch_size}, but there are only "
-                f"{least} training {what}{where}"
+                f"{least} training {unit}{where}"
             )
 
 

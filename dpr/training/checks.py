@@ -1,4 +1,4 @@
-"""What a training refuses: before it begins, during its steps and at its end."""
+"""Errors of a training: before it begins, during its steps and at its end."""
 
 import math
 from collections.abc import Iterator
@@ -10,13 +10,9 @@ from dpr.base.errors import InputError
 from dpr.settings import TrainSettings
 
 OVERFITTED = 0.05  # a loss "near zero": the pair's own passage has a probability of .95
-DIVERGENCE_ADVICE = (
-    "; lower train.lr, lengthen the warm-up, raise train.temperature or use train.precision fp32"
-)
 
 
 def require_dimensions(settings: TrainSettings, dimension: int) -> None:
-    """Refuse a truncation to as many dimensions as the encoder has, or more."""
     if max(settings.matryoshka, default=0) >= dimension:
         raise InputError(
             f"params.yaml: train.matryoshka: {settings.matryoshka} must be below the encoder's "
@@ -26,7 +22,7 @@ def require_dimensions(settings: TrainSettings, dimension: int) -> None:
 
 @contextmanager
 def fits_in_memory(step: int, chunk_size: int | None) -> Iterator[None]:
-    """Say what to set if a batch does not fit in the memory of the device."""
+    """If a batch does not fit on the device, say what to set."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -38,26 +34,21 @@ def fits_in_memory(step: int, chunk_size: int | None) -> Iterator[None]:
         ) from None
 
 
-def require_finite_step(step: int, loss: float, norm: float) -> None:
-    """`norm` is that of the gradient."""
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+def require_finite(message: str, *numbers: float) -> None:
+    """If the training has diverged, say so by a message that has the numbers."""
+    if not all(map(math.isfinite, numbers)):
         raise InputError(
-            f"step {step}: the loss is {loss}, the gradient norm {norm}{DIVERGENCE_ADVICE}"
+            f"{message}; lower train.lr, lengthen the warm-up, raise train.temperature or use "
+            "train.precision fp32"
         )
 
 
-def require_finite_validation(step: int, loss: float) -> None:
-    """After the last update no step would notice."""
-    if not math.isfinite(loss):
-        raise InputError(f"step {step}: the validation loss is {loss}{DIVERGENCE_ADVICE}")
-
-
 def require_overfitted(steps: int, loss: float) -> None:
-    """`loss` is that of the last of so many steps on one batch."""
+    """`loss` is that of the last step on one batch."""
     if loss > OVERFITTED:
         raise InputError(
             f"params.yaml: train.overfit_one_batch: after {steps} steps on one batch the loss is "
-            f"{loss:.4f}, not below {OVERFITTED}: the encoder does not learn; try more steps, "
-            "another train.lr or no dropout, or look for passages of equal text in the training "
+            f"{loss:.4f}, not below {OVERFITTED}: the encoder does not learn; try more steps, a "
+            "different train.lr or no dropout, or look for passages of equal text in the training "
             "data"
         )

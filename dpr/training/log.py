@@ -1,19 +1,15 @@
-"""What a training records: its steps, its validations, and which of them is the best.
+"""What a training records, and who is told: the terminal, files of curves, and loggers.
 
-What a training prints: a progress bar, its validations, and its rates at the end.
-
-Curves that grow while a training runs: rows appended to files, and the loggers of others.
-
-They change no result: the stage writes the same files anew when the training has ended.
+None of them changes a result: the stage writes the same files anew when the training has ended.
 """
 
 import csv
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -23,7 +19,7 @@ from dpr.training.batch import Batch
 
 
 class Step(NamedTuple):
-    """One step, counted from 1; the gradient norm is the one before clipping."""
+    """One update, counted from 1; the gradient norm is the one before clipping."""
 
     step: int
     loss: float
@@ -31,14 +27,24 @@ class Step(NamedTuple):
     gradient_norm: float
     temperature: float
 
+    def curves(self) -> dict[str, float]:
+        return dict(zip(self._fields[1:], self[1:], strict=True))
+
 
 class Validation(NamedTuple):
-    """The encoder after a step; 0 is the one before the training."""
+    """The encoder after a step; step 0 is the encoder before training."""
 
     step: int
     loss: float
-    score: float  # what chooses the best
+    score: float  # chooses the best encoder
     measured: dict[str, float] = {}  # by name; of a mixture also for each source  # noqa: RUF012
+
+    def curves(self) -> dict[str, float]:
+        return {"loss": self.loss, **self.measured}
+
+
+Record = Step | Validation
+Watcher = Callable[[Record], None]  # told of each record, those before a resume included
 
 
 class History(NamedTuple):
@@ -50,12 +56,16 @@ class History(NamedTuple):
         """The validation with the highest score; of equal ones the first."""
         return max(self.validations, key=lambda v: v.score)
 
+    def in_order(self) -> list[Record]:
+        """All records as they happened: a validation follows its step."""
+        return sorted([*self.steps, *self.validations], key=lambda record: record.step)
+
     def described(self, measure: str) -> str:
         best, before = self.best, self.validations[0]
         scores = f"{measure} {best.score:.4f}, before {before.score:.4f}"
         if self.steps and not best.step:
-            kept = "training did not help: the encoder that it began with is kept"
-            return f"{len(self.steps)} steps; {kept}; validation {scores}"
+            outcome = "training did not help: the initial encoder is kept"
+            return f"{len(self.steps)} steps; {outcome}; validation {scores}"
         return f"{len(self.steps)} steps; best after {best.step}: validation {scores}"
 
     def validations_since_best(self) -> int:
@@ -64,7 +74,7 @@ class History(NamedTuple):
 
 
 class Console:
-    """The first process prints for all. The bar shows only on a terminal."""
+    """Prints for all processes, in the first one. The bar shows only on a terminal."""
 
     def __init__(self, is_first: bool):
         self.is_first = is_first
@@ -79,7 +89,7 @@ class Console:
 
     @contextmanager
     def timed(self, batches: list[Batch]) -> Iterator[None]:
-        """Count the time of a step, and what was trained on in it."""
+        """Add a step's time, pairs and tokens to the rates."""
         started = time.monotonic()
         yield
         self.seconds += time.monotonic() - started
@@ -92,156 +102,66 @@ class Console:
             self.say(f"a second: {pairs:,.0f} pairs, {tokens:,.0f} tokens")
 
 
-def advance(bar: tqdm, step: Step) -> None:
-    bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}", refresh=False)
-    bar.update()
-
-
-INSTALL = "pip install -r requirements-loggers.txt"
-
-
-class Watcher(Protocol):
-    """Told of each step and validation, those of a resumed training included."""
-
-    def step(self, step: Step) -> None: ...
-    def validation(self, validation: Validation) -> None: ...
-    def close(self) -> None: ...
-
-
 class CurveFiles:
-    """Two CSV files, of steps and of validations, each row written as soon as it is known."""
+    """Two CSV files, of steps and of validations: each record appends a row at once."""
 
     def __init__(self, steps: Path, validations: Path):
-        self.paths = (steps, validations)
-        for path in self.paths:
+        self.paths = {Step: steps, Validation: validations}
+        for path in self.paths.values():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
 
-    def step(self, step: Step) -> None:
-        _append(self.paths[0], Step._fields, step)
-
-    def validation(self, validation: Validation) -> None:
-        names = ["step", "loss", *validation.measured]
-        _append(
-            self.paths[1], names, [validation.step, validation.loss, *validation.measured.values()]
-        )
-
-    def close(self) -> None:
-        pass
+    def __call__(self, record: Record) -> None:
+        path, row = self.paths[type(record)], {"step": record.step, **record.curves()}
+        header = [] if path.exists() else [row.keys()]
+        with path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([*header, row.values()])
 
 
-class DvcLive:
-    """DVCLive's folder, for Studio and the extension of VS Code."""
+def _logger(name: str, folder: Path) -> Any:
+    """A tracker of accelerate, not yet started, that writes to `folder`."""
+    from accelerate import tracking  # here, since it loads slowly
 
-    def __init__(self, folder: Path):
-        live = _imported("dvclive").Live
-        self.live = live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
-
-    def step(self, step: Step) -> None:
-        self.live.step = step.step
-        for name, value in zip(Step._fields[1:], step[1:], strict=True):
-            self.live.log_metric(f"train/{name}", value)
-        self.live.make_summary()
-
-    def validation(self, validation: Validation) -> None:
-        self.live.step = validation.step
-        for name, value in {"loss": validation.loss, **validation.measured}.items():
-            self.live.log_metric(f"valid/{name}", value)
-        self.live.make_summary()
-
-    def close(self) -> None:
-        self.live.end()
-
-
-class TensorBoard:
-    """Event files: `tensorboard --logdir .scratch/tensorboard`."""
-
-    def __init__(self, folder: Path):
-        _imported("tensorboard")
-        from torch.utils.tensorboard import SummaryWriter
-
-        # What a killed training wrote here is told again: purged, or each point is there twice.
-        self.writer = SummaryWriter(str(folder), purge_step=0)
-
-    def step(self, step: Step) -> None:
-        for name, value in zip(Step._fields[1:], step[1:], strict=True):
-            self.writer.add_scalar(f"train/{name}", value, step.step)
-
-    def validation(self, validation: Validation) -> None:
-        for name, value in {"loss": validation.loss, **validation.measured}.items():
-            self.writer.add_scalar(f"valid/{name}", value, validation.step)
-
-    def close(self) -> None:
-        self.writer.close()
-
-
-class WandB:
-    """Weights & Biases; WANDB_MODE=offline keeps it here."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.run = _imported("wandb").init(dir=str(folder), project="dpr")
-
-    def step(self, step: Step) -> None:
-        values = zip(Step._fields[1:], step[1:], strict=True)
-        self.run.log({f"train/{name}": value for name, value in values}, step=step.step)
-
-    def validation(self, validation: Validation) -> None:
-        values = {"loss": validation.loss, **validation.measured}
-        self.run.log({f"valid/{n}": v for n, v in values.items()}, step=validation.step)
-
-    def close(self) -> None:
-        self.run.finish()
-
-
-LOGGERS: dict[str, Any] = {"dvclive": DvcLive, "tensorboard": TensorBoard, "wandb": WandB}
+    if name == "dvclive":  # for Studio and the extension of VS Code
+        options = {"save_dvc_exp": False, "dvcyaml": None, "report": None}
+        return tracking.DVCLiveTracker(dir=str(folder), **options)
+    if name == "tensorboard":  # tensorboard --logdir .scratch/tensorboard
+        # A resumed training tells its earlier points again: purged, or each would be there twice.
+        return tracking.TensorBoardTracker(folder.name, folder.parent, purge_step=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    return tracking.WandBTracker("dpr", dir=str(folder))  # WANDB_MODE=offline keeps the data here
 
 
 @contextmanager
 def watching(
-    curves: tuple[Path, Path], names: Sequence[str], scratch: Path, training: str, is_first: bool
+    curves: tuple[Path, Path], loggers: Mapping[str, Path], is_first: bool
 ) -> Iterator[list[Watcher]]:
-    """The files of curves and the loggers with these names, which write below `scratch`.
+    """Files of curves, and loggers, until the training ends.
 
     Args:
-        training: names the logger's folder, `scratch`/NAME/`training`: a resumed training goes on
-            in its own, and none mixes with another.
+        curves: the CSV files of steps and of validations.
+        loggers: {name: folder}; a folder per training, where it goes on after a resume.
         is_first: the other processes watch nothing.
     Raises:
         InputError: if a logger's package is not installed.
     """
-    watchers: list[Watcher] = []
-    if is_first:
-        loggers = [LOGGERS[name](scratch / name / training) for name in names]
-        watchers = [CurveFiles(*curves), *loggers]
-    try:
+    with ExitStack() as closing:
+        watchers: list[Watcher] = [CurveFiles(*curves)] if is_first else []
+        for name, folder in loggers.items() if is_first else ():
+            tracker = _logger(name, folder)
+            try:
+                tracker.start()
+            except ImportError:
+                raise InputError(
+                    f"params.yaml: loggers: {name} is not installed; "
+                    "pip install -r requirements-loggers.txt"
+                ) from None
+            closing.callback(tracker.finish)
+            watchers.append(partial(_log, tracker))
         yield watchers
-    finally:
-        for watcher in watchers:
-            watcher.close()
 
 
-def tell(watchers: Sequence[Watcher], history: History) -> None:
-    """All that has happened so far, in order."""
-    validations = {validation.step: validation for validation in history.validations}
-    steps = {step.step: step for step in history.steps}
-    for number in range(len(steps) + 1):
-        for watcher in watchers:
-            if number in steps:
-                watcher.step(steps[number])
-            if number in validations:
-                watcher.validation(validations[number])
-
-
-def _imported(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise InputError(f"params.yaml: loggers: {name} is not installed; {INSTALL}") from None
-
-
-def _append(path: Path, names: Sequence[str], row: Sequence[Any]) -> None:
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([names, row] if new else [row])
+def _log(tracker: Any, record: Record) -> None:
+    kind = "train" if isinstance(record, Step) else "valid"
+    values = {f"{kind}/{name}": value for name, value in record.curves().items()}
+    tracker.log(values, step=record.step)

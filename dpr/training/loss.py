@@ -1,15 +1,11 @@
-"""The loss of a batch: in-batch negatives (Karpukhin et al. 2020), and a teacher.
+"""The loss of a batch: in-batch negatives (Karpukhin et al. 2020), and learning from a teacher.
 
-https://arxiv.org/abs/2004.04906
-
-
-Losses that learn from a teacher's scores of (query, passage) pairs.
-
-Both look at the passages of a batch that the teacher scored for the query of a pair. A passage that
-stands for many counts as many.
+https://arxiv.org/abs/2004.04906. Each loss is a function of the (Q, P) scores of a batch and its
+`Targets`. `Loss.of_scores` chooses among them by the settings: a new loss is added there.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,16 +14,41 @@ from torch.nn import functional
 from dpr.base.errors import InputError
 from dpr.settings import TrainSettings
 from dpr.similarity import Similarity
-from dpr.training.batch import Targets
 
 MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
+Id = Any  # of a query or passage: text, or a row number
+
+
+class Targets(NamedTuple):
+    """What the loss should learn from B pairs of Q distinct queries and P distinct passages.
+
+    A column in no pair is a hard negative. All queries share it, as they share all passages.
+    """
+
+    query_ids: list[Id]  # Q
+    passage_ids: list[Id]  # P
+    pairs: torch.Tensor  # (B, 2) int64: row and column of each pair's query and passage
+    relevant: torch.Tensor  # (Q, P) bool: a relevant passage is no negative of the query
+    negatives: torch.Tensor | None = None  # (B, P) bool: the hard negatives drawn for each pair
+    teacher: torch.Tensor | None = None  # (Q, P) float32: the teacher's scores; NaN: none
+    # (P,) float32: if the passages are a sample, the log of how many each stands for; None: 1 each
+    log_weights: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> "Targets":
+        tensors = {k: v for k, v in self._asdict().items() if isinstance(v, torch.Tensor)}
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return self._replace(**moved)
+
+    def transposed(self) -> "Targets":
+        """The same pairs, with passages that look for queries. The queries are no sample."""
+        pairs, relevant = self.pairs.flip(1), self.relevant.T
+        return Targets(self.passage_ids, self.query_ids, pairs, relevant)
 
 
 class Loss(nn.Module):
-    """The loss that the settings ask for. Its own parameter is the temperature.
+    """The loss that the settings ask for. Its only parameter is the temperature.
 
-    `teacher_share` of it learns from a teacher, the rest from which passages are relevant. With
-    `matryoshka` it is the mean over the whole vectors and the vectors truncated to each of these
+    With `matryoshka` it is the mean over the whole vectors and their truncations to each of these
     dimensions (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
     """
 
@@ -42,7 +63,7 @@ class Loss(nn.Module):
 
     @property
     def temperature(self) -> torch.Tensor | float:
-        """A number, unless it is learned: not all GPUs have tensors of float64."""
+        """A tensor if it is learned, else a float: some GPUs have no float64 tensors."""
         return self.log_temperature.exp() if self.learned else self.settings.temperature
 
     @torch.no_grad()
@@ -53,7 +74,7 @@ class Loss(nn.Module):
     def forward(
         self, queries: torch.Tensor, passages: torch.Tensor, targets: Targets
     ) -> torch.Tensor:
-        """(Q, D) and (P, D) vectors -> the mean loss over the pairs."""
+        """(Q, D) and (P, D) vectors -> the mean loss over the pairs, a scalar."""
         whole = queries.shape[1]
         targets = targets.to(queries.device)
         losses = []
@@ -63,145 +84,125 @@ class Loss(nn.Module):
                 v if dimension == whole else self.similarity.vectors(v[:, :dimension])
                 for v in (queries, passages)
             ]
-            losses.append(self._of_scores(self.similarity.scores(*truncated), targets))
+            losses.append(self.of_scores(self.similarity.scores(*truncated), targets))
         return torch.stack(losses).mean()
 
-    def _of_scores(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+    def of_scores(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """(Q, P) scores -> a scalar: `teacher_share` of a teacher's loss, the rest contrastive."""
         share = self.settings.teacher_share
         loss = torch.zeros((), device=scores.device)
         if share < 1:
             loss = loss + (1 - share) * self._contrastive(scores, targets)
-        if share > 0:
-            loss = loss + share * self._taught(scores, targets)
+        if share > 0 and self.settings.teacher_loss == "margin_mse":
+            loss = loss + share * margin_mse_loss(scores, targets)
+        elif share > 0:
+            teacher_temperature = self.settings.teacher_temperature
+            loss = loss + share * kl_loss(scores, targets, self.temperature, teacher_temperature)
         return loss
 
     def _contrastive(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
-        temperature, margin = self.temperature, self.settings.false_negative_margin
-        own = None if self.settings.in_batch_negatives else targets.negatives
-        loss = in_batch_loss(
-            scores,
-            targets.pairs,
-            targets.relevant,
-            temperature,
-            margin,
-            own,
-            targets.log_weights,
-        )
-        if not self.settings.symmetric:
+        settings, temperature = self.settings, self.temperature
+        margin = settings.false_negative_margin
+        loss = in_batch_loss(scores, targets, temperature, margin, not settings.in_batch_negatives)
+        if not settings.symmetric:
             return loss
-        # Over the queries of the batch, which are no sample of more.
-        pairs, relevant = targets.pairs.flip(1), targets.relevant.T
-        return (loss + in_batch_loss(scores.T, pairs, relevant, temperature, margin)) / 2
-
-    def _taught(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
-        assert targets.teacher is not None  # dpr/settings: a share needs a teacher
-        pairs, teacher, log_weights = targets.pairs, targets.teacher, targets.log_weights
-        if self.settings.teacher_loss == "margin_mse":
-            return margin_mse_loss(scores, pairs, teacher, log_weights)
-        at = self.settings.teacher_temperature
-        return kl_loss(scores, pairs, teacher, self.temperature, at, log_weights)
+        return (loss + in_batch_loss(scores.T, targets.transposed(), temperature, margin)) / 2
 
 
 def in_batch_loss(
     scores: torch.Tensor,
-    pairs: torch.Tensor,
-    relevant: torch.Tensor,
+    targets: Targets,
     temperature: torch.Tensor | float,
     false_negative_margin: float | None = None,
-    negatives: torch.Tensor | None = None,
-    log_weights: torch.Tensor | None = None,
+    own_negatives_only: bool = False,
 ) -> torch.Tensor:
-    """Cross-entropy of each pair's own passage against the passages of the batch.
+    """Cross-entropy of each pair's passage against the other passages of the batch.
 
     Args:
         scores: (Q, P), each query with each passage of the batch.
-        pairs: (B, 2) int64, row and column of each training pair. A column in no pair is a hard
-            negative, for all queries.
-        relevant: (Q, P) bool. A passage that is relevant to a query is no negative of it.
-        temperature: scores are divided by it.
-        false_negative_margin: a passage that scores higher than the pair's own minus this margin
-            is taken for relevant too (Solatorio 2024, https://arxiv.org/abs/2402.16829; the
-            encoder is its own guide). None: no passage is.
-        negatives: (B, P) bool, the only negatives of each pair; None: all passages of the batch.
-        log_weights: (P,), see `Targets`; 0 for the passages of pairs. None: 0 for all.
-    Returns: the mean loss over the pairs, a scalar.
+        temperature: divides the scores.
+        false_negative_margin: also takes as relevant any passage whose score exceeds the pair's
+            minus this margin (Solatorio 2024, https://arxiv.org/abs/2402.16829, with the encoder
+            as its own guide). None: does not.
+        own_negatives_only: a pair's only negatives are those drawn for it.
+    Returns: the mean over the pairs, a scalar.
     Raises:
         InputError: if the margin leaves no query a negative, so that nothing would be learned.
     """
-    query, own = pairs.T
+    query, own = targets.pairs.T
     rows = scores[query]  # (B, P)
     positive = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, own[:, None], True)
-    excluded = relevant[query] if negatives is None else relevant[query] | ~negatives
+    excluded = targets.relevant[query]
+    if own_negatives_only:
+        assert targets.negatives is not None
+        excluded = excluded | ~targets.negatives
     if false_negative_margin is not None:
         own_score = rows.detach().gather(1, own[:, None])
         close = rows.detach() > own_score - false_negative_margin
         if (excluded | close | positive).all() and not (excluded | positive).all():
             raise InputError(
                 f"params.yaml: train.false_negative_margin: {false_negative_margin} takes every "
-                "negative of a batch for relevant, so nothing is learned; lower it, or set null"
+                "negative of a batch as relevant, so nothing is learned; lower it, or set null"
             )
         excluded = excluded | close
     # Divided first: a score of -infinity has no gradient for the temperature.
     rows = rows / temperature
-    if log_weights is not None:
-        rows = rows + log_weights
+    if targets.log_weights is not None:
+        rows = rows + targets.log_weights
     rows = rows.masked_fill(excluded & ~positive, -torch.inf)
     return functional.cross_entropy(rows, own)
 
 
 def kl_loss(
     scores: torch.Tensor,
-    pairs: torch.Tensor,
-    teacher: torch.Tensor,
+    targets: Targets,
     temperature: torch.Tensor | float,
     teacher_temperature: float,
-    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """KL divergence of the encoder's distribution over the passages from the teacher's.
+    """KL divergence of the encoder's distribution from the teacher's, over the passages it scored.
 
-    As sentence-transformers' DistillKLDivLoss, but for its factor `temperature`^2, which would make
-    the loss vanish at temperatures far below 1 (Lin et al. 2020, https://arxiv.org/abs/2010.11386).
+    As sentence-transformers' DistillKLDivLoss, but without its factor `temperature`^2. That would
+    make the loss vanish at temperatures far below 1 (Lin et al. 2020,
+    https://arxiv.org/abs/2010.11386).
 
     Args:
         scores: (Q, P), each query with each passage of the batch.
-        pairs: (B, 2) int64, row and column of each training pair.
-        teacher: (Q, P); NaN: not scored. At least the pair's own passage is.
-        temperature: scores are divided by it.
-        teacher_temperature: the teacher's scores are divided by it.
-        log_weights: (P,), see `Targets`; None: 0 for all.
+        targets: the teacher has scored at least each pair's passage.
+        temperature: divides the encoder's scores; `teacher_temperature` the teacher's.
     Returns: the mean over the pairs, a scalar.
     """
-    query = pairs[:, 0]
-    given = teacher[query]
-    outside = given.isnan()
-    given, found = given / teacher_temperature, scores[query] / temperature
-    if log_weights is not None:
-        given, found = given + log_weights, found + log_weights
-    target = given.masked_fill(outside, -torch.inf).log_softmax(1)
-    found = found.masked_fill(outside, -torch.inf).log_softmax(1)
-    terms = target.exp() * (target - found)  # outside, -infinity less itself: NaN
-    return terms.masked_fill(outside, 0.0).sum(1).mean()
+    assert targets.teacher is not None  # the settings: a share needs a teacher
+    query = targets.pairs[:, 0]
+    teacher = targets.teacher[query]
+    unscored = teacher.isnan()
+    teacher, student = teacher / teacher_temperature, scores[query] / temperature
+    if targets.log_weights is not None:
+        teacher, student = teacher + targets.log_weights, student + targets.log_weights
+    teacher = teacher.masked_fill(unscored, -torch.inf).log_softmax(1)
+    student = student.masked_fill(unscored, -torch.inf).log_softmax(1)
+    terms = teacher.exp() * (teacher - student)  # unscored: -infinity minus itself, NaN
+    return terms.masked_fill(unscored, 0.0).sum(1).mean()
 
 
-def margin_mse_loss(
-    scores: torch.Tensor,
-    pairs: torch.Tensor,
-    teacher: torch.Tensor,
-    log_weights: torch.Tensor | None = None,
-) -> torch.Tensor:
+def margin_mse_loss(scores: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Mean squared difference between the encoder's margins and the teacher's.
 
-    A margin is the score of the pair's own passage less that of another (Hofstätter et al. 2020,
-    https://arxiv.org/abs/2010.02666; sentence-transformers' MarginMSELoss). Arguments as `kl_loss`.
+    A margin is the score of the pair's passage minus that of a different one (Hofstätter et al.
+    2020, https://arxiv.org/abs/2010.02666; sentence-transformers' MarginMSELoss).
 
+    Args: as `kl_loss`.
     Returns: the mean over all margins, a scalar; 0 if there is none.
     """
-    query, own = pairs.T
-    found, given = (all_of[query] for all_of in (scores, teacher))
-    errors = (found.gather(1, own[:, None]) - found) - (given.gather(1, own[:, None]) - given)
-    outside = given.isnan()
-    outside[torch.arange(len(own)), own] = True  # no margin to itself
-    squares, counts = errors.masked_fill(outside, 0.0).square(), ~outside
-    if log_weights is not None:
-        squares, counts = squares * log_weights.exp(), counts * log_weights.exp()
+    assert targets.teacher is not None
+    query, own = targets.pairs.T
+    student, teacher = scores[query], targets.teacher[query]
+    errors = (student.gather(1, own[:, None]) - student) - (
+        teacher.gather(1, own[:, None]) - teacher
+    )
+    unscored = teacher.isnan()
+    unscored[torch.arange(len(own)), own] = True  # a passage has no margin to itself
+    squares, counts = errors.masked_fill(unscored, 0.0).square(), ~unscored
+    if targets.log_weights is not None:
+        weights = targets.log_weights.exp()
+        squares, counts = squares * weights, counts * weights
     return squares.sum() / counts.sum().clamp(min=1)

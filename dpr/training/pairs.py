@@ -1,33 +1,33 @@
-"""Who belongs to whom in the training data, as row numbers: pairs, negatives, judgments, equals.
+"""Training pairs by row numbers, and the batches drawn from them.
 
-Built from ids in a few dozen bytes a pair, so that the pairs need not fit in memory as text.
-
-
-Training pairs, tokenized once into files, and the batches that are drawn from them.
+Memory: a few dozen bytes per pair, so that the pairs need not fit in memory as text.
 """
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
+from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
 from dpr.records.ids import IdRows, among, hash64
 from dpr.records.types import Pair
 from dpr.settings import TrainSettings
 from dpr.training import texts
 from dpr.training.batch import Batch, Drawn, Groups, passages_of, targets_of
-from dpr.training.passages import EncodedPassages, FixedPassages, Passages, Teacher, TeacherFile
+from dpr.training.passages import FixedPassages, Teacher, TeacherFile
 from dpr.training.texts import Ragged
+
+Item = TypeVar("Item")
 
 
 class Links(NamedTuple):
-    """The ids of N pairs as digests, see `id_rows`."""
+    """The ids of N pairs as digests, see `dpr.records.ids`."""
 
     queries: np.ndarray  # (N,) uint64
     passages: np.ndarray  # (N,) uint64
@@ -43,14 +43,9 @@ class Links(NamedTuple):
             for negative in pair.negative_ids if with_negatives else ():
                 negatives.append(hash64(negative))
                 owners.append(number)
-        return cls(
-            np.frombuffer(queries, np.uint64),
-            np.frombuffer(passages, np.uint64),
-            np.frombuffer(negatives, np.uint64),
-            np.frombuffer(owners, np.int64),
-        )
+        return cls(*map(np.asarray, (queries, passages, negatives, owners)))
 
-    def passage_digests(self, taught: TeacherFile | None) -> np.ndarray:
+    def all_passages(self, taught: TeacherFile | None) -> np.ndarray:
         """The passages of the pairs, and those a teacher scored for their queries, ascending."""
         of_pairs = [self.passages, self.negatives]
         if taught:
@@ -86,82 +81,62 @@ def by_first(pairs: np.ndarray, first_query: np.ndarray, first_passage: np.ndarr
     return np.column_stack([(firsts >> 32).astype(np.int32), firsts.astype(np.int32)])
 
 
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
 class PairSet:
-    """Pairs by row numbers: of their queries and passages, which are read when a batch has them.
+    """Pairs with the texts and judgments of a training folder; a batch reads only its own texts.
 
-    In memory are some dozens of bytes a pair; `relevant` has the passages that are no negatives of
-    a query.
+    Args:
+        work: an empty folder for the files that each step reads.
+        fixed: vectors of all passages, in place of their texts.
+        teacher: a file with a teacher's scores.
+        prompts: one query prompt per training source, in place of the encoder's prefix.
+    Raises:
+        InputError: for a pair of an unknown query or passage.
     """
 
-    pairs: np.ndarray  # (N, 2) int32
-    queries: Ragged  # token ids
-    passages: Passages
-    negatives: Ragged  # passages by pair
-    relevant: Ragged  # passages by query, both by the first row with their text
-    first_query: np.ndarray  # (Q,) int32, the first row with the text of each
-    first_passage: np.ndarray  # (P,) int32
-    groups: Groups
-    teacher: Teacher | None
-    settings: TrainSettings
-
-    @classmethod
-    def read(
-        cls,
+    def __init__(
+        self,
         corpus: Corpus,
         pairs: Iterable[Pair],
         encoder: DualEncoder,
         settings: TrainSettings,
         work: Path,
+        *,
         fixed: FixedPassages | None = None,
         teacher: Path | None = None,
         prompts: Sequence[str] | None = None,
-    ) -> "PairSet":
-        """Pairs with the texts and judgments of a training folder.
-
-        Args:
-            work: an empty folder for what is read in each step.
-            fixed: vectors of all passages, in place of their texts.
-            teacher: a file with a teacher's scores.
-            prompts: what goes before the queries of each source, in place of the encoder's prefix.
-        Raises:
-            InputError: for a pair of an unknown query or passage.
-        """
+    ):
         taught = TeacherFile.read(teacher) if teacher else None
         links = Links.of(pairs, with_negatives=bool(settings.hard_negatives) and not taught)
-        queries = texts.queries(work / "queries", corpus.folder, links.queries, encoder, prompts)
+        folder = corpus.folder
+        queries = texts.read_queries(work / "queries", folder, links.queries, encoder, prompts)
         if fixed:
-            passages = texts.encoded(corpus, fixed.vectors.ids)
+            self.passages: FixedPassages | Ragged = fixed
+            passages = texts.passages_with_vectors(corpus, fixed.vectors.ids)
         else:
-            wanted, limit = links.passage_digests(taught), settings.passage_max_length
-            passages, tokens = texts.passages(work / "passages", corpus, wanted, encoder, limit)
-            encoded = EncodedPassages(tokens)
-        rows, negatives = links.rows(queries.rows, passages.rows, corpus.folder)
+            wanted, limit = links.all_passages(taught), settings.passage_max_length
+            tokenized = texts.read_passages(work / "passages", corpus, wanted, encoder, limit)
+            passages, self.passages = tokenized
+        rows, negatives = links.rows(queries.rows, passages.rows, folder)
         if not (settings.in_batch_negatives or taught or len(negatives)):
             raise InputError(
                 "params.yaml: train.in_batch_negatives: false, but no training pair has a hard "
                 "negative; set mine.bm25.use or mine.encoder.use to true"
             )
-        judged = texts.judged(corpus.folder, queries, passages)
+        judged = texts.judged_relevant(folder, queries, passages)
         relevant = by_first(np.concatenate([rows, judged]), queries.first, passages.first)
-        return cls(
-            rows,
-            queries.tokens,
-            fixed or encoded,
-            Ragged.group(work / "negatives", np.int32, len(rows), links.owners, negatives),
-            Ragged.group(work / "relevant", np.int32, len(queries.rows), *relevant.T),
-            queries.first,
-            passages.first,
-            Groups(rows, queries.sources[rows[:, 0]], settings),
-            Teacher(work, taught, queries.rows, passages.rows, rows) if taught else None,
-            settings,
+        self.settings, self.queries = settings, queries.tokens
+        self.pairs = rows  # (N, 2) int32 rows of query and passage
+        self.negatives = Ragged.group(  # passages by pair
+            work / "negatives", np.int32, len(rows), links.owners, negatives
         )
+        # The passages that are no negatives of a query; both by the first row with their text.
+        self.relevant = Ragged.group(work / "relevant", np.int32, len(queries.rows), *relevant.T)
+        self.first_query, self.first_passage = queries.first, passages.first
+        self.groups = Groups(rows, queries.sources[rows[:, 0]], settings)
+        self.teacher = Teacher(work, taught, queries.rows, passages.rows, rows) if taught else None
 
     @property
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Full batches in an epoch; errors as `Groups.batches_per_epoch`."""
         return self.groups.batches_per_epoch
 
@@ -185,25 +160,31 @@ class PairSet:
     def _with_negatives(self, number: int, rng: np.random.Generator) -> Drawn:
         query, passage = self.pairs[number].tolist()
         if self.teacher:
-            listed = self.teacher.others(query, passage)
+            listed = self.teacher.negatives(query, passage)
         else:
             listed = self.negatives[number].tolist()
         return Drawn(query, passage, _draw(listed, self.settings.hard_negatives, rng))
 
     def _batch(self, pairs: list[Drawn], number: int) -> Batch:
-        columns, log_weights = self.passages.columns(passages_of(pairs), number)
+        columns, log_weights = passages_of(pairs), None
+        passages: list[Tokens] | torch.Tensor
+        if isinstance(self.passages, FixedPassages):
+            columns, log_weights = self.passages.columns(columns, number)
+            passages = self.passages.take(columns)
+        else:
+            passages = [self.passages[row] for row in columns]
+        rows = np.array(columns)
+        firsts = self.first_passage[rows]
+
+        def relevant_to(query: int) -> list[int]:  # an answer's equals are answers too
+            answers = np.isin(firsts, self.relevant[self.first_query[query]])
+            return [int(row) for row in rows[answers]]
+
         teacher = self.teacher.scores if self.teacher else None
-        at = np.array(columns)
-        firsts = self.first_passage[at]
-
-        def relevant_to(query: int) -> list[int]:  # what answers a text answers its equals
-            found: list[int] = at[np.isin(firsts, self.relevant[self.first_query[query]])].tolist()
-            return found
-
         targets = targets_of(pairs, columns, relevant_to, teacher)
         targets = targets._replace(log_weights=log_weights)
         queries = [self.queries[query] for query in targets.query_ids]
-        return Batch(queries, self.passages.take(columns), targets)
+        return Batch(queries, passages, targets)
 
 
 def _draw(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:

@@ -1,10 +1,7 @@
-"""Dropout by one rate, in whichever form a transformer keeps its own; and that nothing else draws.
+"""The parameters that a training changes: of both roles or one, with LoRA or without; and dropout.
 
-transformers keeps a rate as a module, as a float attribute of the layer (`dropout`, `dropout_rate`,
-`attention_dropout`, `attn_pdrop`, ...), or only in the config that the layer asks (Falcon).
-
-
-Which parameters a training changes: both roles' or one's, word embeddings or not, LoRA's.
+transformers keeps a dropout rate in one of three places: a module, a float attribute of the layer
+(`dropout`, `attention_dropout`, `attn_pdrop`, ...), or the config that the layer reads (Falcon).
 """
 
 import copy
@@ -22,47 +19,8 @@ from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
 from dpr.training.snapshot import Tensors, set_weights
 
-LAYERS = ("layer", "path")  # in the name of a rate at which whole layers are left out
-TOKENS = 24  # of the text that is tried: enough for a small rate to show
-
-
-def set_dropout(encoder: TextEncoder, rate: float) -> None:
-    """Set every rate of dropout; no whole layer is left out any more.
-
-    Raises:
-        InputError: if two forward passes still differ without dropout, since the model keeps a
-            rate where this code does not find it.
-    """
-    _set(encoder, 0.0)
-    if _draws(encoder):
-        name = type(encoder.backbone).__name__
-        raise InputError(
-            f"params.yaml: train.dropout: {name} draws at random however its dropout is set; set "
-            "null to leave it as it is, or write rates of 0 into the config.json of the model"
-        )
-    _set(encoder, rate)
-
-
-def _set(module: nn.Module, rate: float) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd):
-            part.p = rate
-        for name, value in vars(part).items():
-            rated = isinstance(value, int | float) and not isinstance(value, bool)
-            if "drop" in name and rated and 0 <= value < 1:
-                setattr(part, name, 0.0 if any(kind in name for kind in LAYERS) else rate)
-
-
-@torch.no_grad()
-def _draws(encoder: TextEncoder) -> bool:
-    """Whether two forward passes of one text differ in training."""
-    words = encoder.backbone.get_input_embeddings()
-    ids = torch.arange(TOKENS, device=words.weight.device)[None] % words.num_embeddings
-    training = encoder.training
-    encoder.train()
-    one, two = (encoder(ids, torch.ones_like(ids)) for _ in range(2))
-    encoder.train(training)
-    return not torch.allclose(one, two, rtol=0.0, atol=0.0, equal_nan=True)
+LAYERS = ("layer", "path")  # in the name of a rate at which whole layers are skipped
+TOKENS = 24  # of a trial text: enough for a small rate to show
 
 
 def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
@@ -110,13 +68,57 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
             one.backbone = peft.get_peft_model(one.backbone, config)
 
 
+def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]:
+    passage = [encoder.passage] if settings.roles == "both" else []
+    return passage + ([encoder.query] if encoder.query is not encoder.passage else [])
+
+
+def set_dropout(encoder: TextEncoder, rate: float) -> None:
+    """Set every dropout rate; whole layers are no longer skipped.
+
+    Raises:
+        InputError: if two forward passes still differ at rate 0: the model keeps a rate where this
+            code does not find it.
+    """
+    _set_rates(encoder, 0.0)
+    if _is_random(encoder):
+        name = type(encoder.backbone).__name__
+        raise InputError(
+            f"params.yaml: train.dropout: {name} stays random although its dropout is set to 0; "
+            "set null to leave it as it is, or write rates of 0 into the model's config.json"
+        )
+    _set_rates(encoder, rate)
+
+
+def _set_rates(module: nn.Module, rate: float) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd):
+            part.p = rate
+        for name, value in vars(part).items():
+            rated = isinstance(value, int | float) and not isinstance(value, bool)
+            if "drop" in name and rated and 0 <= value < 1:
+                setattr(part, name, 0.0 if any(kind in name for kind in LAYERS) else rate)
+
+
+@torch.no_grad()
+def _is_random(encoder: TextEncoder) -> bool:
+    """Whether two forward passes of a text differ in training mode."""
+    words = encoder.backbone.get_input_embeddings()
+    ids = torch.arange(TOKENS, device=words.weight.device)[None] % words.num_embeddings
+    training = encoder.training
+    encoder.train()
+    one, two = (encoder(ids, torch.ones_like(ids)) for _ in range(2))
+    encoder.train(training)
+    return not torch.allclose(one, two, rtol=0.0, atol=0.0, equal_nan=True)
+
+
 @contextmanager
 def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
     """Inside, the encoder has the weights that `merge` would give it, rounded to their dtype.
 
     Args:
-        frozen: its weights by name. What LoRA does not train is set to them afterwards, since to
-            subtract what was added would round once more.
+        frozen: its weights by name. Those that LoRA does not train are restored afterwards:
+            subtracting the matrices again would round once more.
     """
     wrapped = [one.backbone for one in {encoder.query, encoder.passage} if _has_lora(one)]
     for backbone in wrapped:
@@ -154,10 +156,3 @@ def count(encoder: nn.Module) -> dict[str, int]:
     parameters = list(encoder.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     return {"all": sum(p.numel() for p in parameters), "trained": trained}
-
-
-def _trained(encoder: DualEncoder, settings: TrainSettings) -> Iterator[TextEncoder]:
-    if settings.roles == "both":
-        yield encoder.passage
-    if encoder.query is not encoder.passage:
-        yield encoder.query

@@ -1,49 +1,21 @@
-"""The passages of a batch: texts that the step encodes, or vectors that stay as they are.
+"""Passages of a batch that are not encoded, but fixed vectors; and a teacher's scores.
 
-A teacher's scores of passages for the training queries, by row numbers.
+Both by row number.
 """
 
 import math
 from array import array
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dpr.base.errors import InputError
 from dpr.embeddings.artifact import Embeddings
-from dpr.encoders.tokens import Tokens
 from dpr.records.ids import IdRows, hash64
 from dpr.records.scores import read_scores
 from dpr.training.texts import Ragged
-
-
-class Columns(NamedTuple):
-    """The P passages that the queries of a batch are compared with, by row."""
-
-    rows: list[int]
-    log_weights: torch.Tensor | None = None  # (P,) float32, see `Targets`
-
-
-class Passages(Protocol):
-    def columns(self, own: list[int], step: int) -> Columns:
-        """The columns of a batch; `own` are the passages of its pairs, which are among them."""
-
-    def take(self, rows: list[int]) -> list[Tokens] | torch.Tensor: ...
-
-
-class EncodedPassages:
-    """Passages as tokens, for a step that trains their encoder: only those of the pairs."""
-
-    def __init__(self, tokens: Ragged):
-        self.tokens = tokens
-
-    def columns(self, own: list[int], step: int) -> Columns:
-        return Columns(own)
-
-    def take(self, rows: list[int]) -> list[Tokens]:
-        return [self.tokens[row] for row in rows]
 
 
 class FixedPassages:
@@ -58,8 +30,8 @@ class FixedPassages:
 
     Args:
         vectors: a memory map; up to `at_most` of its rows are in memory at a time.
-        seed: of what is drawn.
-        device: that has the vectors, if all are in memory.
+        seed: for the draws.
+        device: holds the vectors, if all are in memory.
     """
 
     def __init__(
@@ -75,29 +47,34 @@ class FixedPassages:
         if at_most is None or self.count <= at_most:
             self.all = torch.from_numpy(vectors.read(0, self.count)).to(device)
 
-    def columns(self, own: list[int], step: int) -> Columns:
+    def columns(self, own: list[int], step: int) -> tuple[list[int], torch.Tensor | None]:
+        """The rows of a batch's P passages, which include `own`, those of its pairs.
+
+        Returns: them, and their (P,) log weights, see `Targets`.
+        """
         if self.at_most is None or self.all is not None:
-            return Columns(list(range(self.count)))
+            return list(range(self.count)), None
         certain = np.unique(own)
         left = self.count - len(certain)
         size = min(self.at_most, left)
         rng = np.random.default_rng([self.seed, step])
         drawn = rng.choice(left, size, replace=False, shuffle=False)
-        # From a number among those left to a row: as many certain rows come before it.
+        # From a number among those left to a row: add the number of certain rows before it.
         drawn += np.searchsorted(certain - np.arange(len(certain)), drawn, side="right")
         rows = np.union1d(certain, drawn)
         log_weights = torch.zeros(len(rows))
         log_weights[np.isin(rows, drawn)] = math.log(left / size) if size else 0.0
-        return Columns(rows.tolist(), log_weights)
+        return rows.tolist(), log_weights
 
     def take(self, rows: list[int]) -> torch.Tensor:
+        """(P, D) float32 vectors."""
         if self.all is not None:
             return self.all
         return torch.from_numpy(self.vectors.take(rows))
 
 
 class TeacherFile(NamedTuple):
-    """The file's queries, passages (digests of ids, see `id_rows`) and scores, a row each."""
+    """N scores of a teacher: digests of the query's and the passage's id, and the score."""
 
     queries: np.ndarray  # (N,) uint64
     passages: np.ndarray  # (N,) uint64
@@ -109,13 +86,9 @@ class TeacherFile(NamedTuple):
         queries, passages, scores = array("Q"), array("Q"), array("f")
         for _, query_id, passage_ids, given in read_scores(path):
             queries.extend([hash64(query_id)] * len(passage_ids))
-            passages.extend(hash64(passage_id) for passage_id in passage_ids)
+            passages.extend(map(hash64, passage_ids))
             scores.extend(given)
-        return cls(
-            np.frombuffer(queries, np.uint64),
-            np.frombuffer(passages, np.uint64),
-            np.frombuffer(scores, np.float32),
-        )
+        return cls(*map(np.asarray, (queries, passages, scores)))
 
 
 class Teacher:
@@ -147,6 +120,6 @@ class Teacher:
         """{passage: score} of a query."""
         return dict(zip(self.passages[query].tolist(), self.values[query].tolist(), strict=True))
 
-    def others(self, query: int, passage: int) -> list[int]:
-        """The scored passages of a query but for one."""
-        return [other for other in self.passages[query].tolist() if other != passage]
+    def negatives(self, query: int, passage: int) -> list[int]:
+        """The scored passages of a query, without the pair's own."""
+        return [row for row in self.passages[query].tolist() if row != passage]

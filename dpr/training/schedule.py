@@ -3,7 +3,7 @@
 import math
 
 from dpr.base.errors import InputError
-from dpr.training.pairs import PairSet
+from dpr.settings import TrainSettings
 
 SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
     "constant": lambda progress, cycles: 1.0,
@@ -15,28 +15,15 @@ SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
 }
 
 
-def number_of_steps(
-    max_steps: int | None, epochs: float | None, pairs: PairSet, accumulate: int
-) -> int:
-    """`max_steps` or, if that is None, those of so many `epochs` of `accumulate` batches each.
-
-    Raises:
-        InputError: if the pairs do not fill a batch of a training with steps.
-    """
-    per_epoch = pairs.steps_per_epoch if max_steps != 0 else 0
-    if max_steps is not None:
-        return max_steps
-    assert epochs is not None  # dpr/settings: one of the two
-    return max(1, round(epochs * (per_epoch / accumulate)))
-
-
-def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
-    """`steps` of warm-up or, if that is None, `ratio` of `max_steps`.
+def warmup_steps(settings: TrainSettings, max_steps: int) -> int:
+    """The steps of warm-up, `warmup_steps` or `warmup_ratio` of all.
 
     Raises:
         InputError: if no step is left after the warm-up.
     """
-    steps = round(ratio * max_steps) if steps is None else steps
+    steps = settings.warmup_steps
+    if steps is None:
+        steps = round(settings.warmup_ratio * max_steps)
     if 0 < max_steps <= steps:
         raise InputError(
             f"params.yaml: train.warmup_steps (or warmup_ratio): {steps} steps of warm-up leave "
@@ -45,20 +32,18 @@ def warmup_steps(steps: int | None, ratio: float, max_steps: int) -> int:
     return steps
 
 
-def share(
-    kind: str, step: int, warmup: int, max_steps: int, floor: float, cycles: int = 1
-) -> float:
-    """Linear warm-up to 1, then the shape `kind` down to `floor`; never 0.
+def share(settings: TrainSettings, step: int, warmup: int, max_steps: int) -> float:
+    """Linear warm-up to 1, then the shape of `schedule` down to `min_lr_ratio`; never 0.
 
     The shapes are those of transformers, whose first step has the rate 0 and learns nothing. Here
     step s with w warm-up steps has the rate of transformers' step s + 1 with w + 1.
 
     Args:
-        step: from 0. Warm-up gives 1 / (warmup + 1) at step 0 and 1 at step `warmup`.
-        floor: above 0; the share at the last step, `max_steps - 1`, for all shapes but constant.
-        cycles: of cosine_restarts, each from 1 down to `floor`.
+        settings: `cycles` are of cosine_restarts; each goes from 1 down to `min_lr_ratio`.
+        step: from 0. Warm-up gives 1 / (warmup + 1) at step 0 and 1 at step `warmup`. The last,
+            `max_steps` - 1, has `min_lr_ratio`, unless the schedule is constant.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(1, max_steps - 1 - warmup)
-    return floor + (1 - floor) * SHAPES[kind](progress, cycles)
+    floor, progress = settings.min_lr_ratio, (step - warmup) / max(1, max_steps - 1 - warmup)
+    return floor + (1 - floor) * SHAPES[settings.schedule](progress, settings.cycles)

@@ -1,8 +1,7 @@
-"""Weights and optimizer state as named tensors: copied, restored, averaged.
+"""What a killed training needs to resume and end with the same bytes.
 
-A snapshot on disk: named tensors and JSON numbers in one safetensors file, whole or absent.
-
-What a killed training needs to resume and end with the same bytes.
+Weights and optimizer state as named tensors, which are copied, restored and averaged here; and a
+snapshot of them on disk, with JSON numbers, in one safetensors file that is whole or absent.
 """
 
 import hashlib
@@ -44,21 +43,21 @@ def set_weights(module: nn.Module, saved: Tensors, trained: bool = True) -> None
 
 
 @torch.no_grad()
-def mix_weights(module: nn.Module, others: Tensors, share: float) -> None:
-    """Each trained parameter becomes (1 - share) * itself + share * the other of its name.
+def mix_weights(module: nn.Module, initial: Tensors, share: float) -> None:
+    """Each trained parameter becomes (1 - share) * itself + share * its initial value.
 
-    The others are the same in both; mixed, their -0.0 would become 0.0.
+    Frozen ones are equal in both; mixed, their -0.0 would become 0.0.
     """
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            parameter.lerp_(others[name], share)
+            parameter.lerp_(initial[name], share)
 
 
 class RunningMean:
-    """The exponential moving mean of a module's trained weights.
+    """The exponential moving average of a module's trained weights.
 
     The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from the end,
-    count little (as TensorFlow's ExponentialMovingAverage does).
+    count little (as in TensorFlow's ExponentialMovingAverage).
     """
 
     def __init__(self, module: nn.Module, decay: float):
@@ -68,38 +67,35 @@ class RunningMean:
 
     @torch.no_grad()
     def add(self, module: nn.Module, step: int) -> None:
-        """Count in the weights after a step, numbered from 1."""
+        """Add the weights after a step, numbered from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 self.weights[name].lerp_(parameter.float(), 1 - decay)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """AdamW's moments and steps, as `NUMBER.NAME` with the number of the parameter."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{k}": tensor for i, named in state.items() for k, tensor in named.items()}
 
 
-def set_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
-    state: dict[int, Tensors] = {}
-    for name, tensor in saved.items():
-        number, key = name.split(".")
-        state.setdefault(int(number), {})[key] = tensor
+def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
+    state = {int(number): named for number, named in _nested(saved).items()}
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-class Snapshot(NamedTuple):
-    tensors: Tensors
-    numbers: dict[str, Any]
-
-    def group(self, name: str) -> Tensors:
-        """The tensors that `save` was given under this name."""
-        start = f"{name}."
-        return {k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)}
+def _nested(tensors: Tensors) -> dict[str, Tensors]:
+    """{"GROUP.NAME": tensor} -> {"GROUP": {"NAME": tensor}}."""
+    groups: dict[str, Tensors] = {}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition(".")
+        groups.setdefault(group, {})[name] = tensor
+    return groups
 
 
 def save(path: Path, groups: dict[str, Tensors], numbers: dict[str, Any]) -> None:
+    """Write groups of tensors and JSON numbers. No group has a dot in its name."""
     tensors = {
         f"{group}.{name}": tensor.contiguous().cpu()
         for group, named in groups.items()
@@ -115,8 +111,8 @@ def save(path: Path, groups: dict[str, Tensors], numbers: dict[str, Any]) -> Non
     partial.replace(path)
 
 
-def load(path: Path) -> Snapshot | None:
-    """The snapshot that `save` wrote; None if there is none.
+def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
+    """The groups (but for empty ones) and numbers that `save` wrote; None without a file.
 
     Raises:
         InputError: for a file that is damaged or cannot be read.
@@ -126,10 +122,10 @@ def load(path: Path) -> Snapshot | None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            kept = file.metadata()
-        if kept["sha256"] != _sha256(tensors, kept["numbers"]):
+            metadata = file.metadata()
+        if metadata["sha256"] != _sha256(tensors, metadata["numbers"]):
             raise ValueError("damaged")
-        return Snapshot(tensors, json.loads(kept["numbers"]))
+        return _nested(tensors), json.loads(metadata["numbers"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); remove its folder to train from the beginning"
@@ -144,24 +140,27 @@ def _sha256(tensors: Tensors, numbers: str) -> str:
     return digest.hexdigest()
 
 
+class Autosave(NamedTuple):
+    """Where and how often a training saves a snapshot; the result does not depend on it."""
+
+    path: Path | None = None  # its name: a key of all that decides the training; None: no snapshots
+    seconds: float = 60.0  # between two saves
+    clock: Callable[[], float] = time.monotonic
+
+
 @dataclass
 class Snapshots:
-    """The latest state of a training, in `path`: weights, optimizer, random generators, history.
+    """The latest state of a training: weights, optimizer, random generators, history."""
 
-    The file name must be a key of all that decides the training. `path` None: no snapshots.
-    """
-
-    path: Path | None
+    autosave: Autosave
     encoder: DualEncoder
     loss: Loss
     optimizer: torch.optim.Optimizer
+    mean: RunningMean | None
     processes: ProcessGroup
-    every: float  # seconds between two saves
-    mean: RunningMean | None = None
-    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self.next_save = self.clock() + self.every
+        self.next_save = self.autosave.clock() + self.autosave.seconds
 
     def save_if_due(
         self, history: History, best_weights: Tensors, held: Held, ended: bool = False
@@ -173,19 +172,19 @@ class Snapshots:
         Raises:
             KeyboardInterrupt: after a last save, if it was held back.
         """
-        due = ended or held.asked is not None or self.clock() >= self.next_save
+        due = ended or held.asked is not None or self.autosave.clock() >= self.next_save
         (agreed,) = self.processes.broadcast((float(due),))
         if not agreed:
             return
         self.save(history, best_weights)
-        self.next_save = self.clock() + self.every
+        self.next_save = self.autosave.clock() + self.autosave.seconds
         (stop,) = self.processes.broadcast((float(held.asked is not None),))
         if stop:
             raise held.asked or KeyboardInterrupt
 
     def save(self, history: History, best_weights: Tensors) -> None:
         """Every process must call it; the first one writes."""
-        if self.path is None:
+        if self.autosave.path is None:
             return
         device, processes = self.encoder.device, self.processes
         groups = {
@@ -193,41 +192,41 @@ class Snapshots:
             "best": best_weights,
             "loss": weights(self.loss),
             "mean": self.mean.weights if self.mean else {},
-            "optimizer": optimizer_tensors(self.optimizer),
+            "optimizer": _optimizer_tensors(self.optimizer),
             "random": {  # of every process, since each draws its own dropout
                 kind: processes.gather(own[None].to(device), processes.size)
                 for kind, own in runtime.random_state(device).items()
             },
         }
         if processes.is_first:
-            save(self.path, groups, history._asdict())
+            save(self.autosave.path, groups, history._asdict())
 
     def resume(self) -> tuple[History, Tensors] | None:
         """Restore everything; returns the history and the best weights. None without a snapshot.
 
         Raises:
-            InputError: if another machine has another snapshot than the first process.
+            InputError: if a machine's snapshot differs from the first process's.
         """
-        saved = load(self.path) if self.path else None
-        steps = len(saved.numbers["steps"]) if saved else 0
+        path, device = self.autosave.path, self.encoder.device
+        groups, numbers = (load(path) if path else None) or ({}, {"steps": []})
+        steps = len(numbers["steps"])
         (first_has,) = self.processes.broadcast((float(steps),))
         if steps != first_has:
             raise InputError(
-                f"{self.path}: the first process resumes after step {first_has:.0f}, this machine "
+                f"{path}: the first process resumes after step {first_has:.0f}, this machine "
                 f"has {steps}: share .scratch between the machines, or remove it on all"
             )
-        if saved is None:
+        if not groups:
             return None
-        set_weights(self.encoder, saved.group("weights"))
-        set_weights(self.loss, saved.group("loss"))
+        set_weights(self.encoder, groups["weights"])
+        set_weights(self.loss, groups["loss"])
         if self.mean:
-            device = self.encoder.device
-            self.mean.weights = {k: v.to(device) for k, v in saved.group("mean").items()}
-        set_optimizer_tensors(self.optimizer, saved.group("optimizer"))
-        own = {kind: states[self.processes.rank] for kind, states in saved.group("random").items()}
-        runtime.set_random_state(own, self.encoder.device)
+            self.mean.weights = {k: v.to(device) for k, v in groups["mean"].items()}
+        _set_optimizer_tensors(self.optimizer, groups.get("optimizer", {}))
+        own = {kind: states[self.processes.rank] for kind, states in groups["random"].items()}
+        runtime.set_random_state(own, device)
         history = History(
-            [Step(*values) for values in saved.numbers["steps"]],
-            [Validation(*values) for values in saved.numbers["validations"]],
+            [Step(*values) for values in numbers["steps"]],
+            [Validation(*values) for values in numbers["validations"]],
         )
-        return history, saved.group("best")
+        return history, groups["best"]

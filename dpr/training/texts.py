@@ -1,12 +1,13 @@
-"""Rows of different lengths in a file, such as the token ids of texts: memory stays flat.
+"""The texts of the training pairs, tokenized once into files and found by row number.
 
-The queries and passages of the training pairs: tokenized into files, found by row number.
+Memory stays flat: it holds a few dozen bytes per text, whatever the texts' lengths.
 """
 
 import itertools
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,12 +22,14 @@ from dpr.records.corpus import Corpus
 from dpr.records.ids import IdRows, among, digests, first_of_equals, hash64
 from dpr.records.types import folded, is_relevant
 
+BLOCK = 1_000  # texts, or judgments, in memory
+Item = TypeVar("Item")
+
 
 class Ragged:
-    """Row i is `values[offsets[i]:offsets[i + 1]]`.
+    """Rows of different lengths in a file: row i is `values[offsets[i]:offsets[i + 1]]`.
 
-    The values are read from the file when they are asked for, and not through a memory map, whose
-    pages count as memory in use.
+    A row is read from the file each time. The pages of a memory map would count as memory in use.
     """
 
     def __init__(self, path: Path, dtype: DTypeLike):
@@ -55,7 +58,7 @@ class Ragged:
     def group(
         cls, path: Path, dtype: DTypeLike, count: int, rows: np.ndarray, values: np.ndarray
     ) -> "Ragged":
-        """Write values by the row, of `count` rows, that each belongs to; their order stays."""
+        """Write values by row. `rows` has the row, of `count`, of each value; their order stays."""
         values[np.argsort(rows, kind="stable")].astype(dtype).tofile(path)
         return cls._finish(path, dtype, np.bincount(rows, minlength=count))
 
@@ -69,124 +72,120 @@ def _offsets(path: Path) -> Path:
     return path.with_name(path.name + ".offsets.npy")
 
 
-AT_ONCE = 1_000  # texts
-
-
-Item = TypeVar("Item")
-
-
 class Texts(NamedTuple):
-    """Texts by row, in the order of their file.
-
-    `first` has the first row with the same text, which is that with the same tokens.
-    """
+    """N texts by row, in the order of their file."""
 
     rows: IdRows
-    first: np.ndarray  # (N,) int32
+    first: np.ndarray  # (N,) int32: the first row with the same text
 
 
 class Queries(NamedTuple):
     rows: IdRows
-    first: np.ndarray  # (N,) int32
+    first: np.ndarray  # (N,) int32, see `Texts`
     tokens: Ragged
-    sources: np.ndarray  # (N,) int16, the number of the source in a mixture
-    own: np.ndarray  # (K, 2): row, and digest of the id, of queries that are passages themselves
+    sources: np.ndarray  # (N,) int16: the number of the source in a mixture
+    own: np.ndarray  # (K, 2) uint64: row and id's digest of queries that are passages themselves
 
 
-def queries(
+def read_queries(
     path: Path,
     folder: Path,
     wanted: np.ndarray,
     encoder: DualEncoder,
     prompts: Sequence[str] | None,
 ) -> Queries:
-    """The queries with the wanted digests, tokenized into `path`."""
-    ids, equal, sources, own = array("Q"), array("Q"), array("h"), []
-    wanted = np.unique(wanted)
+    """The queries whose digests are wanted, tokenized into `path`."""
+    sources, own = array("h"), []
     tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
 
-    def rows() -> Iterator[Tokens]:
-        for block in _blocks(beir.stream_queries(folder)):
-            keys = digests(query.id for query in block)
-            inside = among(keys, wanted)
-            chosen = list(itertools.compress(block, inside))
-            made = tokenize_queries(tokenizer, chosen, prompts)
-            for query, key, tokens in zip(chosen, keys[inside].tolist(), made, strict=True):
+    def tokenized() -> Iterator[tuple[np.ndarray, list[Tokens]]]:
+        stored = beir.stream_queries(folder)
+        for keys, queries in _chosen(stored, attrgetter("id"), np.unique(wanted)):
+            for query, key in zip(queries, keys.tolist(), strict=True):
                 if query.is_passage:
-                    own.append((len(ids), key))
-                ids.append(key)
-                equal.append(hash64(tokens.tobytes()))
+                    own.append((len(sources), key))
                 sources.append(query.source)
-                yield tokens
+            yield keys, tokenize_queries(tokenizer, queries, prompts)
 
-    tokens = Ragged.write(path, np.int32, rows())
-    return Queries(
-        _rows(ids),
-        first_of_equals(np.frombuffer(equal, np.uint64)),
-        tokens,
-        np.frombuffer(sources, np.int16),
-        np.array(own, np.uint64).reshape(-1, 2),
+    texts, tokens = _write(path, tokenized())
+    own_rows = np.array(own, np.uint64).reshape(-1, 2)
+    return Queries(*texts, tokens, np.asarray(sources), own_rows)
+
+
+def read_passages(
+    path: Path, corpus: Corpus, wanted: np.ndarray, encoder: DualEncoder, limit: int | None
+) -> tuple[Texts, Ragged]:
+    """The passages whose digests are wanted (ascending), and their tokens, written to `path`."""
+    chosen = _chosen(corpus.texts(), itemgetter(0), wanted)
+    return _write(
+        path,
+        (
+            (keys, encoder.tokenize([text for _, text in passages], "passage", limit))
+            for keys, passages in chosen
+        ),
     )
 
 
-def passages(
-    path: Path, corpus: Corpus, wanted: np.ndarray, encoder: DualEncoder, limit: int | None
-) -> tuple[Texts, Ragged]:
-    """The passages with the wanted digests (ascending), tokenized into `path`."""
-    ids, equal = array("Q"), array("Q")
-
-    def rows() -> Iterator[Tokens]:
-        for block in _blocks(corpus.texts()):
-            keys = digests(passage_id for passage_id, _ in block)
-            inside = among(keys, wanted)
-            chosen = [text for (_, text), yes in zip(block, inside, strict=True) if yes]
-            ids.extend(keys[inside].tolist())
-            for tokens in encoder.tokenize(chosen, "passage", limit):
-                equal.append(hash64(tokens.tobytes()))
-                yield tokens
-
-    tokens = Ragged.write(path, np.int32, rows())
-    return Texts(_rows(ids), first_of_equals(np.frombuffer(equal, np.uint64))), tokens
-
-
-def encoded(corpus: Corpus, passage_ids: Sequence[str]) -> Texts:
-    """All passages of a corpus, by the rows of their vectors.
+def passages_with_vectors(corpus: Corpus, passage_ids: Sequence[str]) -> Texts:
+    """All passages of a corpus, by the rows of their vectors; they have no tokens.
 
     Raises:
-        InputError: if the vectors are of other passages.
+        InputError: if the vectors are of different passages.
     """
     ids, equal = array("Q"), array("Q")
-    differs = InputError(f"{corpus.file}: not the passages that have vectors; encode again")
-    for passage_id, text in corpus.texts():
-        if len(ids) == len(passage_ids) or passage_id != passage_ids[len(ids)]:
-            raise differs
-        ids.append(hash64(passage_id))
-        equal.append(hash64(folded(text)))
-    if len(ids) < len(passage_ids):
-        raise differs
-    return Texts(_rows(ids), first_of_equals(np.frombuffer(equal, np.uint64)))
+    for passage, expected in itertools.zip_longest(corpus.texts(), passage_ids):
+        if passage is None or passage[0] != expected:
+            raise InputError(f"{corpus.file}: not the passages that have vectors; encode again")
+        ids.append(hash64(passage[0]))
+        equal.append(hash64(folded(passage[1])))
+    return _texts(ids, equal)
 
 
-def judged(folder: Path, queries: Queries, passages: Texts) -> np.ndarray:
-    """(N, 2) int32 rows of what is relevant by judgment, and of queries that are passages."""
+def judged_relevant(folder: Path, queries: Queries, passages: Texts) -> np.ndarray:
+    """(N, 2) int32 rows of relevant judgments, and of each query that is a passage itself."""
     own_rows, own_ids = queries.own.T
-    found = [np.column_stack([own_rows.astype(np.int32), passages.rows.of(own_ids)])]
+    pairs = [np.column_stack([own_rows.astype(np.int32), passages.rows.of(own_ids)])]
     judgments = (
         (q, p) for q, p, grade in beir.stream_judgments(folder, "train") if is_relevant(grade)
     )
     for block in _blocks(judgments):
-        of_queries, of_passages = zip(*block, strict=True)
-        rows = queries.rows.of(digests(of_queries)), passages.rows.of(digests(of_passages))
-        found.append(np.column_stack(rows))
-    every = np.concatenate(found)
+        query_ids, passage_ids = zip(*block, strict=True)
+        rows = queries.rows.of(digests(query_ids)), passages.rows.of(digests(passage_ids))
+        pairs.append(np.column_stack(rows))
+    every = np.concatenate(pairs)
     return every[(every >= 0).all(axis=1)]
 
 
-def _rows(ids: array) -> IdRows:
-    return IdRows(np.frombuffer(ids, np.uint64))
+def _chosen(
+    items: Iterable[Item], id_of: Callable[[Item], str], wanted: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[Item]]]:
+    """The items whose digests are wanted (ascending): blocks of digests and items."""
+    for block in _blocks(items):
+        keys = digests(map(id_of, block))
+        inside = among(keys, wanted)
+        yield keys[inside], list(itertools.compress(block, inside))
+
+
+def _write(path: Path, blocks: Iterable[tuple[np.ndarray, list[Tokens]]]) -> tuple[Texts, Ragged]:
+    """Write blocks of texts, each with the digests of its ids and its tokens."""
+    ids, equal = array("Q"), array("Q")
+
+    def rows() -> Iterator[Tokens]:
+        for keys, texts in blocks:
+            ids.extend(keys.tolist())
+            for tokens in texts:
+                equal.append(hash64(tokens.tobytes()))
+                yield tokens
+
+    tokens = Ragged.write(path, np.int32, rows())
+    return _texts(ids, equal), tokens
+
+
+def _texts(ids: array, equal: array) -> Texts:
+    return Texts(IdRows(np.asarray(ids)), first_of_equals(np.asarray(equal)))
 
 
 def _blocks(items: Iterable[Item]) -> Iterator[list[Item]]:
     iterator = iter(items)
-    while block := list(itertools.islice(iterator, AT_ONCE)):
+    while block := list(itertools.islice(iterator, BLOCK)):
         yield block

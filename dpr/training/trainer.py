@@ -4,8 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -18,16 +17,23 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.settings import TrainSettings
 from dpr.training import checks, parameters, schedule
 from dpr.training.batch import Batch
-from dpr.training.gradients import Room, forward_backward
-from dpr.training.log import Console, History, Step, Validation, Watcher, advance, tell
+from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.log import Console, History, Record, Step, Validation, Watcher
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
-from dpr.training.snapshot import RunningMean, Snapshots, mix_weights, set_weights, weights
+from dpr.training.snapshot import (
+    Autosave,
+    RunningMean,
+    Snapshots,
+    mix_weights,
+    set_weights,
+    weights,
+)
 
-FREED = 1.25  # memory that is freed but kept, as a multiple of what activations may take
+FREED = 1.25  # times `activation_gib`: freed memory beyond it goes back to the system
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trainer:
     """Trains `encoder` in place; `run` leaves it with the weights of its best validation.
 
@@ -37,12 +43,8 @@ class Trainer:
 
     Args:
         validate: scores the encoder after a step; only the first process calls it.
-        seed: of the batches and the dropout.
-        snapshot: the file to resume from after a kill; see `Snapshots`.
-        save_every: seconds between snapshots.
-        memory: GiB for the activations of a step on a CPU; None: for all. Neither of these two
-            changes the result.
-        watchers: are told of each step and validation.
+        seed: for the batches and the dropout.
+        activation_gib: memory for the activations of a step on a CPU; None: unlimited.
     """
 
     encoder: DualEncoder
@@ -51,62 +53,61 @@ class Trainer:
     settings: TrainSettings
     seed: int
     processes: ProcessGroup = SINGLE
-    snapshot: Path | None = None
-    save_every: float = 60.0
-    memory: float | None = None
+    # The rest changes no result.
+    autosave: Autosave = field(default_factory=Autosave)
+    activation_gib: float | None = None
     watchers: Sequence[Watcher] = ()
-    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        settings = self.settings
-        checks.require_dimensions(settings, self.encoder.dimension)
-        self.max_steps = schedule.number_of_steps(
-            settings.max_steps, settings.epochs, self.pairs, settings.accumulate
-        )
-        self.warmup = schedule.warmup_steps(
-            settings.warmup_steps, settings.warmup_ratio, self.max_steps
-        )
+        settings, encoder = self.settings, self.encoder
+        checks.require_dimensions(settings, encoder.dimension)
+        self.max_steps = self._number_of_steps()
+        self.warmup = schedule.warmup_steps(settings, self.max_steps)
+        self.patience = math.inf if settings.patience is None else settings.patience
         if settings.overfit_one_batch:  # a margin could leave an untrained encoder no negative
             settings = settings.model_copy(update={"false_negative_margin": None})
+            self.patience = math.inf
         torch.manual_seed(self.seed)  # LoRA's matrices are drawn, the same in every process
-        self.initial = weights(self.encoder) if settings.initial_share else None
-        parameters.prepare(self.encoder, settings)
-        self.counts = parameters.count(self.encoder)
-        self.loss = Loss(self.encoder.similarity, settings).to(self.encoder.device)
+        self.initial = weights(encoder) if settings.initial_share else None
+        parameters.prepare(encoder, settings)
+        self.counts = parameters.count(encoder)
+        self.loss = Loss(encoder.similarity, settings).to(encoder.device)
         self.optimizer = torch.optim.AdamW(
             [
-                *parameters.groups(self.encoder, settings.lr, settings.weight_decay),
+                *parameters.groups(encoder, settings.lr, settings.weight_decay),
                 *parameters.groups(self.loss, settings.temperature_lr or 0.0, weight_decay=0.0),
             ],
             fused=True,
         )
-        self.format = formats.training_format(settings.precision, self.encoder.device)
-        self.mean = RunningMean(self.encoder, settings.ema) if settings.ema else None
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.mean = RunningMean(encoder, settings.ema) if settings.ema else None
         self.snapshots = Snapshots(
-            self.snapshot,
-            self.encoder,
-            self.loss,
-            self.optimizer,
-            self.processes,
-            self.save_every,
-            self.mean,
-            self.clock,
+            self.autosave, encoder, self.loss, self.optimizer, self.mean, self.processes
         )
-        given = None if settings.overfit_one_batch else settings.patience
-        self.patience = math.inf if given is None else given
         self.console = Console(self.processes.is_first)
-        self.room = Room(self.memory if self.encoder.device.type == "cpu" else None)
+        self.format = formats.training_format(settings.precision, encoder.device)
+        budget = ActivationBudget(self.activation_gib if encoder.device.type == "cpu" else None)
+        self.passes = ForwardPasses(self.format, settings.chunk_size, budget)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
+    def _number_of_steps(self) -> int:
+        """`max_steps`, or those of `epochs`; InputError if the pairs do not fill a batch."""
+        steps, epochs = self.settings.max_steps, self.settings.epochs
+        per_epoch = self.pairs.batches_per_epoch if steps != 0 else 0
+        if steps is not None:
+            return steps
+        assert epochs is not None  # the settings: one of the two
+        return max(1, round(epochs * (per_epoch / self.settings.accumulate)))
+
     def run(self) -> History:
-        """Train, or go on with the training of a killed run.
+        """Train, or resume the training of a killed run.
 
         Raises:
             InputError: naming the step, if the loss is no longer finite.
         """
-        history = self._resume() or self._begin()
-        tell(self.watchers, history)
+        history = self._start()
+        for record in history.in_order():
+            self._tell(record)
         done = len(history.steps)
         batches = self._batches(done * self.settings.accumulate)
         with self.console.bar(done, self.max_steps) as bar, held() as signals:
@@ -118,17 +119,15 @@ class Trainer:
                 with self.console.timed(drawn), in_memory:
                     step = self.step(number, drawn)
                 history.steps.append(step)
-                advance(bar, step)
-                for watcher in self.watchers:
-                    watcher.step(step)
-                if self.memory is not None:
-                    return_freed(over=FREED * self.memory)
+                bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}", refresh=False)
+                bar.update()
+                self._tell(step)
+                if self.activation_gib is not None:
+                    return_freed(over=FREED * self.activation_gib)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
-                    self._validate(history, number)
-                    for watcher in self.watchers:
-                        watcher.validation(history.validations[-1])
+                    self._tell(self._validate(history, number))
                 self.snapshots.save_if_due(history, self.best_weights, signals)
-            if len(history.steps) > done:  # its result may be lost
+            if len(history.steps) > done:  # the result may be lost: a resume ends at once
                 self.snapshots.save_if_due(history, self.best_weights, signals, ended=True)
         self.console.say_rates()
         if self.settings.overfit_one_batch:
@@ -139,16 +138,9 @@ class Trainer:
         return history
 
     def step(self, number: int, batches: list[Batch]) -> Step:
-        """One update, number `number` from 1, with the mean gradient over the batches."""
+        """One update, counted from 1, with the mean gradient over the batches."""
         settings = self.settings
-        share = schedule.share(
-            settings.schedule,
-            number - 1,
-            self.warmup,
-            self.max_steps,
-            settings.min_lr_ratio,
-            settings.cycles,
-        )
+        share = schedule.share(settings, number - 1, self.warmup, self.max_steps)
         for group, peak in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = peak * share
         self.encoder.train()
@@ -164,43 +156,37 @@ class Trainer:
             self.loss.limit_temperature()
         if self.mean:
             self.mean.add(self.encoder, number)
-        # Here a GPU is waited for, once a step. (Not all GPUs have float64.)
+        # Waits for a GPU, once a step. (Not all GPUs have float64.)
         *values, norm_value = torch.stack([value.float() for value in (*losses, norm)]).tolist()
-        checks.require_finite_step(number, sum(values), norm_value)
-        return Step(number, sum(values), settings.lr * share, norm_value, float(temperature))
+        loss = sum(values)
+        message = f"step {number}: the loss is {loss}, the gradient norm {norm_value}"
+        checks.require_finite(message, loss, norm_value)
+        return Step(number, loss, settings.lr * share, norm_value, float(temperature))
 
     def _forward_backward(self, batch: Batch) -> torch.Tensor:
         share = 1 / self.settings.accumulate
-        return forward_backward(
-            self.encoder,
-            batch,
-            lambda queries, passages: share * self.loss(queries, passages, batch.targets),
-            self.format,
-            self.settings.chunk_size,
-            self.processes,
-            self.room,
-        )
+
+        def loss(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+            return share * self.loss(queries, passages, batch.targets)
+
+        return forward_backward(self.encoder, batch, loss, self.passes, self.processes)
 
     def _batches(self, start: int) -> Iterator[Batch]:
         if self.settings.overfit_one_batch:
             return itertools.repeat(next(self.pairs.batches(self.seed)))
         return self.pairs.batches(self.seed, start)
 
-    def _begin(self) -> History:
-        """Validate the untrained encoder: it stays the best if training only harms."""
-        history = History([], [])
-        self._validate(history, 0)
+    def _start(self) -> History:
+        """Resume, or validate the untrained encoder: it stays the best if training only harms."""
+        if resumed := self.snapshots.resume():
+            history, self.best_weights = resumed
+            self.console.say(f"resuming after step {len(history.steps)}")
+        else:
+            history = History([], [])
+            self._validate(history, 0)
         return history
 
-    def _resume(self) -> History | None:
-        resumed = self.snapshots.resume()
-        if resumed is None:
-            return None
-        history, self.best_weights = resumed
-        self.console.say(f"resuming after step {len(history.steps)}")
-        return history
-
-    def _validate(self, history: History, number: int) -> None:
+    def _validate(self, history: History, number: int) -> Validation:
         """Validate the weights that a stop now would save; keep the best."""
         trained, started = weights(self.encoder), time.monotonic()
         if self.mean:
@@ -211,12 +197,16 @@ class Trainer:
         with parameters.merged(self.encoder, trained):
             result = self.validate(self.encoder, number) if first else Validation(number, 0.0, 0.0)
         _, loss, score = self.processes.broadcast(result[:3])
-        checks.require_finite_validation(number, loss)
+        # No step after the last would notice.
+        checks.require_finite(f"step {number}: the validation loss is {loss}", loss)
         history.validations.append(result._replace(loss=loss, score=score))
-        measure = self.settings.valid_measure
-        seconds = time.monotonic() - started
-        found = f"validation loss {loss:.4f}, {measure} {score:.4f}"
-        self.console.say(f"step {number}: {found} ({seconds:.1f} s)")
+        scores = f"validation loss {loss:.4f}, {self.settings.valid_measure} {score:.4f}"
+        self.console.say(f"step {number}: {scores} ({time.monotonic() - started:.1f} s)")
         if history.best.step == number:
             self.best_weights = weights(self.encoder)
         set_weights(self.encoder, trained)
+        return history.validations[-1]
+
+    def _tell(self, record: Record) -> None:
+        for watcher in self.watchers:
+            watcher(record)

@@ -1,8 +1,6 @@
-"""The passages that a validation ranks: a pool, or all of the training data.
+"""Validation during training: the loss over validation pairs, and measures over a ranking.
 
-Validation while training: the loss over validation pairs, and measures over a ranking.
-
-What is ranked is a pool, or all passages of the training data.
+It ranks a pool of passages, or all passages of the training folder.
 """
 
 import itertools
@@ -23,9 +21,9 @@ from dpr.records.corpus import Corpus
 from dpr.records.run import ranking
 from dpr.records.types import Qrels, Scores, is_relevant
 from dpr.settings import VALIDATION_DEPTH, TrainSettings
-from dpr.training.batch import Drawn, Id, Targets, passages_of, targets_of
+from dpr.training.batch import Drawn, passages_of, targets_of
 from dpr.training.log import Validation
-from dpr.training.loss import in_batch_loss
+from dpr.training.loss import Id, Targets, in_batch_loss
 from dpr.training.passages import FixedPassages
 
 BATCH_TOKENS = 2048
@@ -33,14 +31,14 @@ WINDOW = 8192  # passages in memory at a time, if all are ranked
 
 
 class RankedPassages:
-    """The topics that a ranking can be judged by, in `qrels`, and the passages that are ranked.
+    """The passages that a validation ranks, and `qrels` of the topics that have a relevant one.
 
     Args:
         corpus: a training folder, with qrels/valid.tsv.
         size: of the pool; None: all passages.
         fixed: the vectors of all passages, if they are not trained.
     Raises:
-        InputError: if no topic has a relevant passage, and for a pool without room for each source.
+        InputError: if no topic has a relevant passage, and for a pool too small for the sources.
     """
 
     def __init__(self, corpus: Corpus, size: int | None, fixed: FixedPassages | None):
@@ -53,48 +51,46 @@ class RankedPassages:
             raise InputError(
                 f"{corpus.folder}/qrels/valid.tsv: no relevant passage; nothing to validate"
             )
-        queries = beir.stream_queries(corpus.folder)
-        self.source_of = {query.id: query.source for query in queries if query.id in self.qrels}
-        sources = len(set(self.source_of.values()))
-        if size is not None:
-            if size < 2 * sources:
-                raise InputError(
-                    f"params.yaml: train.valid_passages: {size} are too few for {sources} sources "
-                    f"that validate; give at least {2 * sources}"
-                )
-            # Room for a passage each.
-            self.qrels = pool.sample_by_source(self.qrels, self.source_of, size // 2)
+        self.queries = {q.id: q for q in beir.stream_queries(corpus.folder) if q.id in self.qrels}
         self.pool: list[str] | None = None
         if size is not None:
-            self.pool = pool.draw_pool(self.qrels, corpus.ids, size)
-            inside = set(self.pool)
-            self.qrels = _only(self.qrels, inside)
-            self.rows = np.flatnonzero([passage_id in inside for passage_id in corpus.ids])
-            texts = corpus.texts() if not fixed else ()
-            self.texts = [(passage_id, text) for passage_id, text in texts if passage_id in inside]
+            self._draw_pool(size)
+
+    def _draw_pool(self, size: int) -> None:
+        corpus, source_of = self.corpus, {q.id: q.source for q in self.queries.values()}
+        sources = len(set(source_of.values()))
+        if size < 2 * sources:
+            raise InputError(
+                f"params.yaml: train.valid_passages: {size} are too few for {sources} sources "
+                f"that validate; give at least {2 * sources}"
+            )
+        # Each topic needs a passage at least.
+        qrels = pool.sample_by_source(self.qrels, source_of, size // 2)
+        self.pool = pool.draw_pool(qrels, corpus.ids, size)
+        inside = set(self.pool)
+        self.qrels = _only(qrels, inside)
+        self.rows = np.flatnonzero([passage_id in inside for passage_id in corpus.ids])
+        texts = corpus.texts() if not self.fixed else ()
+        self.texts = [(passage_id, text) for passage_id, text in texts if passage_id in inside]
 
     def windows(
-        self, encoder: DualEncoder, format: str
-    ) -> Iterator[tuple[list[str], torch.Tensor]]:
+        self, encoder: DualEncoder, precision: str
+    ) -> Iterator[tuple[Sequence[str], torch.Tensor]]:
         """(ids, (N, D) vectors) of the passages, in the order of the corpus."""
-        if self.fixed:
-            yield from self._vectors(self.fixed)
-            return
-        texts = iter(self.texts) if self.pool else self.corpus.texts()
-        size = len(self.pool) if self.pool else WINDOW
-        while block := list(itertools.islice(texts, size)):
-            tokens = encoder.tokenize([text for _, text in block], "passage")
-            vectors = encoder.embed(tokens, "passage", BATCH_TOKENS, format)
-            yield [passage_id for passage_id, _ in block], torch.from_numpy(vectors)
-
-    def _vectors(self, fixed: FixedPassages) -> Iterator[tuple[list[str], torch.Tensor]]:
-        if self.pool:
-            yield self.pool, torch.from_numpy(fixed.vectors.sample(self.rows))
-            return
-        ids = fixed.vectors.ids
-        for start in range(0, len(ids), WINDOW):
-            vectors = fixed.vectors.read(start, start + WINDOW)
-            yield list(ids[start : start + WINDOW]), torch.from_numpy(vectors)
+        if self.fixed and self.pool:
+            yield self.pool, torch.from_numpy(self.fixed.vectors.sample(self.rows))
+        elif self.fixed:
+            vectors = self.fixed.vectors
+            for start in range(0, len(vectors.ids), WINDOW):
+                block = slice(start, start + WINDOW)
+                yield vectors.ids[block], torch.from_numpy(vectors.read(block.start, block.stop))
+        else:
+            texts = iter(self.texts) if self.pool else self.corpus.texts()
+            size = len(self.pool) if self.pool else WINDOW
+            while window := list(itertools.islice(texts, size)):
+                tokens = encoder.tokenize([text for _, text in window], "passage")
+                array = encoder.embed(tokens, "passage", BATCH_TOKENS, precision)
+                yield [passage_id for passage_id, _ in window], torch.from_numpy(array)
 
 
 def _only(qrels: Qrels, passage_ids: set[str]) -> Qrels:
@@ -104,14 +100,13 @@ def _only(qrels: Qrels, passage_ids: set[str]) -> Qrels:
 class Validator:
     """The tokenized validation topics and their passages; `validate` scores an encoder on them.
 
-    Its loss is over single pairs with in-batch negatives, at the initial temperature; only a
-    training loss of that kind compares with it.
+    Its loss is over single pairs with in-batch negatives, at the initial temperature: compare it
+    only with a training loss of that kind.
 
     Args:
         corpus: a training folder, with qrels/valid.tsv.
-        settings: of them, the size of the pool, the measure, batch size, temperature and precision.
         fixed: the vectors of the passages, if they are not trained.
-        prompts: what goes before the queries of each source, in place of the encoder's prefix.
+        prompts: one query prompt per training source, in place of the encoder's prefix.
     Raises:
         InputError: if no topic has a relevant passage.
     """
@@ -121,64 +116,62 @@ class Validator:
         corpus: Corpus,
         encoder: DualEncoder,
         settings: TrainSettings,
+        *,
         fixed: FixedPassages | None = None,
         prompts: Sequence[str] | None = None,
     ):
+        self.settings = settings
+        self.precision = formats.training_format(settings.precision, encoder.device)
         self.ranked = RankedPassages(corpus, settings.valid_passages, fixed)
         self.qrels = self.ranked.qrels
-        known = {q.id: q for q in beir.stream_queries(corpus.folder) if q.id in self.qrels}
-        queries = [known[query_id] for query_id in self.qrels]
         self.query_ids = list(self.qrels)
+        queries = [self.ranked.queries[query_id] for query_id in self.query_ids]
         self.own = [query.id for query in queries if query.is_passage]
         tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
-        self.queries = tokenize_queries(tokenizer, queries, prompts)
+        self.tokens = tokenize_queries(tokenizer, queries, prompts)
         self.batches = _batches(self.qrels, self.own, settings.batch_size)
-        self.settings = settings
-        self.format = formats.training_format(settings.precision, encoder.device)
 
     def validate(self, encoder: DualEncoder, step: int) -> Validation:
         """The encoder's loss and measures after a step."""
         encoder.eval()
-        queries = torch.from_numpy(encoder.embed(self.queries, "query", BATCH_TOKENS, self.format))
+        vectors = encoder.embed(self.tokens, "query", BATCH_TOKENS, self.precision)
+        queries = torch.from_numpy(vectors)
         paired = {p for targets in self.batches for p in targets.passage_ids}
-        scores_of: dict[Id, torch.Tensor] = {}  # by each query, of the passages of the pairs
+        scores_of: dict[Id, torch.Tensor] = {}  # passage of a pair -> (Q,) scores
         run: Scores = {query_id: {} for query_id in self.query_ids}
-        for ids, vectors in self.ranked.windows(encoder, self.format):
-            scores = encoder.similarity.scores(queries, vectors)
+        for ids, window in self.ranked.windows(encoder, self.precision):
+            scores = encoder.similarity.scores(queries, window)
             scores_of |= {p: scores[:, i].clone() for i, p in enumerate(ids) if p in paired}
             for query_id, row in zip(self.query_ids, scores, strict=True):
                 last = row.topk(min(VALIDATION_DEPTH, len(row))).values[-1]
-                at = torch.nonzero(row >= last).squeeze(1)  # ties are cut by id
-                found = zip((ids[i] for i in at.tolist()), row[at].tolist(), strict=True)
-                run[query_id] = dict(ranking(run[query_id] | dict(found))[:VALIDATION_DEPTH])
+                best = torch.nonzero(row >= last).squeeze(1)  # ties are cut by id
+                new = zip((ids[i] for i in best.tolist()), row[best].tolist(), strict=True)
+                run[query_id] = dict(ranking(run[query_id] | dict(new))[:VALIDATION_DEPTH])
         for query_id in self.own:  # a query does not find itself
             run[query_id].pop(query_id, None)
-        losses = [self._loss(scores_of, targets) for targets in self.batches]
+        loss = np.mean([self._loss(scores_of, targets) for targets in self.batches])
         measured = self._measured(run)
-        score = measured[self.settings.valid_measure]
-        return Validation(step, float(np.mean(losses)), score, measured)
+        return Validation(step, float(loss), measured[self.settings.valid_measure], measured)
 
     def _loss(self, scores_of: dict[Id, torch.Tensor], targets: Targets) -> float:
         rows = [self.query_ids.index(query_id) for query_id in targets.query_ids]
         scores = torch.stack([scores_of[p][rows] for p in targets.passage_ids], dim=1)
-        temperature = self.settings.temperature
-        return in_batch_loss(scores, targets.pairs, targets.relevant, temperature).item()
+        return in_batch_loss(scores, targets, self.settings.temperature).item()
 
     def _measured(self, run: Scores) -> dict[str, float]:
-        """The measures; with several sources of their means, after them each source's own."""
+        """The measures; for a mixture the mean over its sources, then each source's own."""
         names = list(dict.fromkeys([HEADLINE, self.settings.valid_measure]))
-        of_source: dict[int, Qrels] = {}
+        by_source: dict[int, Qrels] = {}
         for query_id, grades in self.qrels.items():
-            of_source.setdefault(self.ranked.source_of[query_id], {})[query_id] = grades
-        found = {
+            by_source.setdefault(self.ranked.queries[query_id].source, {})[query_id] = grades
+        values = {
             source: measures.means(measures.by_topic(qrels, run, names))
-            for source, qrels in sorted(of_source.items())
+            for source, qrels in sorted(by_source.items())
         }
-        mean = {name: fmean(own[name] for own in found.values()) for name in names}
-        if len(found) == 1:
+        mean = {name: fmean(own[name] for own in values.values()) for name in names}
+        if len(values) == 1:
             return mean
-        by_source = {f"{n} of {s}": found[s][n] for s in found for n in names}
-        return mean | by_source
+        return mean | {f"{n} of {source}": own[n] for source, own in values.items() for n in names}
 
 
 def _batches(qrels: Qrels, own: list[str], size: int) -> list[Targets]:

@@ -9,7 +9,7 @@ from sentence_transformers.sentence_transformer import losses
 from dpr.base.processes import SINGLE
 from dpr.encoders import checkpoint
 from dpr.training.batch import Batch, Drawn, passages_of, targets_of
-from dpr.training.gradients import forward_backward
+from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
 from dpr.training.loss import Loss
 
 QUERIES = ["heart", "lung", "eye"]
@@ -46,7 +46,8 @@ def compared(make_encoder, tmp_path):
 
         encoder.zero_grad()
         batch = Batch(*tokens, targets)
-        value = forward_backward(encoder, batch, of_vectors, "fp32", chunk_size, SINGLE)
+        passes = ForwardPasses("fp32", chunk_size, ActivationBudget())
+        value = forward_backward(encoder, batch, of_vectors, passes, SINGLE)
         return value.item(), gradients_of(encoder.passage.backbone)
 
     return theirs, ours

@@ -15,9 +15,9 @@ from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
 from dpr.encoders.spec import EncoderSpec
 from dpr.similarity import SIMILARITIES
-from dpr.training.batch import Batch, Targets
-from dpr.training.gradients import forward_backward
-from dpr.training.loss import Loss
+from dpr.training.batch import Batch
+from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.loss import Loss, Targets
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
 SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
@@ -158,7 +158,8 @@ def test_cached_gradients_equal_those_of_sentence_transformers(make_encoder, tmp
     def ours(queries, passages):
         return in_batch(queries, passages, batch.targets)
 
-    value = forward_backward(encoder, batch, ours, "fp32", chunk_size, SINGLE)
+    passes = ForwardPasses("fp32", chunk_size, ActivationBudget())
+    value = forward_backward(encoder, batch, ours, passes, SINGLE)
     assert value.item() == pytest.approx(loss.item(), rel=1e-5)
     ours = gradients_of(encoder.passage.backbone)
     expected = gradients_of(theirs[0].auto_model)

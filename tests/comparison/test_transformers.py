@@ -3,6 +3,7 @@
 import pytest
 import torch
 import transformers
+from helpers import settings
 
 from dpr.training import schedule
 
@@ -24,10 +25,11 @@ def test_without_a_floor_it_is_transformers_one_step_on(kind, warmup, steps):
             optimizer, **warmed, num_training_steps=steps, num_cycles=3
         ),
     }[kind]()
+    chosen = settings(schedule=kind, min_lr_ratio=0.0, cycles=3)
     for step in range(steps):
         optimizer.step()
         theirs.step()
-        ours = schedule.share(kind, step, warmup, steps, 0.0, cycles=3)
+        ours = schedule.share(chosen, step, warmup, steps)
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
 
 
@@ -37,8 +39,9 @@ def test_the_cosine_with_a_floor_is_transformers_one_step_on(floor):
     theirs = transformers.get_cosine_with_min_lr_schedule_with_warmup(
         optimizer, num_warmup_steps=4, num_training_steps=20, min_lr_rate=floor
     )
+    chosen = settings(schedule="cosine", min_lr_ratio=floor)
     for step in range(20):
         optimizer.step()
         theirs.step()
-        ours = schedule.share("cosine", step, 3, 20, floor)
+        ours = schedule.share(chosen, step, 3, 20)
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)

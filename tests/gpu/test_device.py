@@ -22,10 +22,11 @@ from dpr.records.corpus import Corpus
 from dpr.records.types import Pair, Passage, Query
 from dpr.settings import Pooling, load_settings
 from dpr.training.batch import Batch, Drawn, passages_of, targets_of
-from dpr.training.gradients import forward_backward
+from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
 from dpr.training.log import Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
+from dpr.training.snapshot import Autosave
 from dpr.training.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -73,13 +74,12 @@ def batch_of(encoder):
     return Batch(queries, encoder.tokenize(TEXTS, "passage"), targets)
 
 
-def gradients(encoder, format, chunk_size):
+def gradients(encoder, precision, chunk_size):
     encoder.train()
     batch = batch_of(encoder)
     loss = Loss(encoder.similarity, TRAIN).to(encoder.device)
-    value = forward_backward(
-        encoder, batch, lambda *v: loss(*v, batch.targets), format, chunk_size, SINGLE
-    )
+    passes = ForwardPasses(precision, chunk_size, ActivationBudget())
+    value = forward_backward(encoder, batch, lambda *v: loss(*v, batch.targets), passes, SINGLE)
     named = encoder.named_parameters()
     return value.item(), {n: p.grad.cpu() for n, p in named if p.grad is not None}
 
@@ -129,10 +129,14 @@ def trainer_of(encoder, snapshot=None, **changes):
     beir.write_passages(folder, [Passage(f"d{i}", "", text) for i, text in enumerate(TEXTS)])
     beir.write_qrels(folder, "train", [])
     pairs = [Pair(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
-    made = PairSet.read(Corpus(folder, ""), pairs, encoder, chosen, folder)
-    validate = lambda encoder, step: Validation(step, 1.0, float(step))  # noqa: E731
-    clock = itertools.count().__next__
-    return Trainer(encoder, made, validate, chosen, 0, SINGLE, snapshot, 3, clock=clock)
+    return Trainer(
+        encoder=encoder,
+        pairs=PairSet(Corpus(folder, ""), pairs, encoder, chosen, folder),
+        validate=lambda encoder, step: Validation(step, 1.0, float(step)),
+        settings=chosen,
+        seed=0,
+        autosave=Autosave(snapshot, 3, itertools.count().__next__),
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

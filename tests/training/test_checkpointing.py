@@ -17,52 +17,45 @@ def first_step(trainer, seed=1):
     return step, {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-@pytest.mark.parametrize("changes", [{}, {"chunk_size": 2}, {"freeze_embeddings": True}])
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_the_gradients_are_the_same(make_trainer, dropout, changes):
-    chosen = {"dropout": dropout, "max_grad_norm": 1e9, **changes}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropout": 0.2, "chunk_size": 2},
+        {"dropout": 0.2, "freeze_embeddings": True},
+        {"dropout": 0.0},
+        {"lora_rank": 4},
+    ],
+)
+def test_the_gradients_are_the_same(make_trainer, changes):
+    chosen = {"max_grad_norm": 1e9, **changes}
     step, plain = first_step(make_trainer(**chosen))
-    other, checkpointed = first_step(make_trainer(gradient_checkpointing=True, **chosen))
-    assert other.loss == pytest.approx(step.loss, rel=1e-6)
+    checkpointed_step, checkpointed = first_step(
+        make_trainer(gradient_checkpointing=True, **chosen)
+    )
+    assert checkpointed_step.loss == pytest.approx(step.loss, rel=1e-6)
     assert plain.keys() == checkpointed.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
-    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
-    if dropout:  # other dropout, another loss: the seed is what makes them equal
+    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-3
+    if changes.get("dropout"):  # the seed is what makes them equal
         assert abs(first_step(make_trainer(**chosen), seed=2)[0].loss - step.loss) > 1e-4
-
-
-def counted(encoder):
-    """A list that grows with each pass through the first layer of an encoder."""
-    calls = []
-    attention = encoder.backbone.encoder.layer[0].attention
-    attention.register_forward_hook(lambda *_: calls.append(1))
-    return calls
 
 
 @pytest.mark.parametrize("roles", ["both", "query"])
 def test_activations_are_computed_twice(make_encoder, make_trainer, make_query_side, roles):
     """By each trained encoder: once forward, once for its gradient."""
     for checkpointing, times in ((False, 1), (True, 2)):
-        chosen = {"gradient_checkpointing": checkpointing}
+        chosen, calls = {"gradient_checkpointing": checkpointing}, []
         if roles == "query":
             trainer = make_query_side(**chosen)
         else:
             trainer = make_trainer(encoder=make_encoder(tied=False), **chosen)
-        calls = {role: counted(getattr(trainer.encoder, role)) for role in ("query", "passage")}
+        for role in ("query", "passage"):
+            attention = getattr(trainer.encoder, role).backbone.encoder.layer[0].attention
+            attention.register_forward_hook(lambda *_, calls=calls, role=role: calls.append(role))
         first_step(trainer)
-        passes = {role: len(of_role) for role, of_role in calls.items()}
-        assert passes == {"query": times, "passage": times if roles == "both" else 0}
-
-
-def test_lora_learns_with_checkpointing(make_trainer):
-    chosen = {"lora_rank": 4, "max_grad_norm": 1e9}
-    _, plain = first_step(make_trainer(**chosen))
-    _, checkpointed = first_step(make_trainer(gradient_checkpointing=True, **chosen))
-    assert plain.keys() == checkpointed.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
-    assert any(gradient.abs().max() > 1e-4 for gradient in checkpointed.values())
+        assert calls.count("query") == times
+        assert calls.count("passage") == (times if roles == "both" else 0)
 
 
 def test_a_model_that_cannot_is_an_error(make_encoder, make_trainer):

@@ -4,13 +4,14 @@ import pytest
 import torch
 from helpers import settings, two_processes
 from safetensors.torch import load_file
+from training_helpers import embedded
 
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import checkpoint
 from dpr.training import gradients
-from dpr.training.batch import Batch, Targets
-from dpr.training.gradients import Room
-from dpr.training.loss import Loss
+from dpr.training.batch import Batch
+from dpr.training.gradients import ActivationBudget, EncodedTexts, ForwardPasses
+from dpr.training.loss import Loss, Targets
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
 PASSAGES = [
@@ -43,21 +44,28 @@ def gradients_of(encoder):
     return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
 
 
-def batch_of(encoder, count):
+def batch_of(encoder, count, fixed=False):
     queries = encoder.tokenize(QUERIES[:count], "query")
-    return Batch(queries, encoder.tokenize(PASSAGES, "passage"), diagonal(count))
+    passages = encoder.tokenize(PASSAGES, "passage")
+    if fixed:
+        passages = torch.from_numpy(embedded(encoder, PASSAGES, "passage"))
+    return Batch(queries, passages, diagonal(count))
 
 
-def forward_backward(encoder, chunk_size, count=6, processes=SINGLE, **changes):
-    loss, batch = loss_of(encoder, count, **changes), batch_of(encoder, count)
+def plain_passes(chunk_size=None, precision="fp32", gib=None):
+    return ForwardPasses(precision, chunk_size, ActivationBudget(gib))
+
+
+def forward_backward(encoder, chunk_size, count=6, processes=SINGLE, fixed=False, **changes):
+    loss, batch = loss_of(encoder, count, **changes), batch_of(encoder, count, fixed)
     torch.manual_seed(1)
-    value = gradients.forward_backward(encoder, batch, loss, "fp32", chunk_size, processes)
+    passes = plain_passes(chunk_size)
+    value = gradients.forward_backward(encoder, batch, loss, passes, processes)
     processes.sum_gradients(encoder.parameters())
     return value, gradients_of(encoder)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("chunk_size", [1, 3, 5])
+@pytest.mark.parametrize(("chunk_size", "tied"), [(1, True), (3, False), (5, True)])
 def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size, tied):
     """The plain ones: the same chunks, so the same dropout, in one graph."""
     encoder = dropped_out(make_encoder(tied=tied), 0.2)
@@ -76,6 +84,9 @@ def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size
         vectors.append(torch.cat(parts)[torch.tensor(order).argsort()])
     expected = loss_of(reference)(*vectors)
     expected.backward()
+    # With the same dropout in each chunk, this would prove nothing.
+    same = EncodedTexts(encoder, [tokens[0]] * 2, "passage", plain_passes(1)).vectors
+    assert not torch.allclose(same[0], same[1])
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     plain = gradients_of(reference)
     assert plain.keys() == cached.keys()
@@ -84,25 +95,23 @@ def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypatch, tied):
-    encoder = make_encoder(tied=tied)
+def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypatch):
+    encoder = make_encoder()
     value, in_one = forward_backward(encoder, None)
     monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
     tokens = encoder.tokenize(PASSAGES, "passage")
-    passes = gradients.EncodedTexts(encoder, tokens, "passage", "fp32", None, Room()).chunks
+    passes = EncodedTexts(encoder, tokens, "passage", plain_passes()).chunks
     assert sorted(i for chunk in passes for i in chunk) == list(range(8))
     assert 1 < len(passes) < 8
-    again, in_several = forward_backward(make_encoder(tied=tied), None)
+    again, in_several = forward_backward(make_encoder(), None)
     assert again.item() == pytest.approx(value.item(), rel=1e-6)
     assert in_one.keys() == in_several.keys()
     for name, gradient in in_one.items():
         torch.testing.assert_close(in_several[name], gradient, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("format", ["fp32", "bf16"])
-def test_without_room_the_gradients_have_the_same_bits(make_encoder, monkeypatch, tied, format):
+@pytest.mark.parametrize(("precision", "tied"), [("fp32", True), ("fp32", False), ("bf16", False)])
+def test_a_spent_budget_leaves_the_same_bits(make_encoder, monkeypatch, tied, precision):
     """A pass is computed twice, with the same dropout. Autograd's own sums are the reference."""
     monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
     encoder = dropped_out(make_encoder(tied=tied), 0.2)
@@ -110,21 +119,24 @@ def test_without_room_the_gradients_have_the_same_bits(make_encoder, monkeypatch
     torch.manual_seed(1)
     graphs = []
     for tokens, role in ((batch.queries, "query"), (batch.passages, "passage")):
-        encoded = gradients.EncodedTexts(encoder, tokens, role, format, None, Room())
+        encoded = EncodedTexts(
+            encoder, tokens, role, ForwardPasses(precision, None, ActivationBudget())
+        )
         order = torch.tensor([i for chunk in encoded.chunks for i in chunk]).argsort()
-        graphs.append(torch.cat(encoded.passes)[order])
+        graphs.append(torch.cat(encoded.kept)[order])
     loss(*graphs).backward()
     reference = gradients_of(encoder)
 
-    def found(room):
+    def found(gib=None):
         again = dropped_out(make_encoder(tied=tied), 0.2)
         torch.manual_seed(1)
-        gradients.forward_backward(again, batch, loss, format, None, SINGLE, room)
+        passes = plain_passes(precision=precision, gib=gib)
+        gradients.forward_backward(again, batch, loss, passes, SINGLE)
         return gradients_of(again)
 
-    expected = found(Room())
-    for room in (Room(1e-5), Room(5e-5)):
-        again = found(room)
+    expected = found()
+    for gib in (1e-5, 5e-5):
+        again = found(gib)
         assert again.keys() == reference.keys()
         assert all(torch.equal(again[name], expected[name]) for name in reference)
     for name, gradient in reference.items():
@@ -134,26 +146,18 @@ def test_without_room_the_gradients_have_the_same_bits(make_encoder, monkeypatch
             assert torch.equal(expected[name], gradient)
 
 
-def test_room_is_for_what_a_backward_pass_needs(make_encoder):
+def test_the_budget_counts_what_a_backward_pass_needs():
     """A linear layer keeps its input; a Tanh its result: 4 bytes x 10 x 8 each."""
-    room = Room(1000 / 2**30)
+    budget = ActivationBudget(1000 / 2**30)
     layer, texts = torch.nn.Linear(8, 8), torch.randn(10, 8)
-    assert room.has(10**6)  # nothing is known
-    with room.taken_by(10):
+    assert budget.allows(10**6)  # nothing is known
+    with budget.spend(10):
         layer(texts).tanh()
-    assert room.taken == 640
-    assert room.has(5)
-    assert not room.has(6)
-    room.clear()
-    assert room.has(15)
-
-
-def test_dropout_is_different_from_chunk_to_chunk(make_encoder):
-    """With the same dropout in each chunk, the test above would prove nothing."""
-    encoder = dropped_out(make_encoder(), 0.2)
-    tokens = encoder.tokenize(["heart", "heart", "heart"], "query")
-    vectors = gradients.EncodedTexts(encoder, tokens, "query", "fp32", 1, Room()).vectors
-    assert not torch.allclose(vectors[0], vectors[1])
+    assert budget.used == 640
+    assert budget.allows(5)
+    assert not budget.allows(6)
+    budget.reset()
+    assert budget.allows(15)
 
 
 # --- several processes
@@ -189,6 +193,7 @@ CASES = {  # tied, queries, chunk_size, settings
     "more": (True, 6, 2, {"symmetric": True, "matryoshka": [8]}),
     "few": (True, 1, None, {}),  # the first process has no query to encode
     "few-separate": (False, 1, 2, {}),
+    "fixed": (False, 6, 2, {"fixed": True}),
 }
 
 

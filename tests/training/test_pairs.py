@@ -22,7 +22,7 @@ def read(collection, make_encoder, tmp_path_factory):
         pairs = beir.read_pairs(folder) if pairs is None else pairs
         work = tmp_path_factory.mktemp("work")
         chosen = settings(**changes)
-        return PairSet.read(Corpus(folder, ". "), pairs, make_encoder(), chosen, work)
+        return PairSet(Corpus(folder, ". "), pairs, make_encoder(), chosen, work)
 
     return make
 
@@ -58,12 +58,13 @@ def relevant(targets):
 
 
 def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
-    encoder, pairs = make_encoder(), read()
+    encoder, pairs, short = make_encoder(), read(), read(passage_max_length=8)
     texts = {p.id: contents(p) for p in beir.read_passages(collection)}
     queries, passages = ids(collection, beir.read_pairs(collection))
     for row, passage_id in enumerate(passages):
         expected = encoder.tokenize([texts[passage_id]], "passage")[0]
-        np.testing.assert_array_equal(pairs.passages.take([row])[0], expected)
+        np.testing.assert_array_equal(pairs.passages[row], expected)
+        assert len(short.passages[row]) == min(8, len(expected))
     row = queries.index("q1")
     np.testing.assert_array_equal(pairs.queries[row], encoder.tokenize(["lung"], "query")[0])
 
@@ -71,7 +72,7 @@ def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
 def test_an_epoch_has_each_pair_once_and_full_batches_only(read, collection):
     pairs = read(batch_size=4)
     assert len(pairs.pairs) == 18
-    assert pairs.steps_per_epoch == 4
+    assert pairs.batches_per_epoch == 4
     seen = [
         (batch.query_ids[row], batch.passage_ids[column])
         for batch in targets(pairs, 4, collection, seed=1)
@@ -99,7 +100,7 @@ def test_queries_of_a_passage_are_drawn_together(read, collection):
     wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
     listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
     pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
-    assert pairs.steps_per_epoch == 1
+    assert pairs.batches_per_epoch == 1
     drawn = set()
     for batch in targets(pairs, 60, collection, listed):
         of = {p: [] for p in batch.passage_ids}
@@ -141,14 +142,6 @@ def test_so_many_hard_negatives_are_drawn(read, collection, count, columns):
         assert columns - 1 <= len(negatives) <= min(3, 2 * count)
         sets.add(tuple(sorted(negatives)))
     assert (len(sets) > 1) == (count in (1, 2))
-
-
-def test_passages_are_truncated_to_the_training_length(read):
-    def longest(pairs):
-        return max(map(len, pairs.passages.take(range(18))))
-
-    assert longest(read()) > 8
-    assert longest(read(passage_max_length=8)) == 8
 
 
 def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):

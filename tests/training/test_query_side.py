@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from helpers import contents
+from sentence_transformers import SentenceTransformer
 from torch.nn import functional
-from training_helpers import embedded, fixed_passages
+from training_helpers import Killed, dies_at, embedded, fixed_passages
 
 from dpr.base.errors import InputError
+from dpr.encoders import checkpoint
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
+from dpr.training import parameters
 
 TEMPERATURE = 0.1
 
@@ -62,11 +65,11 @@ def brute_force_loss(encoder, folder, batch):
     return total / len(batch.targets.pairs)
 
 
-@pytest.mark.parametrize("at_most", [None, 64, 63, 40, 20])
+@pytest.mark.parametrize("at_most", [None, 63, 20])
 def test_the_loss_is_a_softmax_over_all_passages(with_duplicates, make_query_side, at_most):
     trainer = make_query_side(at_most, temperature=TEMPERATURE)
     (batch,) = itertools.islice(trainer.pairs.batches(seed=1), 1)
-    if at_most in (None, 64, 63):  # with those of the pairs, 63 are all
+    if at_most in (None, 63):  # with those of the pairs, 63 are all
         assert batch.targets.passage_ids == list(range(64))
     else:
         assert len(batch.targets.passage_ids) < 64
@@ -103,30 +106,22 @@ def test_its_gradient_is_that_of_plain_pytorch(
     assert all(p.grad is None for p in trainer.encoder.passage.parameters())
 
 
-def columns(trainer, count, seed=0):
-    """The passages of the pairs, and all that the queries are compared with, by batch."""
-    batches = list(itertools.islice(trainer.pairs.batches(seed), count))
-    own = [{b.targets.passage_ids[c] for c in b.targets.pairs[:, 1].tolist()} for b in batches]
-    return own, [b.targets.passage_ids for b in batches], [b.passages for b in batches]
-
-
 def test_beyond_so_many_passages_each_step_draws_a_sample(make_query_side):
+    """Each has the pairs' passages and `at_most` different ones; the seed decides which."""
     trainer = make_query_side(20)
-    own, compared, taken = columns(trainer, 40)
-    assert all(own <= set(every) for own, every in zip(own, compared, strict=True))
-    assert all(len(set(e)) == len(e) == 20 + len(o) for o, e in zip(own, compared, strict=True))
-    assert compared[0] != compared[3] and set().union(*compared) == set(range(60))
-    drawn = [set(every) - own for own, every in zip(own, compared, strict=True)]
-    counts = np.bincount([row for of_step in drawn for row in of_step], minlength=60)
-    assert counts[36:].min() > 0  # passages of no pair are drawn as well
     vectors = np.array(trainer.pairs.passages.vectors.vectors)
-    for rows, tensor in zip(compared, taken, strict=True):
-        np.testing.assert_array_equal(tensor.numpy(), vectors[rows])
-
-
-def test_the_sample_is_that_of_the_seed(make_query_side):
-    first, again, other = (columns(make_query_side(20, seed=seed), 3)[1] for seed in (0, 0, 1))
-    assert first == again != other
+    batches = list(itertools.islice(trainer.pairs.batches(0), 40))
+    for batch in batches:
+        rows = batch.targets.passage_ids
+        own = {rows[column] for column in batch.targets.pairs[:, 1].tolist()}
+        assert len(set(rows)) == len(rows) == 20 + len(own)
+        np.testing.assert_array_equal(batch.passages.numpy(), vectors[rows])
+    samples = [batch.targets.passage_ids for batch in batches]
+    assert samples[0] != samples[3] and set().union(*samples) == set(range(60))
+    again, different = (
+        next(make_query_side(20, seed=seed).pairs.batches(0)).targets.passage_ids for seed in (0, 1)
+    )
+    assert samples[0] == again != different
 
 
 @pytest.mark.parametrize("change", ["another id", "another order", "one more", "one less"])
@@ -144,12 +139,58 @@ def test_vectors_of_other_passages_are_refused(make_encoder, make_trainer, colle
         make_trainer(roles="query", reading={"fixed": fixed})
 
 
-@pytest.mark.parametrize("row", [0, 40])
-def test_the_vectors_are_those_of_the_rows(make_encoder, collection, row):
+# --- whole trainings
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_passage_side_stays_byte_for_byte(make_query_side, make_encoder, tmp_path, tied):
+    before, after = tmp_path / "before", tmp_path / "after"
+    checkpoint.save(make_encoder(tied=tied), before)
+    trainer = make_query_side(tied=tied, ema=0.5, initial_share=0.3, dropout=0.1)
+    own = {name: p.numel() for name, p in trainer.encoder.query.named_parameters()}
+    trained = sum(count for name, count in own.items() if "pooler" not in name)
+    assert trainer.counts == {"all": 2 * sum(own.values()), "trained": trained}
+    trainer.run()
+    checkpoint.save(trainer.encoder, after)
+    assert not trainer.encoder.spec.tied
+    side = "passage_side.json"
+    assert (before / side).read_bytes() == (after / side).read_bytes()
+
+    def weights(folder, role):
+        inside = folder / role if (folder / role).is_dir() else folder
+        return (inside / "model.safetensors").read_bytes()
+
+    assert weights(before, "passage") == weights(after, "passage")
+    assert weights(before, "query") != weights(after, "query")
+    texts = ["heart", "a study of the lung"]
+    theirs = SentenceTransformer(str(after), device="cpu")
+    untrained = embedded(make_encoder(tied=tied), texts, "passage")
+    np.testing.assert_allclose(theirs.encode_document(texts), untrained, atol=2e-6)
+    queries = embedded(trainer.encoder, texts, "query")
+    np.testing.assert_allclose(theirs.encode_query(texts), queries, atol=2e-6)
+    assert np.abs(queries - embedded(make_encoder(tied=tied), texts, "query")).max() > 1e-2
+
+
+def test_both_roles_need_no_second_encoder(make_encoder):
     encoder = make_encoder()
-    text = list(Corpus(collection, ". ").texts())[row][1]
-    expected = embedded(encoder, [text], "passage")[0]
-    for at_most in (None, 10):
-        taken = fixed_passages(encoder, collection, at_most)
-        rows = list(range(60)) if at_most is None else [row]
-        np.testing.assert_allclose(taken.take(rows)[rows.index(row)], expected, atol=1e-6)
+    assert parameters.for_roles(encoder, "both") is encoder
+    one = parameters.for_roles(encoder, "query")
+    assert one.passage.backbone is encoder.passage.backbone is not one.query.backbone
+    assert encoder.spec.tied
+
+
+def test_a_killed_training_of_queries_ends_with_the_same_bytes(make_query_side, tmp_path):
+    chosen = {"at_most": 20, "dropout": 0.1, "ema": 0.8}
+    undisturbed = make_query_side(**chosen)
+    expected = undisturbed.run()
+    file = tmp_path / "snapshot.safetensors"
+    killed = make_query_side(snapshot=file, save_every=2, **chosen)
+    dies_at(killed, 5)
+    with pytest.raises(Killed):
+        killed.run()
+    torch.manual_seed(99)
+    second = make_query_side(snapshot=file, save_every=2, **chosen)
+    assert second.run() == expected
+    weights = undisturbed.encoder.state_dict()
+    for name, tensor in second.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name

@@ -1,4 +1,4 @@
-"""The running mean of the weights, against its formula written out."""
+"""The running mean of the weights and the share of the initial ones, by their formulas."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dpr.training.snapshot import RunningMean, mix_weights
 
 
 def test_a_few_steps_by_hand():
-    """The decay warms up: 2/11, 3/12, 4/13 ..., at most the one that is asked for."""
+    """The decay warms up: 2/11, 3/12, 4/13 ..., at most the one in the settings."""
     module = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(8.0)
     mean = RunningMean(module, 0.28)
@@ -24,7 +24,7 @@ def test_a_few_steps_by_hand():
     assert module.weight.item() == 3.0
 
 
-def test_what_is_not_trained_stays_as_it_is():
+def test_frozen_weights_and_buffers_stay():
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     module[0].bias.requires_grad_(False)
     mean = RunningMean(module, 0.9)
@@ -38,57 +38,41 @@ def test_what_is_not_trained_stays_as_it_is():
 
 
 def weights(encoder):
-    return {name: p.detach().double().numpy() for name, p in encoder.named_parameters()}
+    return {n: p.detach().double().numpy().copy() for n, p in encoder.named_parameters()}
 
 
-def averaged(trainer, decay):
-    """Run; returns the mean of the weights after each step, written out, by step."""
-    means, update = [weights(trainer.encoder)], trainer.optimizer.step
-    means[0] = {name: value.copy() for name, value in means[0].items()}
-
-    def noted():
-        update()
-        step = len(means)
-        kept = min(decay, (1 + step) / (10 + step))
-        now = weights(trainer.encoder)
-        means.append({n: kept * means[-1][n] + (1 - kept) * now[n] for n in now})
-
-    trainer.optimizer.step = noted
-    history = trainer.run()
-    return means, history
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_a_training_validates_and_keeps_the_mean(make_encoder, make_trainer, share):
-    """Mixed with the initial weights, if a share of them is to stay; the steps are as without."""
+@pytest.mark.parametrize(
+    ("decay", "share", "accumulate"), [(0.4, 0.0, 2), (0.4, 0.3, 1), (None, 0.3, 1)]
+)
+def test_a_training_validates_and_keeps_the_mean(make_trainer, decay, share, accumulate):
+    """Mixed with a share of the initial weights; the steps are those of a plain training."""
     seen = {}
 
     def validate(encoder, step):
-        seen[step] = {name: value.copy() for name, value in weights(encoder).items()}
+        seen[step] = weights(encoder)
         return Validation(step, 0.0, float(step))
 
-    chosen = {"max_steps": 6, "eval_every": 2, "dropout": 0.1}
+    chosen = {"max_steps": 6, "eval_every": 2, "dropout": 0.1, "accumulate": accumulate}
     expected_steps = make_trainer(**chosen).run().steps
-    trainer = make_trainer(validate, ema=0.4, initial_share=share, **chosen)
-    means, history = averaged(trainer, 0.4)
-    assert history.steps == expected_steps
-    initial, moved = weights(make_encoder()), 0.0
+    trainer = make_trainer(validate, ema=decay, initial_share=share, **chosen)
+    means, update = [weights(trainer.encoder)], trainer.optimizer.step
+
+    def update_and_average():
+        update()
+        step, new = len(means), weights(trainer.encoder)
+        old = min(decay or 0.0, (1 + step) / (10 + step))
+        means.append({n: old * means[-1][n] + (1 - old) * new[n] for n in new})
+
+    trainer.optimizer.step = update_and_average
+    assert trainer.run().steps == expected_steps
+    assert len(means) == 7  # a mean per step, not per batch
     for step in (2, 4, 6):
         for name, value in seen[step].items():
-            mean = (1 - share) * means[step][name] + share * initial[name]
-            np.testing.assert_allclose(value, mean, atol=2e-6)
-            moved = max(moved, np.abs(value - initial[name]).max())
-    assert moved > 1e-4
+            mixed = (1 - share) * means[step][name] + share * means[0][name]
+            np.testing.assert_allclose(value, mixed, atol=2e-6)
+    assert max(np.abs(seen[6][name] - means[0][name]).max() for name in seen[6]) > 1e-4
     for name, value in weights(trainer.encoder).items():
         np.testing.assert_array_equal(value, seen[6][name])
-
-
-def test_with_several_batches_a_step_the_mean_counts_steps(make_trainer):
-    trainer = make_trainer(ema=0.4, max_steps=3, accumulate=2)
-    means, _ = averaged(trainer, 0.4)
-    assert len(means) == 4
-    for name, value in weights(trainer.encoder).items():
-        np.testing.assert_allclose(value, means[-1][name], atol=2e-6)
 
 
 def test_the_mean_of_bfloat16_weights_follows_small_steps():
@@ -103,12 +87,11 @@ def test_the_mean_of_bfloat16_weights_follows_small_steps():
     assert mean.weights["weight"].float().item() == pytest.approx(expected, abs=5e-3)
 
 
-def test_what_is_not_trained_keeps_its_bytes():
-    """0.7 * -0.0 + 0.3 * -0.0 is 0.0 by lerp: an equal number, but another byte."""
+def test_a_mixed_module_keeps_the_bytes_of_frozen_weights():
+    """0.7 * -0.0 + 0.3 * -0.0 is 0.0 by lerp: an equal number in different bytes."""
     layer = torch.nn.Linear(2, 2)
     with torch.no_grad():
         layer.weight.fill_(-0.0)
     layer.weight.requires_grad_(False)
-    initial = {name: p.detach().clone() for name, p in layer.named_parameters()}
-    mix_weights(layer, initial, 0.3)
+    mix_weights(layer, {name: p.detach().clone() for name, p in layer.named_parameters()}, 0.3)
     assert torch.signbit(layer.weight).all()

@@ -65,7 +65,7 @@ def test_the_sum_of_the_softmax_and_its_gradient_are_unbiased(pair, size):
     vectors = VECTORS.astype(np.float64)
     terms = np.exp(vectors[rows] @ QUERIES[query] / TEMPERATURE)
     sums, gradients = [], []
-    samples = {tuple(found.rows): found for found in columns_of_few(size)}
+    samples = {tuple(rows): (rows, weights) for rows, weights in columns_of_few(size)}
     for found in samples.values():
         loss, gradient = loss_and_gradient([pair], *found)
         sums.append(np.exp(loss + vectors[own] @ QUERIES[query] / TEMPERATURE))
@@ -92,7 +92,7 @@ def test_the_mean_gradient_nears_that_of_all_passages(changes):
     _, whole = loss_and_gradient(pairs, list(range(200)), **changes)
 
     def error(size, weighted=True):
-        found = [each if weighted else (each.rows,) for each in columns(200, size, 400, own)]
+        found = [each if weighted else each[:1] for each in columns(200, size, 400, own)]
         gradients = [loss_and_gradient(pairs, *each, **changes)[1] for each in found]
         return np.linalg.norm(np.mean(gradients, axis=0) - whole) / np.linalg.norm(whole)
 

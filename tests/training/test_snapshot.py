@@ -31,13 +31,13 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize(
-    "killed_at",
-    [pytest.param(at, marks=[pytest.mark.slow] * (at in (1, 8))) for at in (1, 3, 4, 8, 12)],
-)
+# Steps in which it is killed: before the first snapshot, after it, twice, in the last step.
+KILLS = [("plain", [3]), ("all", [4, 2]), ("lora", [4]), ("frozen", [8]), ("mean", [12])]
+
+
+@pytest.mark.parametrize(("recipe", "kills"), KILLS)
 def test_a_killed_training_ends_with_the_same_bytes(
-    make_trainer, collection, tmp_path, recipe, killed_at
+    make_trainer, collection, tmp_path, recipe, kills
 ):
     negatives = ("d06", "d07", "d08")  # one is drawn for each step
     pairs = [pair._replace(negative_ids=negatives) for pair in beir.read_pairs(collection)]
@@ -45,116 +45,84 @@ def test_a_killed_training_ends_with_the_same_bytes(
     chosen = {"max_steps": 12, "dropout": 0.1} | RECIPES[recipe]
     undisturbed = make_trainer(**chosen)
     expected = undisturbed.run()
-
     file = tmp_path / "scratch/snapshot.safetensors"
-    killed = make_trainer(snapshot=file, save_every=3, **chosen)
-    dies_at(killed, killed_at)
-    with pytest.raises(Killed):
-        killed.run()
-    assert file.exists() == (killed_at > 3)
-    torch.manual_seed(99)  # another process has drawn other numbers
-    second = make_trainer(snapshot=file, save_every=3, **chosen)
-    assert second.run() == expected
-    weights = undisturbed.encoder.state_dict()
-    for name, tensor in second.encoder.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name
-
-
-def test_a_second_kill_does_no_harm(make_trainer, tmp_path):
-    chosen = {"max_steps": 9, "dropout": 0.1}
-    expected = make_trainer(**chosen).run()
-    file = tmp_path / "snapshot.safetensors"
-    for at in (4, 2, 3):
-        trainer = make_trainer(snapshot=file, **chosen)
-        dies_at(trainer, at)
+    for step in kills:  # counted in each process
+        killed = make_trainer(snapshot=file, save_every=3, **chosen)
+        dies_at(killed, step)
         with pytest.raises(Killed):
-            trainer.run()
-    assert make_trainer(snapshot=file, **chosen).run() == expected
+            killed.run()
+        assert file.exists() == (step > 3 or len(kills) > 1)
+        torch.manual_seed(99)  # a new process has drawn different numbers
+    last = make_trainer(snapshot=file, save_every=3, **chosen)
+    assert last.run() == expected
+    require_same_weights(last, undisturbed)
+
+
+def require_same_weights(trainer, expected):
+    weights = expected.encoder.state_dict()
+    for name, tensor in trainer.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
 
 
 def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
     """The best validation is the one before training: its weights come back at the end."""
-    falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
     file = tmp_path / "snapshot.safetensors"
     chosen = {"max_steps": 8, "eval_every": 2, "patience": None}
     killed = make_trainer(falling, snapshot=file, **chosen)
-    untouched = {name: t.clone() for name, t in killed.encoder.state_dict().items()}
     dies_at(killed, 6)
     with pytest.raises(Killed):
         killed.run()
     second = make_trainer(falling, snapshot=file, **chosen)
     assert second.run().best.step == 0
-    for name, tensor in second.encoder.state_dict().items():
-        assert torch.equal(tensor, untouched[name]), name
+    require_same_weights(second, make_trainer())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_finished_training_is_not_done_again(make_trainer, tmp_path, recipe):
+def falling(encoder, step):
+    return rising(encoder, -step)._replace(step=step)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "validate"), [("all", rising), ("lora", rising), ("mean", falling)]
+)
+def test_a_finished_training_is_not_done_again(make_trainer, tmp_path, recipe, validate):
     """Its result may be lost after it; it is the same without a step or a validation."""
-    chosen = {"max_steps": 4, "dropout": 0.1} | RECIPES[recipe]
-    first = make_trainer(snapshot=tmp_path / "state", save_every=1000, **chosen)
+    chosen = {"max_steps": 4, "eval_every": 1, "patience": 2, "dropout": 0.1} | RECIPES[recipe]
+    first = make_trainer(validate, snapshot=tmp_path / "state", save_every=1000, **chosen)
     history = first.run()
+    assert len(history.steps) == (4 if validate is rising else 2)
     fail = lambda *_: pytest.fail("validated again")  # noqa: E731
     again = make_trainer(fail, snapshot=tmp_path / "state", save_every=1000, **chosen)
     again.step = lambda *_: pytest.fail("trained again")
     assert again.run() == history
-    weights = first.encoder.state_dict()
-    for name, tensor in again.encoder.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name
-
-
-def test_a_training_that_patience_ends_is_not_done_again(make_trainer, tmp_path):
-    falling = lambda encoder, step: rising(encoder, -step)._replace(step=step)  # noqa: E731
-    chosen = {"max_steps": 8, "eval_every": 1, "patience": 2}
-    first = make_trainer(falling, snapshot=tmp_path / "state", save_every=1000, **chosen)
-    history = first.run()
-    assert len(history.steps) == 2
-    again = make_trainer(falling, snapshot=tmp_path / "state", save_every=1000, **chosen)
-    again.step = lambda *_: pytest.fail("trained again")
-    assert again.run() == history
-
-
-def test_a_stop_during_the_last_save_is_heard(make_trainer, tmp_path):
-    trainer = make_trainer(snapshot=tmp_path / "state", save_every=1000, max_steps=4)
-    save = trainer.snapshots.save
-
-    def save_and_signal(*args):
-        os.kill(os.getpid(), signal.SIGINT)
-        save(*args)
-
-    trainer.snapshots.save = save_and_signal
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run()
-    assert len(snapshot.load(tmp_path / "state").numbers["steps"]) == 4
+    require_same_weights(again, first)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_training_that_is_told_to_stop_saves_the_step_first(make_trainer, tmp_path, number):
+@pytest.mark.parametrize("during", ["step", "save"])
+def test_a_training_that_is_told_to_stop_saves_the_step_first(
+    make_trainer, tmp_path, number, during
+):
+    """In step 4, or in the save that follows it."""
     chosen = {"max_steps": 6, "dropout": 0.1}
     expected = make_trainer(**chosen).run()
-    stopped = make_trainer(snapshot=tmp_path / "state", save_every=1000, **chosen)
-    step = stopped.step
+    stopped = make_trainer(snapshot=tmp_path / "state", save_every=4, **chosen)
+    step, save = stopped.step, stopped.snapshots.save
 
     def step_and_signal(at, batches):
-        if at == 4:
+        if at == 4 and during == "step":
             os.kill(os.getpid(), number)
         return step(at, batches)
 
-    stopped.step = step_and_signal
+    def save_and_signal(*args):
+        if during == "save":
+            os.kill(os.getpid(), number)
+        save(*args)
+
+    stopped.step, stopped.snapshots.save = step_and_signal, save_and_signal
     with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt):
         stopped.run()
-    assert len(snapshot.load(tmp_path / "state").numbers["steps"]) == 4
+    assert len(snapshot.load(tmp_path / "state")[1]["steps"]) == 4
     assert make_trainer(snapshot=tmp_path / "state", **chosen).run() == expected
-
-
-def test_others_may_read_a_snapshot_as_any_other_file(tmp_path):
-    snapshot.save(tmp_path / "state", {"weights": {"a": torch.ones(2)}}, {"steps": []})
-    (tmp_path / "other").touch()
-    assert (tmp_path / "state").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_without_a_snapshot_there_is_none(tmp_path):
-    assert snapshot.load(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "a bit", "a step", "a folder"])
@@ -175,7 +143,10 @@ def test_a_damaged_snapshot_is_an_error(tmp_path, damage):
 
 def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
     file = tmp_path / "snapshot.safetensors"
+    assert snapshot.load(file) is None
     snapshot.save(file, {"weights": {"a": torch.ones(2)}}, {"steps": [[1, 0.1]]})
+    (tmp_path / "other").touch()
+    assert file.stat().st_mode == (tmp_path / "other").stat().st_mode  # others may read it
 
     def dies(tensors, path, metadata):
         path.write_bytes(b"half")
@@ -184,9 +155,9 @@ def test_a_killed_save_leaves_the_last_snapshot(tmp_path, monkeypatch):
     monkeypatch.setattr(snapshot, "save_file", dies)
     with pytest.raises(Killed):
         snapshot.save(file, {"weights": {"a": torch.zeros(2)}}, {"steps": []})
-    loaded = snapshot.load(file)
-    assert loaded.group("weights")["a"].tolist() == [1, 1]
-    assert loaded.numbers == {"steps": [[1, 0.1]]}
+    groups, numbers = snapshot.load(file)
+    assert groups["weights"]["a"].tolist() == [1, 1]
+    assert numbers == {"steps": [[1, 0.1]]}
 
 
 WORKER = """
@@ -200,6 +171,7 @@ from dpr.base import runtime
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.training.pairs import PairSet
+from dpr.training.snapshot import Autosave
 from dpr.training.trainer import Trainer
 from dpr.base.processes import ProcessGroup
 
@@ -210,9 +182,11 @@ chosen = settings(max_steps=8, dropout=0.1)
 def trainer(snapshot=None):
     encoder = checkpoint.load({encoder!r})
     work, corpus = Path(tempfile.mkdtemp(dir=folder)), Corpus(folder, ". ")
-    pairs = PairSet.read(corpus, beir.read_pairs(folder), encoder, chosen, work)
+    pairs = PairSet(corpus, beir.read_pairs(folder), encoder, chosen, work)
     clock = count().__next__
-    return Trainer(encoder, pairs, rising, chosen, 0, processes, snapshot, 3, clock=clock)
+    autosave = Autosave(snapshot, 3, clock)
+    parts = {{"encoder": encoder, "pairs": pairs, "validate": rising, "settings": chosen}}
+    return Trainer(**parts, seed=0, processes=processes, autosave=autosave)
 
 undisturbed = trainer()
 expected = undisturbed.run()

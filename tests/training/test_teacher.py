@@ -14,8 +14,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.scores import write_scores
 from dpr.records.types import Pair
 from dpr.similarity import SIMILARITIES
-from dpr.training.batch import Targets
-from dpr.training.loss import Loss, in_batch_loss, kl_loss, margin_mse_loss
+from dpr.training.loss import Loss, Targets, in_batch_loss, kl_loss, margin_mse_loss
 from dpr.training.pairs import PairSet
 
 NAN = float("nan")
@@ -54,11 +53,16 @@ def margin_mse_by_hand(scores, teacher):
     return np.mean(errors)
 
 
+def targets_with(teacher, pairs=None):
+    pairs = torch.tensor(PAIRS) if pairs is None else pairs
+    return Targets([], [], pairs, torch.rand(teacher.shape) < 0.2, teacher=teacher)
+
+
 @pytest.mark.parametrize("outside", [0.0, 0.4, 1.0])
 def test_passages_without_a_score_are_left_out(outside):
     scores, teacher = drawn(outside=outside)
     given = torch.tensor(scores, requires_grad=True)
-    arguments = given, torch.tensor(PAIRS), torch.tensor(teacher)
+    arguments = given, targets_with(torch.tensor(teacher))
     kl, mse = kl_loss(*arguments, 0.3, 0.7), margin_mse_loss(*arguments)
     assert kl.item() == pytest.approx(kl_by_hand(scores, teacher, 0.3, 0.7), rel=1e-9)
     assert mse.item() == pytest.approx(margin_mse_by_hand(scores, teacher), rel=1e-9)
@@ -70,8 +74,8 @@ def test_passages_without_a_score_are_left_out(outside):
 def test_nothing_but_the_own_passage_scored_is_nothing_to_learn():
     scores = torch.randn(2, 3, requires_grad=True)
     teacher = torch.tensor([[0.5, NAN, NAN], [NAN, 0.1, NAN]])
-    pairs = torch.tensor([[0, 0], [1, 1]])
-    loss = kl_loss(scores, pairs, teacher, 0.1, 0.1) + margin_mse_loss(scores, pairs, teacher)
+    targets = targets_with(teacher, torch.tensor([[0, 0], [1, 1]]))
+    loss = kl_loss(scores, targets, 0.1, 0.1) + margin_mse_loss(scores, targets)
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert scores.grad.abs().max() < 1e-6
@@ -81,8 +85,7 @@ def test_nothing_but_the_own_passage_scored_is_nothing_to_learn():
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_the_share_of_the_teacher_mixes_the_losses(name, share):
     scores, teacher = drawn()
-    pairs, relevant = torch.tensor(PAIRS), torch.rand(QUERIES, PASSAGES) < 0.2
-    targets = Targets([], [], pairs, relevant, teacher=torch.tensor(teacher))
+    targets = targets_with(torch.tensor(teacher))
     similarity = SIMILARITIES["dot"]
     rng = np.random.default_rng(1)
     queries, passages = rng.normal(size=(QUERIES, 8)) / 3, rng.normal(size=(PASSAGES, 8)) / 3
@@ -95,7 +98,7 @@ def test_the_share_of_the_teacher_mixes_the_losses(name, share):
         "margin_mse": margin_mse_by_hand(scores, teacher),
     }[name]
     # tests/training/test_loss.py has this one written out.
-    contrastive = in_batch_loss(torch.tensor(scores), pairs, relevant, 0.5).item()
+    contrastive = in_batch_loss(torch.tensor(scores), targets, 0.5).item()
     assert found == pytest.approx((1 - share) * contrastive + share * taught, rel=1e-6)
 
 
@@ -120,7 +123,7 @@ def read(collection, make_encoder, tmp_path):
         corpus, encoder, work = Corpus(collection, ". "), make_encoder(), tmp_path / "work"
         work.mkdir()
         teacher = tmp_path / "teacher.jsonl"
-        return PairSet.read(corpus, pairs, encoder, chosen, work, fixed, teacher)
+        return PairSet(corpus, pairs, encoder, chosen, work, fixed=fixed, teacher=teacher)
 
     return make
 
@@ -159,19 +162,13 @@ def test_the_scores_of_a_file_reach_the_batch(read):
     assert seen == {("q0", p) for p in ("d00", "d12", "d50", "d51", "d01")} | {("q2", "d40")}
 
 
-def test_among_all_passages_every_score_counts(read, make_encoder, collection):
-    pairs = read(fixed=fixed_passages(make_encoder(), collection), hard_negatives=0)
-    (batch,) = itertools.islice(pairs.batches(0), 1)
-    names = [f"d{n:02}" for n in range(60)]
-    found = scored(batch.targets, ["q0", "q1", "q2"], names)
-    assert found == {query_id: GIVEN[query_id] for query_id in ("q0", "q1", "q2")}
-
-
 def test_the_first_step_learns_what_the_file_says(read, make_encoder, collection):
     """The loss of a batch from texts and scores alone."""
     encoder = make_encoder()
     pairs = read(fixed=fixed_passages(encoder, collection))
     (batch,) = itertools.islice(pairs.batches(0), 1)
+    scores = scored(batch.targets, ["q0", "q1", "q2"], [f"d{n:02}" for n in range(60)])
+    assert scores == {query_id: GIVEN[query_id] for query_id in ("q0", "q1", "q2")}
     module = Loss(encoder.similarity, pairs.settings)
     vectors = encoder(batch.queries, "query").detach()
     found = module(vectors, batch.passages, batch.targets).item()
@@ -189,15 +186,8 @@ def test_the_first_step_learns_what_the_file_says(read, make_encoder, collection
 
 
 @pytest.mark.parametrize("lacking", ["q1", "d12"])
-def test_a_pair_without_a_score_is_an_error(read, lacking):
+def test_a_pair_without_a_score_is_an_error_before_the_first_step(read, lacking):
     given = {q: {p: s for p, s in scores.items() if p != lacking} for q, scores in GIVEN.items()}
     given.pop(lacking, None)
     with pytest.raises(InputError, match=r"no score"):
-        next(read(given).batches(0))
-
-
-def test_a_pair_without_a_score_is_an_error_before_the_first_step(read):
-    """The last of many pairs, which the first batches need not have."""
-    pairs = [*PAIRS_OF_FILE, *(Pair("q0", f"d{n}") for n in (50, 51)), Pair("q2", "d14")]
-    with pytest.raises(InputError, match=r"no score"):
-        read(pairs=pairs, batch_size=2)
+        read(given, batch_size=2)
