@@ -1,4 +1,4 @@
-"""The dual encoder: texts to tokens to vectors. It knows nothing of files and of training."""
+"""The dual encoder in torch: texts to tokens to vectors. It knows neither files nor training."""
 
 from collections import deque
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from dpr.similarity import SIMILARITIES, Similarity
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-AHEAD = 4  # batches that a GPU has been given before the vectors of the first are fetched
+AHEAD = 4  # batches queued on a GPU before the vectors of the first are fetched
 
 
 class TextEncoder(nn.Module):
-    """A transformer, its pooling, and (for cosine) the normalization to norm 1."""
+    """A transformer, its pooling, and for cosine the normalization to norm 1."""
 
-    backbone: Any  # a PreTrainedModel or, while LoRA trains, peft's wrapper of it
+    backbone: Any  # a PreTrainedModel; while LoRA trains, peft's wrapper
 
     def __init__(self, backbone: "PreTrainedModel", pooling: str, similarity: Similarity):
         super().__init__()
@@ -41,7 +41,7 @@ class TextEncoder(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """A query encoder and a passage encoder; they are one and the same if `spec.tied`."""
+    """A query encoder and a passage encoder; the same one if `spec.tied`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class DualEncoder(nn.Module):
         return next(self.parameters()).device
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
-        """Token ids of each text, see `Tokenizer`."""
+        """See `Tokenizer.tokenize`."""
         backend = self.tokenizer.backend_tokenizer
         return Tokenizer(backend, self.spec).tokenize(texts, role, max_length)
 
@@ -90,25 +90,25 @@ class DualEncoder(nn.Module):
         tokens: list[Tokens],
         role: Role,
         batch_tokens: int,
-        format: str = "fp32",
+        number_format: str = "fp32",
         progress: Callable[[int], object] = lambda count: None,
     ) -> np.ndarray:
-        """Tokenized texts -> (N, D) float32 vectors, in the given order; no gradients.
+        """(N, D) float32 vectors of tokenized texts, in the given order; no gradients.
 
         Args:
             batch_tokens: tokens in a batch, padding included.
-            format: of the matrix products: fp32 (that of the weights), bf16 or fp16.
+            number_format: of the matrix products: bf16, fp16, or fp32 for that of the weights.
             progress: called after each batch with its number of texts.
         """
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
         running: deque[tuple[list[int], torch.Tensor]] = deque()
 
         def fetch() -> None:
-            batch, found = running.popleft()
-            vectors[batch] = found.float().cpu().numpy()
+            batch, of_batch = running.popleft()
+            vectors[batch] = of_batch.float().cpu().numpy()
             progress(len(batch))
 
-        with formats.autocast(format, self.device):
+        with formats.autocast(number_format, self.device):
             for batch in token_batches(tokens, batch_tokens):
                 running.append((batch, self([tokens[i] for i in batch], role)))
                 if self.device.type == "cpu" or len(running) > AHEAD:

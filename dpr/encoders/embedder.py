@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,11 +22,7 @@ if TYPE_CHECKING:  # transformers loads slowly, and a GPU machine need not have 
     from dpr.encoders.converted import ConvertedEncoder
     from dpr.encoders.dual_encoder import DualEncoder
 
-
-class Engine(NamedTuple):
-    name: EngineName
-    format: Format
-    encoder: Union["ConvertedEncoder", "DualEncoder"]
+    Encoder = ConvertedEncoder | DualEncoder
 
 
 class Embedder:
@@ -56,8 +52,8 @@ class Embedder:
         self.engine, self.format, self.encoder = self._open(precision or options.precision)
         self.dimension = self.encoder.dimension
 
-    def _open(self, precision: str) -> Engine:
-        """The encoder, by the first engine that supports the model."""
+    def _open(self, precision: str) -> tuple[EngineName, Format, "Encoder"]:
+        """Engine, format and encoder: the first engine that supports the model."""
         refusal = ""
         for name, number_format in formats.encoding_engines(precision, self.device):
             try:
@@ -67,12 +63,10 @@ class Embedder:
                 continue
             if refusal:
                 print(f"{refusal}; encoding in {number_format} by {name}", file=sys.stderr)
-            return Engine(name, number_format, encoder)
+            return name, number_format, encoder
         raise InputError(f"params.yaml: encode.precision: {precision}: {refusal}; set fp32 or bf16")
 
-    def _open_with(
-        self, engine: EngineName, number_format: Format
-    ) -> Union["ConvertedEncoder", "DualEncoder"]:
+    def _open_with(self, engine: EngineName, number_format: Format) -> "Encoder":
         if engine == "ctranslate2":
             from dpr.encoders.converted import open_converted
 

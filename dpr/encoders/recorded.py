@@ -1,7 +1,11 @@
-"""What a sentence-transformers model records: pooling, similarity, prompts and lengths."""
+"""The record of a sentence-transformers model: pooling, similarity, prompts and lengths.
+
+A model is a list of modules in modules.json. Each kind that this project has an equivalent of has a
+reader in `READERS`.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,89 +22,21 @@ POOLING_FLAGS = {
 }
 SIMILARITY_NAMES = {"cosine": "cosine", "dot": "dot", "l2": "euclidean", "l1": "manhattan"}
 UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
-# Names of the file with length and case: sentence_KIND_config.json.
+# The file with length and case is sentence_KIND_config.json.
 TRANSFORMERS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-# Names under which models keep the prompt of a role; the first that is not empty is taken.
+# Names under which models keep the prompt of a role; the first that is not empty counts.
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
+IGNORE = "set model.respect_modules to false"
 
 
 class Recorded(NamedTuple):
     pooling: str
-    normalize: bool
-    similarity: str | None  # None if it records none
+    normalize: bool = False
+    similarity: str | None = None  # None if the model records none
     query_prompt: str = ""
     passage_prompt: str = ""
     max_length: int | None = None  # in tokens
     lower_case: bool = False
-
-
-def read_modules(source: str, revision: str | None = None) -> Recorded | None:
-    """The record of a local folder or hub model; None for a model that has none.
-
-    Raises:
-        ValueError: for modules that this project has no equivalent of.
-    """
-    files = Files(source, revision)
-    modules = files.json("modules.json")
-    if modules is None:
-        return None
-    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= {"Dense", "Normalize"}:
-        raise ValueError(f"its modules are {kinds}; set model.respect_modules to false")
-    settings = files.json(f"{modules[1]['path']}/config.json")
-    if settings is None:
-        raise ValueError("its Pooling module has no config.json")
-    pooling = _pooling(settings)
-    if "Dense" in kinds:
-        if pooling != "cls" or not _is_pooler(files, modules[kinds.index("Dense")]["path"]):
-            raise ValueError("it has a Dense module; set model.respect_modules to false")
-        pooling = "pooler"
-    about = files.json("config_sentence_transformers.json") or {}
-    query, passage = (_prompt(about, names) for names in PROMPT_NAMES.values())
-    if (query or passage) and not settings.get("include_prompt", True):
-        raise ValueError(
-            "its pooling leaves out the tokens of the prompt; set model.respect_modules to false"
-        )
-    kept = (files.json(f"sentence_{kind}_config.json") for kind in TRANSFORMERS)
-    texts: dict[str, Any] = next((found for found in kept if found), {})
-    longest = (files.json("tokenizer_config.json") or {}).get("model_max_length") or UNLIMITED
-    return Recorded(
-        pooling,
-        "Normalize" in kinds,
-        _similarity(about),
-        query,
-        passage,
-        texts.get("max_seq_length") or (longest if longest < UNLIMITED else None),
-        texts.get("do_lower_case", False),
-    )
-
-
-def _similarity(about: dict[str, Any]) -> str | None:
-    name = about.get("similarity_fn_name")
-    if not name:
-        return None
-    return {theirs: ours for ours, theirs in SIMILARITY_NAMES.items()}.get(name, name)
-
-
-def _prompt(about: dict[str, Any], names: Iterable[str]) -> str:
-    """The prompt of a role: by its name, else the model's default one, else none.
-
-    (sentence-transformers 6 takes none for a role without a prompt of its own, since it adds empty
-    ones under "query" and "document"; then a prompt that is named "passage" is lost.)
-    """
-    prompts = about.get("prompts") or {}
-    default = about.get("default_prompt_name")
-    return next((prompts[name] for name in (*names, default) if prompts.get(name)), "")
-
-
-def _pooling(settings: dict[str, Any]) -> str:
-    """Our name of a pooling; theirs if it is none of ours. (Older models record flags.)"""
-    if mode := settings.get("pooling_mode"):
-        modes = [mode] if isinstance(mode, str) else mode
-        return "+".join("last" if mode == "lasttoken" else mode for mode in modes)
-    chosen = [key for key in settings if key.startswith("pooling_mode_") and settings[key]]
-    ours = [name for name, flag in POOLING_FLAGS.items() if chosen == [flag]]
-    return ours[0] if ours else "+".join(chosen)
 
 
 class Files(NamedTuple):
@@ -110,7 +46,7 @@ class Files(NamedTuple):
     revision: str | None
 
     def path(self, name: str) -> str | None:
-        """The path of a file of the model; None if it has none of that name."""
+        """The path of a file of the model; None if there is no such file."""
         return cached_file(
             self.source,
             name,
@@ -124,12 +60,88 @@ class Files(NamedTuple):
         return path and json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _is_pooler(files: Files, path: str) -> bool:
-    """Whether a Dense module is the transformer's own pooler, as this project saves it."""
-    dense_file, transformer_file = (
-        files.path(f"{folder}model.safetensors") for folder in (f"{path}/", "")
+def read_modules(source: str, revision: str | None = None) -> Recorded | None:
+    """The record of a local folder or hub model; None if it has none.
+
+    Raises:
+        ValueError: for modules without an equivalent in this project.
+    """
+    files = Files(source, revision)
+    modules = files.json("modules.json")
+    if modules is None:
+        return None
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[1:]) <= READERS.keys():
+        raise ValueError(f"its modules are {kinds}; {IGNORE}")
+    recorded = _read_settings(files)
+    for kind, module in zip(kinds[1:], modules[1:], strict=True):
+        recorded = READERS[kind](recorded, files, module["path"])
+    return recorded
+
+
+def _read_settings(files: Files) -> Recorded:
+    """Similarity and prompts of the model, length and case of its transformer."""
+    about = files.json("config_sentence_transformers.json") or {}
+    query, passage = (_prompt(about, names) for names in PROMPT_NAMES.values())
+    configs = (files.json(f"sentence_{kind}_config.json") for kind in TRANSFORMERS)
+    texts: dict[str, Any] = next((config for config in configs if config), {})
+    longest = (files.json("tokenizer_config.json") or {}).get("model_max_length") or UNLIMITED
+    similarity = about.get("similarity_fn_name") or None
+    names = {theirs: name for name, theirs in SIMILARITY_NAMES.items()}
+    return Recorded(
+        pooling="",
+        similarity=similarity and names.get(similarity, similarity),
+        query_prompt=query,
+        passage_prompt=passage,
+        max_length=texts.get("max_seq_length") or (longest if longest < UNLIMITED else None),
+        lower_case=texts.get("do_lower_case", False),
     )
-    if dense_file is None or transformer_file is None:
-        return False
-    weight = load_file(transformer_file).get("pooler.dense.weight")
-    return weight is not None and torch.equal(weight, load_file(dense_file)["linear.weight"])
+
+
+def _prompt(about: dict[str, Any], names: Iterable[str]) -> str:
+    """The prompt of a role: by its name, else the model's default, else none.
+
+    (sentence-transformers 6 adds empty prompts "query" and "document", and so loses one that is
+    named "passage".)
+    """
+    prompts = about.get("prompts") or {}
+    default = about.get("default_prompt_name")
+    return next((prompts[name] for name in (*names, default) if prompts.get(name)), "")
+
+
+def _read_pooling(recorded: Recorded, files: Files, path: str) -> Recorded:
+    settings = files.json(f"{path}/config.json")
+    if settings is None:
+        raise ValueError("its Pooling module has no config.json")
+    prompted = recorded.query_prompt or recorded.passage_prompt
+    if prompted and not settings.get("include_prompt", True):
+        raise ValueError(f"its pooling leaves out the tokens of the prompt; {IGNORE}")
+    if mode := settings.get("pooling_mode"):
+        modes = [mode] if isinstance(mode, str) else mode
+        names = ["last" if mode == "lasttoken" else mode for mode in modes]
+    else:  # older models record flags
+        flags = [key for key in settings if key.startswith("pooling_mode_") and settings[key]]
+        names = [name for name, flag in POOLING_FLAGS.items() if flags == [flag]] or flags
+    return recorded._replace(pooling="+".join(names))
+
+
+def _read_dense(recorded: Recorded, files: Files, path: str) -> Recorded:
+    """A Dense module is read if it is the transformer's own pooler, as `checkpoint.save` writes."""
+    dense, transformer = files.path(f"{path}/model.safetensors"), files.path("model.safetensors")
+    if recorded.pooling == "cls" and dense and transformer:
+        weight = load_file(transformer).get("pooler.dense.weight")
+        if weight is not None and torch.equal(weight, load_file(dense)["linear.weight"]):
+            return recorded._replace(pooling="pooler")
+    raise ValueError(f"it has a Dense module; {IGNORE}")
+
+
+def _read_normalize(recorded: Recorded, files: Files, path: str) -> Recorded:
+    return recorded._replace(normalize=True)
+
+
+# How each kind of module after the transformer changes the record.
+READERS: dict[str, Callable[[Recorded, Files, str], Recorded]] = {
+    "Pooling": _read_pooling,
+    "Dense": _read_dense,
+    "Normalize": _read_normalize,
+}

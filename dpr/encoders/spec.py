@@ -1,4 +1,4 @@
-"""All that decides a vector besides the weights: it is saved with encoder and embeddings."""
+"""All that decides a vector besides the weights; saved with encoder and embeddings."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,16 +8,14 @@ from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, read_json
 
 SPEC_FILE = "encoder.json"
-PASSAGE_SIDE = "passage_side.json"  # a training of the query encoder leaves it as it is
+PASSAGE_SIDE = "passage_side.json"  # unchanged by training the query encoder
 Role = Literal["query", "passage"]
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Lengths are in tokens of a text, with [CLS] and [SEP]; a role's prefix goes before each text,
-    and its tokens are not counted.
-
-    In the spec that a model is read for, a prefix of None means the one that the model records.
+    """Lengths are in tokens of a text, with [CLS] and [SEP]. A role's prefix goes before each text;
+    its tokens are not counted. A prefix of None means the recorded one, until a model is loaded.
     """
 
     similarity: str
@@ -27,9 +25,9 @@ class EncoderSpec:
     passage_max_length: int
     query_prefix: str | None = None
     passage_prefix: str | None = None
-    lower_case: bool = False  # before anything that the tokenizer does itself
+    lower_case: bool = False  # before the tokenizer's own normalizer
     append_eos: bool = False  # after each text, unless the tokenizer does so itself
-    truncation_side: str = "right"  # of a text that is too long: right keeps its beginning, or left
+    truncation_side: str = "right"  # right keeps the beginning of a long text, left its end
 
     def max_length(self, role: Role) -> int:
         return self.query_max_length if role == "query" else self.passage_max_length
@@ -45,14 +43,14 @@ class EncoderSpec:
         return {"query": encoder / "query", "passage": encoder / "passage"}
 
     def passage_side(self) -> dict[str, Any]:
-        """What of it decides the vectors of passages."""
+        """The part that decides the vectors of passages."""
         about = self.as_dict()
         return {k: about[k] for k in about if not k.startswith("query_") and k != "tied"}
 
     def whole_passage_side(self, encoder: Path) -> dict[str, Any]:
-        """All that decides the vectors of passages: this, and files of the encoder."""
+        """All that decides the vectors of passages: `passage_side`, and files of the encoder."""
         source = self.folders(encoder)["passage"]
-        # The other files only decide how libraries call it.
+        # The remaining files only decide how libraries call it.
         decides = [source / "config.json", source / "tokenizer.json", *source.glob("*.safetensors")]
         return {"files": fingerprint(sorted(decides)), **self.passage_side()}
 
@@ -64,25 +62,25 @@ def passage_side(folder: Path) -> str:
     """The fingerprint of all that decides the vectors of passages, for a saved encoder.
 
     Raises:
-        InputError: if the encoder is not the one that its folder says it is.
+        InputError: if files of the encoder were changed after it was saved.
     """
     file = folder / PASSAGE_SIDE
     if read_json(file) != read_spec(folder).whole_passage_side(folder):
-        raise InputError(f"{file}: not what the files beside it are; make the encoder again")
+        raise InputError(f"{file}: does not match the encoder's files; make the encoder again")
     return fingerprint([file])
 
 
 def weights_format(folder: Path) -> str:
-    """The number format in which a saved encoder keeps its weights for passages."""
-    kept = read_json(read_spec(folder).folders(folder)["passage"] / "config.json").get("dtype")
-    return {"bfloat16": "bf16", "float16": "fp16"}.get(kept, "fp32")
+    """The number format of a saved encoder's passage weights."""
+    config = read_json(read_spec(folder).folders(folder)["passage"] / "config.json")
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(config.get("dtype"), "fp32")
 
 
 def read_spec(folder: Path) -> EncoderSpec:
     """The spec of a saved encoder, without loading anything else.
 
     Raises:
-        InputError: for a file that is missing, or not what `checkpoint.save` writes.
+        InputError: for a file that is missing, or that `checkpoint.save` did not write.
     """
     about = read_json(folder / SPEC_FILE)
     types = get_type_hints(EncoderSpec)
@@ -91,5 +89,5 @@ def read_spec(folder: Path) -> EncoderSpec:
     except TypeError:
         spec = None
     if spec is None or not all(isinstance(v, types[k]) for k, v in spec.as_dict().items()):
-        raise InputError(f"{folder / SPEC_FILE}: damaged, or of another version; train again")
+        raise InputError(f"{folder / SPEC_FILE}: damaged, or of a different version; train again")
     return spec

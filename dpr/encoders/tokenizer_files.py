@@ -1,10 +1,8 @@
-"""Texts on which two tokenizers show that they differ: scripts, cases, accents, spaces, lengths.
+"""The tokenizer of a model, and its files: tokenizer.json counts, as it stands.
 
-Which tokenizer a model has, and its files: that of tokenizer.json, as it stands.
-
-transformers 5 makes a tokenizer anew from the vocabulary in that file, by the class that
-`tokenizer_class` or else `model_type` names; what the class does not know is lost. Under BERT's
-each word of a Unigram model is `<unk>`, and a cased WordPiece model is lower-cased.
+transformers 5 rebuilds a tokenizer from the vocabulary in that file, by the class that
+`tokenizer_class` or else `model_type` names, and loses the rest. Under BERT's class each word of a
+Unigram model is `<unk>`, and a cased WordPiece model is lower-cased.
 (https://github.com/huggingface/transformers/issues/45701)
 """
 
@@ -22,7 +20,19 @@ from dpr.base.files import read_json, write_json
 from dpr.encoders.recorded import Files
 from dpr.encoders.tokens import add_around, added_around
 
-_TEXTS = (
+FILE, ABOUT, OLDER = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+SPECIAL = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
+# The remaining keys of tokenizer_config.json that decide how transformers calls a tokenizer.
+CALLED = ("padding_side", "truncation_side", "model_input_names")
+# Keys of it that some classes of transformers prefer to those of tokenizer.json.
+PREFERRED = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+    "add_prefix_space": "add_prefix_space",
+}
+# Scripts, cases, accents, spaces and lengths, by which two tokenizers show that they differ.
+PLAIN_TEXTS = (
     "",
     "a",
     "Dense retrieval compares the vectors of a query and a passage.",
@@ -48,33 +58,17 @@ _TEXTS = (
     "Ｆｕｌｌｗｉｄｔｈ ﬁligature ① ½ ™",  # noqa: RUF001
 )
 TEXTS = [
-    changed
-    for text in _TEXTS
-    for changed in (
-        text,
-        text.upper(),
-        text.title(),
+    variant
+    for text in PLAIN_TEXTS
+    for variant in (
+        *(text, text.upper(), text.title(), unicodedata.normalize("NFD", text)),
         f"  {text.replace(' ', '  ')} ",
-        unicodedata.normalize("NFD", text),
     )
 ]
 
 
-FILE, ABOUT, OLDER = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-SPECIAL = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
-# What else of tokenizer_config.json decides how transformers calls a tokenizer.
-CALLED = ("padding_side", "truncation_side", "model_input_names")
-# Its keys that some classes of transformers prefer to those of tokenizer.json.
-PREFERRED = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
-    "add_prefix_space": "add_prefix_space",
-}
-
-
 def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub id; without a tokenizer.json, what transformers makes.
+    """The tokenizer of a folder or hub id; without a tokenizer.json, the one of transformers.
 
     Raises:
         OSError, ValueError: for one that is missing, damaged, or contradicted by
@@ -83,22 +77,24 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
     files = Files(str(source), revision)
     path, about = files.path(FILE), (files.json(OLDER) or {}) | (files.json(ABOUT) or {})
     if path is None:
-        theirs: Any = _of_transformers(source, revision)
-        return _wrapped(theirs.backend_tokenizer, _about(theirs)) if theirs.is_fast else theirs
+        rebuilt: Any = _of_transformers(source, revision)
+        if not rebuilt.is_fast:
+            return rebuilt
+        return _wrapped(rebuilt.backend_tokenizer, _about(rebuilt))
     try:
-        theirs = _of_transformers(source, revision)
+        rebuilt = _of_transformers(source, revision)
     except Exception:  # TypeError, among others, for a class that does not fit the file
-        theirs = None
+        rebuilt = None
     backend = _opened(path)
-    tokenizer = _wrapped(backend, _about(theirs) if theirs else about)
-    if theirs and (differs := _first_difference(tokenizer, theirs)) is not None:
+    tokenizer = _wrapped(backend, _about(rebuilt) if rebuilt else about)
+    if rebuilt and (differs := _first_difference(tokenizer, rebuilt)) is not None:
         _refuse_contradiction(backend, about)
         print(
-            f"{source}: transformers does not read {FILE} as it stands, and makes other tokens of "
-            f"{differs[:40]!r}, for one; taken is the file",
+            f"{source}: transformers does not read {FILE} as it stands, and tokenizes "
+            f"{differs[:40]!r} differently; the file counts",
             file=sys.stderr,
         )
-    _add_asked(tokenizer, about, source)
+    _add_recorded(tokenizer, about, source)
     return tokenizer
 
 
@@ -111,37 +107,34 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: 
     """Write a tokenizer beside the config.json of its transformer.
 
     Raises:
-        InputError: if transformers, and so sentence-transformers, would read another one.
+        InputError: if transformers, and so sentence-transformers, would tokenize differently.
     """
     backend = tokenizer.backend_tokenizer
-    _free(backend)  # do not save what the last call set
+    _free(backend)
     backend.save(str(folder / FILE))
-    # The class without a recipe of its own, which takes the file as it stands.
+    # This class takes the file as it stands.
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
     write_json(folder / ABOUT, _about(tokenizer) | about)
-    theirs = _of_transformers(folder)
-    if (differs := _first_difference(tokenizer, theirs)) is not None:
+    differs = _first_difference(tokenizer, _of_transformers(folder))
+    if differs is not None:
+        model_type = read_json(folder / "config.json").get("model_type")
         raise InputError(
-            f"params.yaml: model.name: transformers makes other tokens of {differs[:40]!r} than "
-            f"{FILE} says, since it takes a class of its own for a {_kind(folder)}, whatever "
-            f"{ABOUT} names; take another model"
+            f"params.yaml: model.name: transformers tokenizes {differs[:40]!r} differently than "
+            f"{FILE}, since it has its own class for a {model_type}, whatever {ABOUT} names; take "
+            "a different model"
         )
-
-
-def _kind(folder: Path) -> str:
-    return str(read_json(folder / "config.json").get("model_type"))
-
-
-def _of_transformers(source: str | Path, revision: str | None = None) -> Any:
-    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
 
 
 def same_tokens(one: PreTrainedTokenizerBase, two: PreTrainedTokenizerBase) -> bool:
     return one.get_vocab() == two.get_vocab() and _first_difference(one, two) is None
 
 
+def _of_transformers(source: str | Path, revision: str | None = None) -> Any:
+    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+
+
 def _first_difference(one: PreTrainedTokenizerBase, two: PreTrainedTokenizerBase) -> str | None:
-    """The first text of which they make different ids; None if there is none."""
+    """The first text with different ids; None if there is none."""
     ids = (tokenizer(TEXTS, verbose=False)["input_ids"] for tokenizer in (one, two))
     return next((text for text, a, b in zip(TEXTS, *ids, strict=True) if a != b), None)
 
@@ -154,16 +147,17 @@ def _opened(path: str | Path) -> tokenizers.Tokenizer:
 
 
 def _free(backend: tokenizers.Tokenizer) -> None:
+    """Drop the truncation and padding of the last call."""
     backend.no_truncation()
     backend.no_padding()
 
 
 def _about(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    return {key: found for key in (*CALLED, *SPECIAL) if (found := getattr(tokenizer, key))}
+    return {key: value for key in (*CALLED, *SPECIAL) if (value := getattr(tokenizer, key))}
 
 
 def _wrapped(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> PreTrainedTokenizerFast:
-    """The tokenizer as transformers calls it, with those special tokens that it has."""
+    """The tokenizer in transformers' interface, with the special tokens of its vocabulary."""
     _free(backend)
     tokens = {key: about[key] for key in SPECIAL if about.get(key)}
     named = {key: t["content"] if isinstance(t, dict) else t for key, t in tokens.items()}
@@ -172,24 +166,24 @@ def _wrapped(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> PreTrained
     return PreTrainedTokenizerFast(tokenizer_object=backend, **called, **known)
 
 
-def _add_asked(
+def _add_recorded(
     tokenizer: PreTrainedTokenizerBase, about: dict[str, Any], source: str | Path
 ) -> None:
-    """What the config asks for, transformers 4 added and 5 leaves out if the file does not say so.
+    """Add the tokens of add_bos_token and add_eos_token, with which the model was trained.
 
-    A model that was trained with it needs it.
+    transformers 4 did so; transformers 5 does not.
     """
     backend = tokenizer.backend_tokenizer
     before = added_around(backend)
-    asked = [name for name in ("bos", "eos") if about.get(f"add_{name}_token")]
-    add_around(backend, **{name: getattr(tokenizer, f"{name}_token") for name in asked})
+    names = [name for name in ("bos", "eos") if about.get(f"add_{name}_token")]
+    add_around(backend, **{name: getattr(tokenizer, f"{name}_token") for name in names})
     if added_around(backend) != before:
-        added = " and ".join(f"add_{name}_token" for name in asked)
-        print(f"{source}: {ABOUT} says {added}, so it is added", file=sys.stderr)
+        keys = " and ".join(f"add_{name}_token" for name in names)
+        print(f"{source}: {ABOUT} says {keys}, so it is added", file=sys.stderr)
 
 
 def _refuse_contradiction(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> None:
-    """Where the two files say different things, a model may have been trained by either."""
+    """Where the two files disagree, the model may have been trained by either."""
     state = json.loads(backend.to_str())
     steps = [*_steps(state["normalizer"]), *_steps(state["pre_tokenizer"])]
     claims = [(key, step[own]) for key, own in PREFERRED.items() for step in steps if own in step]
@@ -197,8 +191,7 @@ def _refuse_contradiction(backend: tokenizers.Tokenizer, about: dict[str, Any]) 
         if None not in (in_file, about.get(key)) and about[key] != in_file:
             raise ValueError(
                 f"{ABOUT} says {key}: {json.dumps(about[key])}, {FILE} {json.dumps(in_file)}; in a "
-                f"local folder, set the first to what the model was trained with, and make {FILE} "
-                "say the same"
+                "local folder, set both to the value of the model's training"
             )
 
 

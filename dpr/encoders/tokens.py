@@ -1,7 +1,4 @@
-"""Texts to token ids, and token ids to padded batches of similar length.
-
-Training queries to tokens: sources of a mixture may have prompts of their own.
-"""
+"""Texts to token ids, and token ids to padded batches of similar length."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -48,9 +45,9 @@ class Tokenizer:
         return self._token_ids(self.spec.with_prefix(texts, role))
 
     def limit(self, role: Role, max_length: int | None = None) -> int:
-        """Tokens of a text and its prefix at most: the prefix takes none from the text.
+        """The most tokens of a text and its prefix, which takes none from the text.
 
-        The text may have the role's length, or `max_length` if that is shorter.
+        The text has the role's length, or `max_length` if that is shorter.
         """
         longest = self.spec.max_length(role)
         return min(max_length or longest, longest) + self.prefix_tokens(role)
@@ -61,9 +58,9 @@ class Tokenizer:
         return max(0, len(with_prefix) - len(without))
 
     def count(self, texts: list[str], role: Role) -> list[int]:
-        """Tokens of each text before anything is truncated, without the role's prefix.
+        """Tokens of each text before truncation, without the role's prefix.
 
-        A text is truncated if they are more than the role's length.
+        `tokenize` truncates a text that has more than the role's length.
         """
         prefix = self.prefix_tokens(role)
         self.backend.no_truncation()
@@ -78,10 +75,55 @@ class Tokenizer:
         return tokens
 
 
-def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
-    """Let a tokenizer that has just been read lower-case its texts, if the spec says so.
+def tokenize_queries(
+    tokenizer: Tokenizer, queries: Sequence[Query], prompts: Sequence[str] | None
+) -> list[Tokens]:
+    """Token ids of each training query, after the prompt of its source.
 
-    transformers reads a tokenizer without what was put before its own normalizer.
+    Args:
+        prompts: one per source, which replaces the encoder's query prefix; None keeps that.
+    """
+    if prompts is None:
+        return tokenizer.tokenize([query.text for query in queries], "query")
+    tokens: dict[int, Tokens] = {}
+    for source, prompt in enumerate(prompts, start=1):
+        rows = [row for row, query in enumerate(queries) if query.source == source]
+        with_prompt = Tokenizer(tokenizer.backend, replace(tokenizer.spec, query_prefix=prompt))
+        of_source = with_prompt.tokenize([queries[row].text for row in rows], "query")
+        tokens.update(zip(rows, of_source, strict=True))
+    return [tokens[row] for row in range(len(queries))]
+
+
+def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask.
+
+    A text of no tokens gets one of padding: some tokenizers add no special token to an empty text.
+    """
+    input_ids = np.full((len(tokens), max([1, *map(len, tokens)])), padding)
+    mask = np.zeros_like(input_ids)
+    mask[:, 0] = 1
+    for row, ids in enumerate(tokens):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return input_ids, mask
+
+
+def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
+    """Rows of texts in batches of similar length, longest first.
+
+    A batch holds at most `batch_tokens` tokens, padding included, but at least one text.
+    """
+    order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
+    while order:
+        size = max(1, batch_tokens // max(1, len(tokens[order[0]])))
+        yield order[:size]
+        order = order[size:]
+
+
+def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
+    """Let a tokenizer lower-case its texts first, if the spec says so.
+
+    transformers drops the normalizer that was put before the tokenizer's own.
     """
     own = backend.normalizer
     first = own[0] if isinstance(own, normalizers.Sequence) and len(own) else own
@@ -102,10 +144,10 @@ def added_around(backend: tokenizers.Tokenizer) -> tuple[list[str], list[str]]:
 def add_around(
     backend: tokenizers.Tokenizer, bos: str | None = None, eos: str | None = None
 ) -> None:
-    """Begin and end each text with those tokens, also a truncated one, unless it does so already.
+    """Begin and end each text with these tokens, unless the tokenizer does; truncation keeps them.
 
-    The post-processor is made anew around a text, since a second one would not see what the first
-    one adds. tokenizer.json keeps it.
+    This replaces the post-processor: a second one would not see the tokens of the first.
+    tokenizer.json keeps it.
     """
     before, after = added_around(backend)
     first = [bos] if bos and before[:1] != [bos] else []
@@ -117,48 +159,3 @@ def add_around(
         single=[*first, *before, "$A", *after, *last],
         special_tokens=[(token, backend.token_to_id(token)) for token in tokens],
     )
-
-
-def padded(tokens: list[Tokens], padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """B texts -> (B, T) int64 token ids, padded on the right, and (B, T) int64 mask.
-
-    A text of no tokens gets one of padding: some tokenizers add no special token to an empty text.
-    """
-    input_ids = np.full((len(tokens), max([1, *map(len, tokens)])), padding)
-    mask = np.zeros_like(input_ids)
-    mask[:, 0] = 1
-    for row, ids in enumerate(tokens):
-        input_ids[row, : len(ids)] = ids
-        mask[row, : len(ids)] = 1
-    return input_ids, mask
-
-
-def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions of texts in batches of similar length, the longest first.
-
-    A batch holds at most `batch_tokens` tokens, padding included, but at least one text.
-    """
-    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
-    while order:
-        size = max(1, batch_tokens // max(1, len(tokens[order[0]])))
-        yield order[:size]
-        order = order[size:]
-
-
-def tokenize_queries(
-    tokenizer: Tokenizer, queries: Sequence[Query], prompts: Sequence[str] | None
-) -> list[Tokens]:
-    """Token ids of each query, after the prompt of its source.
-
-    Args:
-        prompts: one a source, in place of the encoder's query prefix; None: that, for all.
-    """
-    if prompts is None:
-        return tokenizer.tokenize([query.text for query in queries], "query")
-    tokens: dict[int, Tokens] = {}
-    for source, prompt in enumerate(prompts, start=1):
-        own = [i for i, query in enumerate(queries) if query.source == source]
-        with_prompt = Tokenizer(tokenizer.backend, replace(tokenizer.spec, query_prefix=prompt))
-        made = with_prompt.tokenize([queries[i].text for i in own], "query")
-        tokens.update(zip(own, made, strict=True))
-    return [tokens[i] for i in range(len(queries))]

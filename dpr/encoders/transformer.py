@@ -1,4 +1,4 @@
-"""Reading a transformer from a folder or the hub: safely, and whole."""
+"""Reading a transformer from a folder or the hub: without running its code, and all weights."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-# Whatever transformers raises for a model that is missing, damaged or of an unknown kind.
+# Raised by transformers for a model that is missing, damaged or of an unknown kind.
 LOAD_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError)
 
 transformers_logging.disable_progress_bar()
@@ -26,18 +26,18 @@ def read_transformer(
     revision: str | None = None,
     dtype: str | torch.dtype = "float32",
 ) -> PreTrainedModel:
-    """The transformer of a folder or hub id, of a T5 the encoder; no code of the model is run.
+    """The transformer of a folder or hub id; of a T5, its encoder.
 
     Args:
         revision: commit, branch or tag of a hub model; None: the newest.
-        dtype: of the weights; "auto" is the one in which they are saved.
+        dtype: of the weights; "auto" is the saved one.
 
     Raises:
-        ValueError: for missing weights, which transformers would draw at random.
+        ValueError: for missing weights, which transformers would initialize at random.
     """
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     if hasattr(config, "use_cache"):
-        config.use_cache = False  # of keys and values, which only generating text needs
+        config.use_cache = False  # of keys and values, for generation
     encoder_alone = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
     backbone, report = (AutoModelForTextEncoding if encoder_alone else AutoModel).from_pretrained(
         source,
