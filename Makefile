@@ -17,7 +17,6 @@ export PYTHONUNBUFFERED := 1
 .PHONY: repro verify test test-all gpu lint faults audit costs clean clean-scratch
 
 repro: $(VENV)/ready
-	python -m tools.lock
 	python -m tools.versions
 	python -m tools.repro
 	python -m tools.report

@@ -11,8 +11,8 @@ from graph_helpers import STEPS, deps, outs
 from helpers import ROOT
 
 from dpr.base.errors import InputError
-from tools import figure, parameters, report
-from tools.report_charts import COLOURS
+from dpr.records.types import SYSTEMS
+from tools import report, report_charts
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = "benchmarks|docs|dpr|plots|stages|tests|tools"
@@ -91,48 +91,48 @@ def paths(edges):
     return joined
 
 
-def test_the_parameters_are_those_of_the_settings(monkeypatch):
-    """(`python -m tools.parameters` writes them.)"""
-    monkeypatch.chdir(ROOT)
-    assert parameters.PAGE.read_text() == parameters.page()
-
-
 def test_the_figures_are_those_of_the_plots(monkeypatch):
-    """(`python -m tools.figure` draws them.)"""
+    """(`python -m tools.report --readme` draws them.)"""
     monkeypatch.chdir(ROOT)
-    for name, drawn in figure.drawn().items():
+    for name, drawn in report_charts.figures().items():
         # Numbers by their first digits: the last ones depend on the processor's C library.
-        assert shortened((figure.FOLDER / f"{name}.svg").read_text()) == shortened(drawn), name
+        committed = (report_charts.FIGURES / f"{name}.svg").read_text()
+        assert shortened(committed) == shortened(drawn), name
 
 
 def shortened(svg):
     return re.sub(r"(\.\d{2})\d+", r"\1", svg)
 
 
-def test_a_system_has_the_same_colour_in_the_plots_of_dvc():
-    for path in (ROOT / ".dvc/plots").glob("*.json"):
-        template = path.read_text()
-        if '"system"' in template:
-            systems, colours = (json.dumps(list(of)) for of in zip(*COLOURS.items(), strict=True))
-            assert f'"domain": {systems}' in template and f'"range": {colours}' in template, path
+def test_a_system_has_the_same_colour_in_every_chart():
+    templates = [path.read_text() for path in (ROOT / ".dvc/plots").glob("*.json")]
+    scales = [
+        re.findall(r'"(?:domain|range)": (\["[^]]*])', text)
+        for text in templates
+        if '"field": "system"' in text
+    ]
+    assert len(scales) == 3 and scales == [scales[0]] * 3
+    systems, colours = map(json.loads, scales[0])
+    assert set(systems) == set(SYSTEMS) and len(set(colours)) == len(systems)
 
 
 def test_the_tables_are_those_of_the_metrics(monkeypatch):
     """(`python -m tools.report --readme` writes them.)"""
     monkeypatch.chdir(ROOT)
-    assert f"{report.BEGIN}\n{report.made_tables()}\n{report.END}" in report.README.read_text()
+    assert f"{report.BEGIN}\n{report.readme_tables()}\n{report.END}" in report.README.read_text()
 
 
 def test_the_tables_are_written_between_their_markers(monkeypatch, tmp_path):
     for name in ("params.yaml", "metrics/compare.json", "README.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    monkeypatch.setattr(report.current, "stale", lambda *stages: None)
+    monkeypatch.setattr(report.sides, "stale", lambda *stages: None)
+    monkeypatch.setattr(report.report_charts, "draw_figures", list)
     monkeypatch.chdir(tmp_path)
     whole = report.README.read_text()
-    report.README.write_text(re.sub(r"\| dense - bm25 .*", "| a stale figure |", whole))
-    report.main(readme=True)
+    report.README.write_text(re.sub(r"\| dense - bm25 .*", "| a changed figure |", whole))
+    report.write_readme()
     assert report.README.read_text() == whole
     report.README.write_text("no markers")
     with pytest.raises(InputError, match=r"README\.md: no <!-- made by"):
-        report.main(readme=True)
+        report.write_readme()

@@ -1,1 +1,13 @@
-"""What a person calls to look at results: `python -m tools.NAME --help`. No stage needs them."""
+"""What a person calls, and the templates of the pages that these tools make (tools/pages)."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "pages"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)

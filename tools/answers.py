@@ -1,4 +1,4 @@
-"""One question, asked to a system: its best passages, with what the judgments say."""
+"""The best passages of a system for one question, with what the judgments say about them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,16 +20,15 @@ from dpr.records.types import ENCODERS, Query, folded, is_relevant
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH
-from tools import current, sides
-from tools.highlight import Words
-from tools.lookup import Lookup
+from tools import sides
+from tools.passages import Lookup, Words
 
 COLLECTION, BM25 = Path("data/collection"), Path("data/indexes/bm25")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`judged` is the grade of a passage if the question is a topic that judges it."""
+    """A passage for the question. `judged` is its grade, if the question is a judged topic."""
 
     rank: int
     id: str
@@ -47,12 +46,12 @@ class Answer:
 
 
 class Answers:
-    """Opened once, asked often. `notes` say what is to know about it.
+    """A system opened for many questions. `notes` warn about stale or unhelpful training.
 
     Args:
-        system: one of `dpr.systems.SYSTEMS`.
+        system: one of `dpr.records.types.SYSTEMS`.
     Raises:
-        InputError: if a stage that makes what the system needs has not run.
+        InputError: if the output of a stage is missing that the system needs.
     """
 
     def __init__(self, system: str):
@@ -60,68 +59,61 @@ class Answers:
         runtime.set_up(self.settings.threads)
         self.passages = Lookup(COLLECTION)
         encoder = system if system in ENCODERS else "dense"
-        self.dense = None if system == "bm25" else Dense(encoder, self.settings)
+        self.dense = None if system == "bm25" else DenseSearch(encoder, self.settings)
         if system not in ENCODERS and not BM25.exists():
-            raise InputError(f"{BM25}: not here; `dvc repro bm25_index` makes it")
+            raise InputError(f"{BM25}: missing; `dvc repro bm25_index` makes it")
         self.weight = read_json("metrics/fuse.json")["dense_weight"] if system == "hybrid" else 0.0
         queries, self.judged = beir.read_queries(COLLECTION), {}
         for split in ("valid", "test"):
             for query_id, grades in beir.read_qrels(COLLECTION, split).items():
                 self.judged[folded(queries[query_id].text)] = grades
-        self.notes = [
-            said for said in (current.stale(sides.MAKES[system]), self._unhelpful()) if said
-        ]
-        self.ask("warm up", 1)  # Java and the encoder load what they need with the first question
+        trained = system not in ("bm25", "zero_shot")
+        unhelpful = report.unhelpful(sides.training(sides.WORKSPACE)) if trained else ""
+        self.notes = [note for note in (sides.stale(sides.STAGE_OF[system]), unhelpful) if note]
+        self.ask("warm up", 1)  # Java and the encoder load the rest with their first question
 
     def ask(self, question: str, k: int = 10) -> list[Answer]:
-        """The `k` best passages; InputError for a question without a letter."""
+        """The `k` best passages. Raises InputError for an empty question."""
         if not question.strip():
             raise InputError("the question is empty; ask in words")
         words, judged = Words(question), self.judged.get(folded(question))
         answers = []
-        for rank, (passage_id, score) in enumerate(self._found(question, k), 1):
+        for rank, (passage_id, score) in enumerate(self._search(question, k), 1):
             passage = self.passages[passage_id]
             snippet = words.snippet(passage.text)
             grade = None if judged is None else judged.get(passage_id)
             answers.append(Answer(rank, passage_id, score, passage.title, snippet, grade))
         return answers
 
-    def _found(self, question: str, k: int) -> list[tuple[str, float]]:
+    def _search(self, question: str, k: int) -> list[tuple[str, float]]:
         depth = k if self.system in ("bm25", *ENCODERS) else self.settings.search.top_k
         runs = [self.dense.search(question, depth)] if self.dense else []
         if self.system not in ENCODERS:
-            runs.append(self._by_words(question, depth))
+            bm25, query = self.settings.bm25, Query("question", question)
+            runs.append(lucene.search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap))
         run = runs[0]
         if self.system == "rrf":
             run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
         if self.system == "hybrid":
             run = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(self.weight, k)
-        return sorted(run.get("question", {}).items(), key=lambda found: -found[1])[:k]
-
-    def _unhelpful(self) -> str:
-        trained = self.system not in ("bm25", "zero_shot")
-        return report.unhelpful(sides.training(sides.WORKSPACE)) if trained else ""
-
-    def _by_words(self, question: str, depth: int) -> Run:
-        bm25, query = self.settings.bm25, Query("question", question)
-        return lucene.search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap)
+        return sorted(run.get("question", {}).items(), key=lambda item: -item[1])[:k]
 
 
-class Dense:
-    """An encoder, its embeddings and its index."""
+class DenseSearch:
+    """An encoder with its embeddings and its index."""
 
     def __init__(self, system: str, settings: Settings):
-        self.options = settings.search
-        folder = Path("data/encoders") / system
-        device, resources = runtime.device(), Resources(self.options.memory)
+        self.options, encoder = settings.search, Path("data/encoders") / system
         self.embeddings = Embeddings.open(f"data/embeddings/{system}")
-        self.embedder = open_for_queries(self.embeddings, folder, settings.encode, device, SCRATCH)
+        device = runtime.device()
+        self.embedder = open_for_queries(self.embeddings, encoder, settings.encode, device, SCRATCH)
+        resources = Resources(self.options.memory)
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
 
     def search(self, question: str, depth: int) -> Run:
         vectors = self.embedder.embed_texts([question], "query")
         options = self.options
         deepest = max(depth, options.top_k, options.rescore or 0)
-        ef = options.ef_search or kinds.default_ef_search(deepest)  # as `search`
+        ef = options.ef_search or kinds.default_ef_search(deepest)  # as the stage `search` does
         scores, rows = self.index.search(vectors, depth, options.nprobe, ef, options.rescore)
         return as_run(["question"], scores, rows, self.embeddings.ids)

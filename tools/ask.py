@@ -1,48 +1,56 @@
-"""Ask the collection a question: the best passages of a system, the words of the question marked.
+"""Ask the collection a question: the best passages of a system, with the question's words marked.
 
-Reads data/collection, and encoder, embeddings and indexes of the system; metrics/fuse.json for
-hybrid. Without a question it asks for some. A passage is marked as relevant (+) or judged and not
-relevant (-) if the question is one of the judged topics.
+Reads data/collection, and encoder, embeddings and indexes of the system; for hybrid, also
+metrics/fuse.json. Without a question it prompts for questions. If the question is a judged topic,
++ marks a relevant passage and - a passage that was judged not relevant.
 
     python -m tools.ask "does zinc deficiency impair wound healing"
     python -m tools.ask --system bm25 --k 3 --json "wound healing"
     python -m tools.ask --serve                 # a page at http://127.0.0.1:8000
 """
 
+import ipaddress
 import json
+import socket
 import sys
 from collections.abc import Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 from dpr.base.errors import InputError
 from dpr.records.types import SYSTEMS
 from stages.run import one_line_errors, parser
-from tools import ask_page
+from tools import PAGES
 from tools.answers import Answer, Answers
-from tools.highlight import Words
+from tools.passages import Words
 
 BOLD, DIM, PLAIN = "\033[1m", "\033[2m", "\033[0m"
+LONGEST = 2_000  # letters of a question to the page
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def main(question: str | None, system: str, k: int, as_json: bool) -> None:
-    answers = Answers(system)
-    for note in answers.notes:
+    """Print the answers to one question, or to each question that is typed."""
+    searcher = Answers(system)
+    for note in searcher.notes:
         print(f"note: {note}", file=sys.stderr)
-    for asked in [question] if question is not None else questions():
+    for asked in typed() if question is None else [question]:
         try:
-            found = answers.ask(asked, k)
+            answers = searcher.ask(asked, k)
         except InputError as error:
             if question is not None:
                 raise
             print(error, file=sys.stderr)
             continue
         if as_json:
-            print(json.dumps([answer.as_dict() for answer in found], ensure_ascii=False))
+            print(json.dumps([answer.as_dict() for answer in answers], ensure_ascii=False))
         else:
-            print("\n".join(lines(asked, found, colours=sys.stdout.isatty())))
+            print("\n".join(lines(asked, answers, colours=sys.stdout.isatty())))
 
 
-def questions() -> Iterator[str]:
-    """What is typed until the input ends."""
+def typed() -> Iterator[str]:
+    """The questions that are typed until the input ends."""
     while True:
         try:
             print("question, or Ctrl-D to end: ", end="", file=sys.stderr, flush=True)
@@ -51,30 +59,112 @@ def questions() -> Iterator[str]:
             return
 
 
-def lines(question: str, found: list[Answer], colours: bool) -> Iterator[str]:
+def lines(question: str, answers: list[Answer], colours: bool) -> Iterator[str]:
+    """The answers as text for a terminal."""
     words = Words(question)
     bold, dim, plain = (BOLD, DIM, PLAIN) if colours else ("", "", "")
 
     def marked(text: str) -> str:
         return "".join(f"{bold}{p}{plain}" if hit else p for p, hit in words.parts(text))
 
-    if not found:
-        yield "nothing found: no passage has a word of the question"
-    for answer in found:
+    if not answers:
+        yield "nothing found: no passage contains a word of the question"
+    for answer in answers:
         judged = "" if answer.judged is None else "  +" if answer.relevant else "  -"
         yield f"{answer.rank:2}. {marked(answer.title or '(no title)')}"
         yield f"    {marked(answer.snippet)}"
         yield f"    {dim}{answer.id}  {answer.score:.4f}{judged}{plain}"
 
 
+def serve(host: str, port: int, system: str) -> None:
+    """Serve the page until Ctrl-C. Raises InputError for a port that is in use."""
+    try:
+        server = HTTPServer((host, port), Handler)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: {error}; try a different --port") from None
+    answers_of(system)
+    Handler.system = system
+    Handler.names |= {host.lower(), socket.gethostname().lower()}
+    print(f"http://{host}:{server.server_port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    with server:
+        server.serve_forever()
+
+
+answers_of = cache(Answers)  # the page opens a system with the first question to it
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The page, one question at a time. It needs no script."""
+
+    timeout = 1  # seconds for a connection that sends nothing
+    system = "dense"  # preselected on the page
+    names = frozenset({"localhost"})  # host names of this server
+
+    def do_GET(self) -> None:
+        try:
+            parts = urlsplit(self.path)
+            host = urlsplit("//" + self.headers.get("Host", "")).hostname
+        except ValueError:
+            self.send_error(400)
+            return
+        if not self.is_this_server(host or ""):
+            self.send_error(421, "Misdirected", "Open the page at the address that was printed")
+            return
+        if parts.path != "/":
+            self.send_error(404)
+            return
+        fields = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        body = page(fields.get("q", ""), fields.get("system", self.system)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", POLICY)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def is_this_server(self, host: str) -> bool:
+        """False for a name that a foreign page may have bound to this address (DNS rebinding)."""
+        try:
+            return bool(ipaddress.ip_address(host))
+        except ValueError:
+            return host in self.names
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Print nothing: questions are private."""
+
+
+def page(question: str, system: str) -> str:
+    """The page with the answers to a question; with the form alone if the question is empty."""
+    answers, notes, problem = [], [], None
+    question = question[:LONGEST]
+    try:
+        if system not in SYSTEMS:
+            raise InputError(f"no system {system}; there are {', '.join(SYSTEMS)}")
+        if question:
+            answers, notes = answers_of(system).ask(question), answers_of(system).notes
+    except InputError as error:
+        problem = str(error)
+    return PAGES.get_template("ask.html").render(
+        question=question,
+        system=system,
+        systems=SYSTEMS,
+        answers=answers,
+        notes=notes,
+        problem=problem,
+        words=Words(question),
+    )
+
+
 if __name__ == "__main__":
     arguments = parser("tools.ask", __doc__)
     arguments.add_argument("question", nargs="?")
     arguments.add_argument("--system", choices=SYSTEMS, default="dense")
-    arguments.add_argument("--k", type=int, default=10, help="passages (10)")
-    arguments.add_argument("--json", action="store_true", help="one line of JSON a question")
-    arguments.add_argument("--serve", action="store_true", help="a page for the browser")
-    arguments.add_argument("--host", default="127.0.0.1", help="who may ask (127.0.0.1: only you)")
+    arguments.add_argument("--k", type=int, default=10, help="number of passages (default: 10)")
+    arguments.add_argument("--json", action="store_true", help="one line of JSON per question")
+    arguments.add_argument("--serve", action="store_true", help="serve a page for the browser")
+    arguments.add_argument(
+        "--host", default="127.0.0.1", help="address to serve (only this machine)"
+    )
     arguments.add_argument("--port", type=int, default=8000)
     chosen = arguments.parse_args()
     if chosen.k < 1:
@@ -83,6 +173,6 @@ if __name__ == "__main__":
         arguments.error("--serve answers in the browser: give no question and no --json")
     with one_line_errors("ask"):
         if chosen.serve:
-            ask_page.serve(chosen.host, chosen.port, chosen.system)
+            serve(chosen.host, chosen.port, chosen.system)
         else:
             main(chosen.question, chosen.system, chosen.k, chosen.json)

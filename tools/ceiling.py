@@ -1,7 +1,7 @@
-"""Print the nDCG@10 of each system, and what a perfect re-ranking of its first passages would have.
+"""Print nDCG@10 of each system, and the nDCG@10 of a perfect re-ranking of its first passages.
 
-Between the two lies what a re-ranker can gain; beyond, only a search that finds other passages.
-Reads the runs of a split, and judgments of data/collection.
+The difference is the most that a re-ranker can gain. Beyond it, only a search that finds different
+passages helps. Reads the runs of a split, and judgments of data/collection.
 
     python -m tools.ceiling            # test topics
     python -m tools.ceiling valid
@@ -18,27 +18,27 @@ from dpr.records.types import SYSTEMS
 from dpr.runs import trec
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
-from tools import current
+from tools import sides
 
 DEPTHS = (20, 100, 1000)
 
 
 def main(split: str) -> None:
-    current.warn("compare")
+    sides.warn("compare")
     qrels, runs = beir.read_qrels("data/collection", split), Path("data/runs") / split
     if not qrels:
-        raise InputError(f"data/collection/qrels/{split}.tsv: no topic to judge by")
-    searched = load_settings("params.yaml").search.top_k
-    depths = sorted({min(depth, searched) for depth in DEPTHS})
+        raise InputError(f"data/collection/qrels/{split}.tsv: no topic with a judgment")
+    top_k = load_settings("params.yaml").search.top_k
+    depths = sorted({min(depth, top_k) for depth in DEPTHS})
     rows = []
     for system in SYSTEMS:
         if (file := runs / f"{system}.txt").exists():
             run = trec.read_run(file)
-            own = measures.headline(qrels, run)
-            ceilings = [comparison.of_reranking(qrels, run, depth) for depth in depths]
-            rows.append([system, *(f"{value:.4f}" for value in (own, *ceilings))])
+            means = [measures.headline(qrels, run)]
+            means += [comparison.of_reranking(qrels, run, depth) for depth in depths]
+            rows.append([system, *(f"{mean:.4f}" for mean in means)])
     if not rows:
-        raise InputError(f"{runs}: no run; make them with `dvc repro`")
+        raise InputError(f"{runs}: no run; `dvc repro` makes them")
     header = ["system", measures.HEADLINE, *(f"first {depth:,} re-ranked" for depth in depths)]
     print(table(header, rows))
 

@@ -1,7 +1,7 @@
 """Print time and peak memory of each stage's last run in this workspace.
 
-Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing: it removes finished
-trainings and encodings from .scratch, so that `dvc repro --force` makes them again.
+Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing. It removes finished
+trainings and encodings from .scratch, so that `dvc repro --force` computes them again.
 
     python -m tools.costs
     python -m tools.costs --forget
@@ -26,31 +26,31 @@ def main(forget: bool = False) -> None:
         print(table(*last()))
 
 
-def here() -> list[dict[str, Any]]:
-    """The rows of this workspace, the oldest first: queued experiments write to the same log.
+def in_workspace() -> list[dict[str, Any]]:
+    """The rows of this workspace, the oldest first. Queued experiments write to the same log.
 
-    What a kill has cut is no row.
+    A line that a kill cut is skipped.
     """
     lines = COSTS.read_text(encoding="utf-8").splitlines() if COSTS.exists() else []
-    rows, folder = [], str(Path.cwd())
+    rows = []
     for line in lines:
         with suppress(ValueError):
             rows.append(json.loads(line))
-    return [row for row in rows if row.get("workspace") == folder]
+    return [row for row in rows if row.get("workspace") == str(Path.cwd())]
 
 
 def last() -> tuple[list[str], list[list[str]]]:
-    """Header and rows: what the last run of each stage cost."""
-    of = {cost["stage"]: cost for cost in here()}
-    if not of:
+    """A header and rows: the cost of the last run of each stage."""
+    costs = {row["stage"]: row for row in in_workspace()}
+    if not costs:
         raise InputError(f"{COSTS}: no stage has run here yet; `make repro` runs them")
-    rows = [[c["stage"], f"{c['seconds']:.0f}", f"{c['peak_gib']:.1f}"] for c in of.values()]
+    rows = [[c["stage"], f"{c['seconds']:.0f}", f"{c['peak_gib']:.1f}"] for c in costs.values()]
     return ["stage", "seconds", "peak GiB"], rows
 
 
 if __name__ == "__main__":
     arguments = parser("tools.costs", __doc__)
-    arguments.add_argument("--forget", action="store_true", help="let finished work be done again")
+    arguments.add_argument("--forget", action="store_true", help="forget finished work")
     chosen = arguments.parse_args()
     with one_line_errors("costs"):
         main(chosen.forget)

@@ -1,8 +1,8 @@
-"""Compare two experiments topic by topic, and say whether their difference is significant.
+"""Compare two experiments topic by topic, and test whether their difference is significant.
 
 Reads the runs of both sides, and topics and judgments of data/collection. Each side is a git
-revision, the name of an experiment, `workspace`, or the file of a TREC run. Sides of other
-collections, judgments or topics are refused.
+revision, the name of an experiment, `workspace`, or a run file in TREC format. Sides with a
+different collection, judgments or topics are refused.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid
@@ -12,24 +12,22 @@ collections, judgments or topics are refused.
 
 import argparse
 
-import numpy as np
-
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation import report, significance
+from dpr.evaluation import report
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
 from tools import sides
+from tools.compared import Compared
 from tools.sides import Side
 
 
 def main(arguments: argparse.Namespace) -> None:
-    settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", arguments.split)
     if not qrels:
-        raise InputError(f"data/collection/qrels/{arguments.split}.tsv: no topic to compare by")
+        raise InputError(f"data/collection/qrels/{arguments.split}.tsv: no topic with a judgment")
     before, after = (
         sides.read(name, arguments.split, arguments.system)
         for name in (arguments.before, arguments.after)
@@ -37,69 +35,61 @@ def main(arguments: argparse.Namespace) -> None:
     for side in (before, after):
         sides.require_this_collection(side, arguments.split)
         require_depth(side, arguments.measure)
-        if said := sides.stale(side.name, sides.MAKES[arguments.system]):
-            print(f"note: {said}")
+        if note := sides.stale(sides.STAGE_OF[arguments.system], side=side.name):
+            print(f"note: {note}")
     qrels = shared_topics(qrels, before, after, arguments.common)
-    old, new = (
-        measures.by_topic(qrels, side.run, [arguments.measure])[arguments.measure]
-        for side in (before, after)
-    )
-    queries = beir.read_queries("data/collection")
-    texts = {query_id: queries[query_id].text for query_id in qrels}
-    print(report.topics_table(texts, old, new, arguments.top), end="\n\n")
-    values = [np.array(list(side.values())) for side in (new, old)]
-    (result,) = significance.compare(values[0][None], values[1], settings.seed)
-    print(report.verdict(arguments.measure, old, new, result))
+    seed = load_settings("params.yaml").seed
+    compared = Compared(before, after, qrels, seed, arguments.measure)
+    texts = {query_id: compared.queries[query_id].text for query_id in qrels}
+    print(report.topics_table(texts, *compared.values, arguments.top), end="\n\n")
+    print(report.verdict(arguments.measure, *compared.values, compared.test))
     if None not in (before.format, after.format) and before.format != after.format:
         print(
             f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
-            "part of the difference is the number format's"
+            "the number formats explain part of the difference"
         )
 
 
 def require_depth(side: Side, measure: str) -> None:
-    """Raises InputError for a measure that looks deeper than a side has searched.
-
-    Of a file that is not known.
-    """
-    deepest, found = measures.cutoff(measure) or 0, sides.depth(side)
-    if found is not None and deepest > found:
+    """Raises InputError for a measure deeper than the search of a side; a file has no depth."""
+    cutoff, top_k = measures.cutoff(measure) or 0, sides.depth(side)
+    if top_k is not None and cutoff > top_k:
         raise InputError(
-            f"--measure {measure}: {side.name} has search.top_k {found}, so that it would be "
-            "another measure; name one that is not deeper"
+            f"--measure {measure}: {side.name} has search.top_k {top_k}, so the measure would be "
+            "cut off there; choose one that is not deeper"
         )
 
 
 def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:
-    """The judgments to compare by: of all topics, or with `common` of those that both runs have.
+    """The judgments to compare by: all topics or, with `common`, those that both runs have.
 
-    A system of this collection was asked every topic: one that its run lacks has no result. Of a
-    file that is not known.
+    A side of this collection was searched with every topic: if its run lacks a topic, the search
+    found nothing. A run file may have been searched with fewer topics.
 
     Raises:
-        InputError: for runs of other topics, unless `common` is set.
+        InputError: for runs of different topics, unless `common` is set.
     """
-    asked = [
+    searched = [
         qrels.keys() if side.collection is not None else qrels.keys() & side.run.keys()
         for side in (before, after)
     ]
-    for side, topics in zip((before, after), asked, strict=True):
+    for side, topics in zip((before, after), searched, strict=True):
         if not topics:
             raise InputError(
-                f"{side.name}: no topic of its run is judged in data/collection; was it another "
+                f"{side.name}: data/collection judges no topic of this run; is it for a different "
                 "collection?"
             )
-    both = asked[0] & asked[1]
+    both = searched[0] & searched[1]
     if common and not both:
         raise InputError(f"{before.name} and {after.name} have no topic in common")
     if common and len(both) < len(qrels):
         print(f"over the {len(both)} topics that both runs have, of {len(qrels)} judged\n")
         return {query_id: grades for query_id, grades in qrels.items() if query_id in both}
-    if asked[0] != asked[1]:
+    if searched[0] != searched[1]:
         raise InputError(
-            f"{before.name} has {len(asked[0])} of the {len(qrels)} judged topics, {after.name} "
-            f"{len(asked[1])}, {len(both)} of them the same: means over other topics do not "
-            "compare; add --common to compare by those that both have"
+            f"{before.name} has {len(searched[0])} of the {len(qrels)} judged topics, {after.name} "
+            f"has {len(searched[1])}, and {len(both)} are the same: means over different topics do "
+            "not compare; add --common to compare over the topics that both have"
         )
     if len(both) < len(qrels):
         print(f"{len(qrels) - len(both)} judged topics are in neither run: each counts as 0\n")

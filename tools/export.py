@@ -1,7 +1,7 @@
-"""Write the vectors of a system for another engine.
+"""Write the vectors of a system for a different engine.
 
-Reads data/embeddings/SYSTEM and data/collection or, for pyserini, data/indexes/SYSTEM and `search`
-in params.yaml.
+Reads data/embeddings/SYSTEM and data/collection. For pyserini, it reads data/indexes/SYSTEM, and
+`search` in params.yaml.
 
     python -m tools.export dense FILE.parquet    # id, vector, text: for a vector database
     python -m tools.export dense FOLDER          # the index, for pyserini's FaissSearcher
@@ -27,7 +27,7 @@ def main(system: str, target: Path) -> None:
         write_parquet(embeddings, Corpus(Path("data/collection"), settings.data.separator), target)
         print(f"{target}: the vectors of {system}, {len(embeddings.ids):,} passages")
         return
-    # Not mapped, since it is written again.
+    # Not mapped: faiss writes it again.
     index = Index.open(f"data/indexes/{system}", embeddings, mapped=False)
     to_pyserini(index, target, settings.search)
     print(f"{target}: the index of {system}, {len(embeddings.ids):,} passages")
@@ -36,9 +36,8 @@ def main(system: str, target: Path) -> None:
 if __name__ == "__main__":
     arguments = parser("tools.export", __doc__)
     add_choice(arguments, "system")
-    arguments.add_argument(
-        "target", type=Path, metavar="TARGET", help="FILE.parquet, or a new folder"
-    )
+    help_of_target = "FILE.parquet, or a new folder"
+    arguments.add_argument("target", type=Path, metavar="TARGET", help=help_of_target)
     chosen = arguments.parse_args()
     with one_line_errors("export"):
         main(chosen.system, chosen.target)

@@ -1,14 +1,14 @@
-"""Print all experiments on this commit: the best validation nDCG@10 first, with what they varied.
+"""Print all experiments on this commit, the best validation nDCG@10 first, and what they varied.
 
-Reads what `dvc exp show` does. `over` says how many passages the validation ranked. Figures over
-different numbers do not compare, so that each number has its experiments together.
+Reads the table of `dvc exp show`. `over` is the number of passages that the validation ranked.
+Figures over different numbers do not compare, so each number has its own group of experiments.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
     python -m tools.grid
 
-Choose by validation. An experiment that was run only up to a stage before `eval` shows the test
-figure of the commit that it began from, since that file is still there.
+Choose by validation. An experiment that stopped at a stage before `eval` shows the test figure of
+the commit that it began from, since that file is still there.
 """
 
 import math
@@ -25,6 +25,7 @@ from stages.run import one_line_errors, parser
 
 VALID, TEST = f"best.{HEADLINE}", f"dense.{HEADLINE}"  # in metrics/train*.json and eval.json
 SECOND = f"metrics/train{rounds.SUFFIX['second']}.json"
+Row = dict[str, Any]  # of DVC's table
 
 
 def main() -> None:
@@ -35,12 +36,12 @@ def main() -> None:
     print(report.experiments_table(experiments))
 
 
-def experiment(row: dict[str, Any], keys: list[str]) -> report.Experiment:
-    """What a row of DVC's table says; `keys` are the parameters of params.yaml."""
+def experiment(row: Row, keys: list[str]) -> report.Experiment:
+    """The experiment of a row; `keys` are the parameters of params.yaml."""
     added = [key for key in row if key.startswith(("second.train.", "second.mine."))]
-    shown = dict.fromkeys([*keys, *added])
     return report.Experiment(
-        {key: row[key] for key in shown if row.get(key) is not None},  # None: it lacks the key
+        # None: the experiment lacks the key.
+        {key: row[key] for key in dict.fromkeys([*keys, *added]) if row.get(key) is not None},
         figure(row, VALID),
         figure(row, TEST),
         over(row),
@@ -56,12 +57,12 @@ def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
     return names
 
 
-def figure(row: dict[str, Any], name: str) -> float:
-    """A metric of an experiment, after the second round if it ran one; NaN if it has none."""
+def figure(row: Row, name: str) -> float:
+    """A metric of an experiment, after the second round if it ran; NaN without the metric."""
     return next(_figures(row, name), ("", math.nan))[1]
 
 
-def over(row: dict[str, Any]) -> int | None:
+def over(row: Row) -> int | None:
     """How many passages the validation of that round ranks; None: all."""
     file = next(_figures(row, VALID), ("", math.nan))[0]
     size = row.get("train.valid_passages")
@@ -70,11 +71,11 @@ def over(row: dict[str, Any]) -> int | None:
     return int(size) if isinstance(size, float) and not math.isnan(size) else None
 
 
-def _figures(row: dict[str, Any], name: str) -> Iterator[tuple[str, float]]:
-    """The names and values of a metric, of the second round first.
+def _figures(row: Row, name: str) -> Iterator[tuple[str, float]]:
+    """The full names and values of a metric, the second round first.
 
     DVC puts the file before a name that two files have. An experiment that failed, waits or runs
-    shows the files of the commit that it began from, which are not its own.
+    shows the files of the commit that it began from: those figures are not its own.
     """
     if row.get("State") not in (None, "Success"):
         return

@@ -1,8 +1,8 @@
-"""Make a folder of the trained encoder that others can use: model, card, runs and figures.
+"""Make a folder of the trained encoder for others: the model, its card, runs and figures.
 
-Reads data/encoders/dense, runs, metrics and params.yaml. The folder loads with
-`SentenceTransformer(FOLDER)`, and its card says what it was trained on, how, and how good it is.
---push uploads it to a hub that huggingface_hub knows (HF_TOKEN, HF_ENDPOINT).
+Reads data/encoders/dense, runs, metrics and params.yaml. `SentenceTransformer(FOLDER)` loads the
+folder. The card says how the encoder was trained, on which data, and how good it is. --push uploads
+the folder to a hub for huggingface_hub (HF_TOKEN, HF_ENDPOINT).
 
     python -m tools.publish FOLDER
     python -m tools.publish FOLDER --push NAME/MODEL
@@ -15,28 +15,27 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
-from dpr.evaluation import report
+from dpr.evaluation.report import unhelpful
 from dpr.measures import HEADLINE
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
-from tools import current, sides
-from tools.report_page import PAGES
+from tools import PAGES, report_tables, sides
 
-ENCODER, RUNS, MANIFEST = Path("data/encoders/dense"), Path("data/runs"), Path("data/manifest.json")
-METRICS = Path("metrics/compare.json")
+ENCODER, RUNS, PARAMS = Path("data/encoders/dense"), Path("data/runs"), Path("params.yaml")
+METRICS, MANIFEST = report_tables.COMPARED, Path(sides.MANIFEST)
 
 
 def main(folder: Path, push: str | None) -> None:
     if folder.exists():
-        raise InputError(f"{folder}: is there already; name a new folder")
+        raise InputError(f"{folder}: exists already; name a new folder")
     for needed in (ENCODER, RUNS, MANIFEST, METRICS):
         if not needed.exists():
-            raise InputError(f"{needed}: not here; `dvc repro` or `dvc pull` makes it")
-    current.require("compare")
+            raise InputError(f"{needed}: missing; `dvc repro` or `dvc pull` makes it")
+    sides.require("compare")
     with new_folder(folder) as partial:
         shutil.copytree(ENCODER, partial, dirs_exist_ok=True)
         shutil.copytree(RUNS, partial / "runs")
-        for file in (METRICS, Path("params.yaml"), MANIFEST):
+        for file in (METRICS, PARAMS, MANIFEST):
             shutil.copy(file, partial)
         (partial / "README.md").write_text(card(), encoding="utf-8")
     print(f"{folder}: SentenceTransformer({str(folder)!r}) loads it; README.md is its card")
@@ -46,31 +45,28 @@ def main(folder: Path, push: str | None) -> None:
 
 def card() -> str:
     """The model card, with the measured figures."""
-    from dpr.encoders.pretrained import PACKAGED  # here, since it loads transformers
+    from dpr.encoders.pretrained import PACKAGED  # loads transformers
 
-    settings, compared, manifest = (
-        load_settings("params.yaml"),
-        read_json(METRICS),
-        read_json(MANIFEST),
-    )
-    tested = compared["against"].get("zero_shot", {}).get("dense")  # if it is a reference
+    compared, manifest = read_json(METRICS), read_json(MANIFEST)
+    test = compared["against"].get("zero_shot", {}).get("dense")  # if zero_shot is a reference
+    settings = load_settings(PARAMS)
     return PAGES.get_template("card.md").render(
         settings=settings,
         collection=manifest["collection"],
         training=manifest["train"],
-        table=report.systems_table(compared, settings.eval.measures),
+        table=report_tables.systems(compared, settings.eval.measures).markdown,
         dense=compared["systems"]["dense"],
-        tested=tested[HEADLINE] if tested else None,
+        test=test[HEADLINE] if test else None,
         headline=HEADLINE,
         measures=settings.eval.measures,
         commit=commit(),
-        unhelpful=report.unhelpful(sides.training(sides.WORKSPACE)),
+        unhelpful=unhelpful(sides.training(sides.WORKSPACE)),
         packaged=PACKAGED,
     )
 
 
 def commit() -> str:
-    """Of the repository, or "unknown"; and whether something was changed since."""
+    """The commit of the repository or "unknown", and whether there are uncommitted changes."""
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
@@ -81,7 +77,7 @@ def commit() -> str:
 
 
 def upload(folder: Path, name: str) -> None:
-    """Raises InputError if the hub refuses, with what it says."""
+    """Raises InputError with the reason if the hub refuses."""
     from huggingface_hub import HfApi
 
     api: Any = HfApi()
@@ -89,17 +85,18 @@ def upload(folder: Path, name: str) -> None:
         api.create_repo(name, exist_ok=True)
         print(api.upload_folder(repo_id=name, folder_path=folder))
     except Exception as error:
-        of_the_network = type(error).__module__.startswith("httpx")
-        if not (of_the_network or isinstance(error, OSError | ValueError)):
+        network_failed = type(error).__module__.startswith("httpx")
+        if not (network_failed or isinstance(error, OSError | ValueError)):
             raise
-        cure = f"`hf upload {name} {folder}` tries again"
-        raise InputError(f"{name}: not uploaded ({error}); {folder} is whole: {cure}") from None
+        advice = f"`hf upload {name} {folder}` tries again"
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name}: not uploaded ({reason}); {folder} is whole: {advice}") from None
 
 
 if __name__ == "__main__":
     arguments = parser("tools.publish", __doc__)
     arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--push", metavar="NAME/MODEL", help="to a hub")
+    arguments.add_argument("--push", metavar="NAME/MODEL", help="upload the folder to a hub")
     chosen = arguments.parse_args()
     with one_line_errors("publish"):
         main(chosen.folder, chosen.push)

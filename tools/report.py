@@ -1,10 +1,10 @@
 """Print the measures of all systems and their tests, and write report.html and report.md.
 
-Reads metrics, plots, runs and data/collection and, to say what made the systems, encoders,
-embeddings and the log of costs if they are here. With two sides (revisions, experiments or
-`workspace`) the report compares their `dense`. The page needs no network and no other file.
-`--readme` writes the tables to README.md, between their markers. Figures of earlier code or
-parameters are named as such, and not written to README.md.
+Reads metrics, plots, runs and data/collection. Encoders, embeddings and the log of costs are read
+if they are there, to say how the systems were made. With two sides (revisions, experiments or
+`workspace`), the report compares their `dense`. The page needs no network and no other file.
+`--readme` writes the tables of README.md and the figures in docs/figures instead. The report marks
+figures that do not match code and parameters; `--readme` refuses them.
 
     python -m tools.report
     python -m tools.report HEAD NAME
@@ -13,77 +13,155 @@ parameters are named as such, and not written to README.md.
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
-from dpr.evaluation import report
+from dpr.evaluation.report import unhelpful
 from dpr.measures import HEADLINE
-from dpr.records.types import ENCODERS
+from dpr.records import beir
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
-from tools import costs, current, report_contents, report_page
+from tools import PAGES, report_charts, report_tables, sides
+from tools.compared import Compared
 
-README, PAGE, MARKDOWN = Path("README.md"), Path("report.html"), Path("report.md")
+README, VEGA = Path("README.md"), Path(".dvc/plots.html")
+PAGE, MARKDOWN = Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
+HUMAN = ("medline", "trec-covid")  # collections with human judgments
+ROUNDING = 1e-9  # metrics are rounded to twelve digits
 
 
-def main(readme: bool = False, sides: Sequence[str] = ()) -> None:
-    if readme:
-        current.require("compare")
-        write_readme(made_tables())
-        return
-    about = report_contents.gather(list(sides), list(made_with()))
-    report_page.write(PAGE, "report.html", about)
-    report_page.write(MARKDOWN, "report.md", about)
-    if not sides:
-        print(made_tables(), end="\n\n")
-        print("\n".join(made_with()), file=sys.stderr)
-    print("\n".join([about["answer"], *about["notes"]]))
-    print(f"{PAGE.resolve().as_uri()}")
+def main(names: list[str]) -> None:
+    """Write the report of the workspace, or of two sides."""
+    content = contents(names)
+    for path in (PAGE, MARKDOWN):
+        with new_file(path) as file:
+            file.write(PAGES.get_template(path.name).render(**content))
+    if not names:
+        print(readme_tables(), end="\n\n")
+        print("\n".join(report_tables.made_with()), file=sys.stderr)
+    print("\n".join([content["answer"], *content["notes"]]))
+    print(PAGE.resolve().as_uri())
 
 
-def made_tables() -> str:
-    settings = load_settings("params.yaml")
-    compared = read_json("metrics/compare.json")
-    measured = report.systems_table(compared, settings.eval.measures)
-    return f"{measured}\n\n{report.tests_table(compared, HEADLINE)}"
+def contents(names: list[str]) -> dict[str, Any]:
+    """Everything that the templates show, for two sides or for the workspace."""
+    collection = read_json("data/manifest.json")["collection"]["name"]
+    compared = two_sides(names) if names else before_and_after()
+    shown = names or [sides.WORKSPACE]
+    won, lost = compared.moved()
+    gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
+    charts = [report_charts.gains(gains, HEADLINE), *report_charts.of_dvc(names).values()]
+    if names:
+        results = [report_tables.changed_parameters(names), report_tables.changed_measures(names)]
+    else:
+        results = report_tables.results()
+    details = [report_tables.lengths(shown[-1]), report_tables.indexes(shown[-1])]
+    if shown[-1] == sides.WORKSPACE:
+        details += report_tables.workspace()
+    return {
+        "title": f"{compared.after.name} against {compared.before.name} on {collection}",
+        "question": question(names, len(compared.qrels), collection),
+        "answer": answer(compared),
+        "notes": [note for name in shown for note in notes(name)],
+        "tables": results,
+        "charts": [report_charts.for_page(chart) for chart in charts],
+        "moved": {"Topics that won most": won, "Topics that lost most": lost},
+        "details": details,
+        "params": {name: sides.text(name, "params.yaml") for name in shown},
+        "command": " ".join(["python -m tools.report", *names]),
+        "vega": vega(),
+    }
 
 
-def write_readme(tables: str) -> None:
+def before_and_after() -> Compared:
+    """The encoder before training and after it, in the workspace."""
+    read = [sides.read(sides.WORKSPACE, "test", name) for name in ("zero_shot", "dense")]
+    before, after = read[0]._replace(name="zero_shot"), read[1]._replace(name="dense")
+    compared = Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
+    means = read_json(report_tables.COMPARED)["systems"]
+    for side, interval in zip((before, after), compared.intervals[:2], strict=True):
+        if abs(interval.mean - means[side.name][HEADLINE]["mean"]) > ROUNDING:
+            raise InputError(
+                f"{report_tables.COMPARED}: does not match the runs in data/runs; run `dvc repro`"
+            )
+    return compared
+
+
+def two_sides(names: list[str]) -> Compared:
+    if names[0] == names[1]:
+        raise InputError(f"{names[0]}: the same side twice; name two")
+    before, after = (sides.read(name, "test", "dense") for name in names)
+    for side in (before, after):
+        sides.require_this_collection(side, "test")
+    return Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
+
+
+def seed() -> int:
+    return load_settings("params.yaml").seed
+
+
+def question(names: list[str], topics: int, collection: str) -> str:
+    asked = "Are they different" if names else "Does training help"
+    judged = "test topics with human judgments" if collection in HUMAN else "judged test topics"
+    return f"{asked}? {topics} {judged} of {collection}."
+
+
+def answer(compared: Compared) -> str:
+    """One sentence with interval and p value."""
+    before, after, gain = compared.intervals
+    test, verb = compared.test, "has" if compared.significant else "has, within chance,"
+    return (
+        f"{compared.after.name} {verb} {HEADLINE} {after.mean:.3f} and {compared.before.name} "
+        f"{before.mean:.3f}: {test.difference:+.3f} (95 % interval {gain.low:+.3f} to "
+        f"{gain.high:+.3f}, p = {test.p_randomization:.4f} by a paired randomization test); "
+        f"{test.wins} topics are better, {test.ties} equal and {test.losses} worse."
+    )
+
+
+def notes(side: str) -> list[str]:
+    """Warnings: training that did not help, and figures that do not match code and parameters."""
+    trained = unhelpful(sides.training(side))
+    if trained and side != sides.WORKSPACE:
+        trained = f"{side}: {trained}"
+    return [note for note in (trained, sides.stale(side=side)) if note]
+
+
+def vega() -> str:
+    """The scripts that draw the charts, from the page of `dvc plots show`."""
+    if not VEGA.exists():
+        raise InputError(f"{VEGA}: missing; git restore {VEGA}")
+    return "\n".join(re.findall(r"<script>\n/\* .*?</script>", VEGA.read_text("utf-8"), re.DOTALL))
+
+
+def write_readme() -> None:
+    """Write the tables between their markers in README.md, and draw docs/figures."""
+    sides.require("compare")
     text = README.read_text(encoding="utf-8")
     block = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
     if not block.search(text):
         raise InputError(f"{README}: no {BEGIN} ... {END} to put the tables in")
     with new_file(README) as file:
-        file.write(block.sub(lambda _: f"{BEGIN}\n{tables}\n{END}", text))
+        file.write(block.sub(lambda _: f"{BEGIN}\n{readme_tables()}\n{END}", text))
+    for path in report_charts.draw_figures():
+        print(path)
 
 
-def made_with() -> Iterator[str]:
-    """What made the encoders and vectors that lie here, a line each."""
-    encoded = {}
-    for system in ENCODERS:
-        encoder = Path("data/encoders") / system / "made_with.json"
-        embeddings = Path("data/embeddings") / system / "manifest.json"
-        if encoder.exists() and embeddings.exists():
-            trained, made = read_json(encoder), read_json(embeddings)
-            encoded[system] = made["format"]
-            versions = ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items())
-            yield f"{system}: weights {trained['format']}, passages {made['format']}; {versions}"
-    if len(set(encoded.values())) > 1:
-        yield f"note: other number formats ({encoded}): part of a difference may be the format's"
-    if rows := costs.here():
-        processors = dict.fromkeys(row["processor"] for row in rows)
-        yield f"run on: {'; '.join(processors)}"
+def readme_tables() -> str:
+    return "\n\n".join(table.markdown for table in report_tables.results())
 
 
 if __name__ == "__main__":
     arguments = parser("tools.report", __doc__)
     arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two to compare, or none")
-    arguments.add_argument("--readme", action="store_true", help="write the tables to README.md")
+    arguments.add_argument("--readme", action="store_true", help="write README.md and docs/figures")
     chosen = arguments.parse_args()
     if len(chosen.sides) not in (0, 2):
         arguments.error("give two sides, or none")
     with one_line_errors("report"):
-        main(chosen.readme, chosen.sides)
+        if chosen.readme:
+            write_readme()
+        else:
+            main(chosen.sides)

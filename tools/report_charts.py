@@ -1,150 +1,106 @@
-"""The charts of the report, in Vega-Lite. A system has the same colour everywhere."""
+"""The charts of the report and of docs/figures, in Vega-Lite.
 
-import csv
+To add a chart to the report, add an entry to plots/dvc.yaml. The report shows every plot that
+`dvc plots show` shows, from the same templates (.dvc/plots). Only the gains by topic are drawn
+here, since they depend on the two sides that a report compares.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpr.records.types import SYSTEMS
+from dpr.base.errors import InputError
+from dpr.base.files import new_file
+from dpr.measures import HEADLINE
 
-# Okabe and Ito's colours, which colour-blind people tell apart.
-COLOURS = dict(zip(SYSTEMS, ("#7f7f7f", "#56b4e9", "#0072b2", "#cc79a7", "#d55e00"), strict=True))
-SCALE = {"domain": list(COLOURS), "range": list(COLOURS.values())}
-TEXTS = {"query", "topic", "system", "measure", "setting"}  # columns of text, even "1984"
+FIGURES, WIDTH = Path("docs/figures"), 560  # pixels
+SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
 Chart = dict[str, Any]
 
 
-def rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a plot's CSV, with numbers as numbers; none without the file."""
-    if not Path(path).exists():
-        return []
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return [
-            {k: v if k in TEXTS else _value(v) for k, v in row.items()}
-            for row in csv.DictReader(file)
-        ]
+def of_dvc(sides: Sequence[str] = ()) -> dict[str, Chart]:
+    """{file or name of the plot: chart} of the workspace, or with two sides in each chart.
 
-
-def intervals(measure: str) -> Chart:
-    """Means of the systems with their 95 % intervals."""
-    values = [row for row in rows("plots/systems.csv") if row["measure"] == measure]
-    order = sorted(values, key=lambda row: -row["mean"])
-    names = [row["system"] for row in order]
-    y = _field("system", "nominal", None, sort=names, scale={"padding": 0.8})
-    x: Chart = {"title": f"{measure}, mean and 95 % interval over the test topics"}
-    x |= {"type": "quantitative", "scale": {"zero": False}}
-    colour = _field("system", "nominal", None, scale=SCALE, legend=None)
-    return _chart(
-        values,
-        height=50 + 30 * len(values),
-        encoding={"y": y, "color": colour},
-        layer=[
-            {
-                "mark": {"type": "rule", "strokeWidth": 3},
-                "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
-                "encoding": {"x": x | {"field": "mean"}, "tooltip": _tips("system", "mean")},
-            },
-            {
-                "mark": {"type": "text", "dy": -11, "fontSize": 11},
-                "encoding": {
-                    "x": x | {"field": "mean"},
-                    "text": {"field": "mean", "format": ".3f"},
-                },
-            },
-        ],
+    The curves of a training round that did not run are left out: they end at step 0.
+    """
+    command = ["plots", "diff", *sides] if sides else ["plots", "show"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command, "--json"], capture_output=True, text=True
     )
+    if done.returncode:
+        raise InputError(f"`dvc {' '.join(command)}` failed: {done.stderr.strip()}")
+    hook = None if sides else _without_legend_of_revisions
+    plots = json.loads(done.stdout, object_hook=hook)["data"]
+    # "plots/dvc.yaml::plots/recall.csv" -> "recall.csv"
+    charts = {re.split("::|/", name)[-1]: plot["content"] for name, (plot, *_) in plots.items()}
+    return {name: c for name, c in charts.items() if {r.get("step") for r in _rows(c)} != {"0"}}
 
 
-def recall() -> Chart:
-    """Recall by depth, a line each system."""
-    depth = _field("depth", "quantitative", "passages looked at", scale={"type": "log"})
-    return _lines(rows("plots/recall.csv"), depth, _field("recall", "quantitative", "recall"))
-
-
-def precision() -> Chart:
-    return _lines(
-        rows("plots/precision.csv"),
-        _field("recall", "quantitative", "recall"),
-        _field("precision", "quantitative", "interpolated precision"),
-    )
-
-
-def training(suffix: str) -> list[tuple[str, Chart]]:
-    """Loss by step, and the measure of the validation topics."""
-    steps, validations = rows(f"plots/train{suffix}.csv"), rows(f"plots/valid{suffix}.csv")
-    if len(steps) < 2:
-        return []
-    both = [{"of": "training", **row} for row in steps]
-    both += [{"of": "validation", **row} for row in validations]
-    step = _field("step", "quantitative", "step")
-    of = _field("of", "nominal", None, scale={"range": ["#0072b2", "#d55e00"]}, legend=BOTTOM)
-    tips = _tips("of", "step", "loss")
-    loss = {"x": step, "y": _field("loss", "quantitative", "loss"), "color": of, "tooltip": tips}
-    measure = next(name for name in validations[0] if name not in ("step", "loss"))
-    y = _field(measure, "quantitative", f"{measure}, validation topics", scale={"zero": False})
-    line = {"type": "line", "point": True, "color": "#0072b2"}
-    return [
-        ("Loss", _chart(both, mark={"type": "line", "opacity": 0.9}, encoding=loss)),
-        (f"Validation {measure}", _chart(validations, mark=line, encoding={"x": step, "y": y})),
-    ]
-
-
-def gains(values: list[dict[str, Any]], measure: str) -> Chart:
-    """A bar for each topic, the greatest gain first."""
+def gains(by_topic: Iterable[tuple[str, float]], measure: str) -> Chart:
+    """A bar for each (topic, gain), in this order."""
+    rows = [{"place": n, "topic": topic, "gain": gain} for n, (topic, gain) in enumerate(by_topic)]
+    hidden = {"labels": False, "ticks": False}
     sign = {"condition": {"test": "datum.gain < 0", "value": "#d55e00"}, "value": "#0072b2"}
-    x = _field("place", "ordinal", "topics, by their gain", axis=BARE)
-    y = _field("gain", "quantitative", f"gain in {measure}")
-    encoding = {"x": x, "y": y, "color": sign, "tooltip": _tips("topic", "gain")}
-    return _chart(values, mark="bar", encoding=encoding)
-
-
-def topics(before: str, after: str) -> list[dict[str, Any]]:
-    """The gain of one system over another by topic, the greatest first."""
-    values = rows("plots/compare_topics.csv")
-    gained = sorted(((row[after] - row[before], row["query"]) for row in values), reverse=True)
-    return [{"place": n, "topic": text, "gain": gain} for n, (gain, text) in enumerate(gained)]
-
-
-BOTTOM = {"orient": "bottom", "title": None}
-BARE = {"labels": False, "ticks": False}
-
-
-def _lines(values: list[dict[str, Any]], x: Chart, y: Chart) -> Chart:
-    colour = _field("system", "nominal", None, scale=SCALE, legend=BOTTOM)
-    tips = _tips("system", x["field"], y["field"])
-    encoding = {"x": x, "y": y, "color": colour, "tooltip": tips}
-    return _chart(values, mark={"type": "line", "point": True}, encoding=encoding)
-
-
-def _chart(values: list[dict[str, Any]], **parts: Any) -> Chart:
-    schema = "https://vega.github.io/schema/vega-lite/v6.json"
+    x = {"field": "place", "type": "ordinal", "title": "topics, by their gain", "axis": hidden}
+    y = {"field": "gain", "type": "quantitative", "title": f"gain in {measure}"}
+    tooltip = [{"field": "topic"}, {"field": "gain", "format": ".4~f"}]
     return {
-        "$schema": schema,
-        "width": "container",
-        "height": 260,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "data": {"values": values},
-    } | parts
+        "title": "Gain by topic",
+        "data": {"values": rows},
+        "mark": "bar",
+        "encoding": {"x": x, "y": y, "color": sign, "tooltip": tooltip},
+    }
 
 
-def _field(name: str, kind: str, title: str | None, **others: Any) -> Chart:
-    field = name.replace(".", "\\.")
-    return {"field": field, "type": kind, "title": title, **others}
+def for_page(chart: Chart) -> tuple[str, Chart]:
+    """The title of a chart, and the chart itself as wide as its place on the page."""
+    title = chart["title"]
+    size = {"width": "container", "height": 260, "autosize": {"type": "fit", "contains": "padding"}}
+    fitting = chart if "facet" in chart else chart | size
+    return title["text"] if isinstance(title, dict) else title, fitting | SCHEMA | {"title": None}
 
 
-def _tips(*names: str) -> list[Chart]:
-    return [
-        {"field": name, "format": ".4~f"} if name in NUMBERS else {"field": name} for name in names
-    ]
+def draw_figures() -> list[Path]:
+    """Draw docs/figures/*.svg from plots/*.csv."""
+    paths = []
+    for name, svg in figures().items():
+        paths.append(FIGURES / f"{name}.svg")
+        with new_file(paths[-1]) as file:
+            file.write(svg)
+    return paths
 
 
-NUMBERS = {"mean", "gain", "loss", "recall", "precision"}
+def figures() -> dict[str, str]:
+    """{name: SVG}, on white, since GitHub has a dark theme too."""
+    import vl_convert  # loads slowly
+
+    charts = of_dvc()
+    systems, topics = charts["systems.csv"], _rows(charts["topics.csv"])
+    systems["data"]["values"] = [r for r in _rows(systems) if r["measure"] == HEADLINE]
+    systems["spec"] |= {"width": WIDTH - 80}
+    gained = [(row["query"], float(row["dense"]) - float(row["zero_shot"])) for row in topics]
+    drawn = {
+        "systems": systems,
+        "recall": charts["recall.csv"] | {"width": WIDTH},
+        "topics": gains(sorted(gained, key=lambda t: -t[1]), HEADLINE) | {"width": WIDTH},
+    }
+    losses = [charts[name] for name in ("loss", "loss_second") if name in charts]
+    validations = [charts[name] for name in ("valid.csv", "valid_second.csv") if name in charts]
+    if losses:
+        both = [chart | {"width": WIDTH // 2 - 30} for chart in (losses[0], validations[-1])]
+        drawn["training"] = {"hconcat": both}
+    paper = SCHEMA | {"background": "white", "padding": 10}
+    return {name: vl_convert.vegalite_to_svg(chart | paper) for name, chart in drawn.items()}
 
 
-def _value(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _without_legend_of_revisions(part: dict[str, Any]) -> dict[str, Any]:
+    return part | {"legend": None} if part.get("title") == "revision" else part
+
+
+def _rows(chart: Chart) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = chart["data"]["values"]
+    return rows

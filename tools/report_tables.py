@@ -1,137 +1,144 @@
-"""The tables of the report."""
+"""The tables of the report, of README and of the model card."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
 from dpr.base.files import read_json
-from dpr.evaluation import report
+from dpr.evaluation.report import table
 from dpr.measures import HEADLINE
+from dpr.records.types import ENCODERS
 from dpr.settings import load_settings
 from tools import costs, sides
-from tools.report_page import Compared
+
+COMPARED = Path("metrics/compare.json")
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
+    """A table with its heading."""
+
     name: str
     header: list[str]
     rows: list[list[str]]
 
     @property
     def markdown(self) -> str:
-        return report.table(self.header, self.rows)
+        return table(self.header, self.rows)
+
+
+def systems(compared: dict[str, Any], measures: list[str]) -> Table:
+    """A row for each system, a column for each measure: the mean with its 95 % interval."""
+    rows = [
+        [system, *("{mean:.3f} [{low:.3f}, {high:.3f}]".format(**means[m]) for m in measures)]
+        for system, means in compared["systems"].items()
+    ]
+    return Table("Systems: means with 95 % intervals", ["system", *measures], rows)
+
+
+def tests(compared: dict[str, Any]) -> Table:
+    """A row for each system and reference: the difference in the headline measure, tested."""
+    rows = []
+    for reference, by_system in compared["against"].items():
+        for system, by_measure in by_system.items():
+            test = by_measure[HEADLINE]
+            counts = f"{test['wins']} / {test['ties']} / {test['losses']}"
+            p_values = [f"{test[key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")]
+            name, difference = f"{system} - {reference}", f"{test['difference']:+.4f}"
+            rows.append([name, difference, counts, *p_values])
+    header = [HEADLINE, "difference", "wins / ties / losses"]
+    header += ["p randomization", "p t-test", "p Holm"]
+    return Table(f"Tests of {HEADLINE}", header, rows)
 
 
 def results() -> list[Table]:
-    """The measures of all systems, and their tests."""
-    compared, measures = (
-        read_json("metrics/compare.json"),
-        load_settings("params.yaml").eval.measures,
-    )
+    """The measures of all systems in the workspace, and their tests."""
+    compared = read_json(COMPARED)
+    return [systems(compared, load_settings("params.yaml").eval.measures), tests(compared)]
+
+
+def changed_parameters(names: list[str]) -> Table:
+    """The parameters in which two sides differ."""
+    before, after = (_flat(sides.text(name, "params.yaml")) for name in names)
     rows = [
-        [
-            system,
-            *(report.interval(of[measure]) for measure in measures),
-        ]
-        for system, of in compared["systems"].items()
+        [key, str(before.get(key, "-")), str(after.get(key, "-"))]
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
     ]
-    tests = [
-        [
-            f"{system} - {reference}",
-            f"{row[HEADLINE]['difference']:+.4f}",
-            f"{row[HEADLINE]['wins']} / {row[HEADLINE]['ties']} / {row[HEADLINE]['losses']}",
-            *(f"{row[HEADLINE][key]:.4f}" for key in ("p_randomization", "p_holm")),
-        ]
-        for reference, systems in compared["against"].items()
-        for system, row in systems.items()
-    ]
-    return [
-        Table("Systems: means with 95 % intervals", ["system", *measures], rows),
-        Table(
-            f"Tests of {HEADLINE}",
-            ["systems", "difference", "wins / ties / losses", "p", "p, corrected (Holm)"],
-            tests,
-        ),
-    ]
+    return Table("Parameters that differ", ["parameter", *names], rows)
 
 
-def differences(compared: Compared, names: list[str]) -> list[Table]:
-    """What was changed, and what it did to the measures."""
-    params, metrics = (
-        [flat(YAML(typ="safe", pure=True).load(sides.text(name, path))) for name in names]
-        for path in ("params.yaml", "metrics/eval.json")
-    )
-    changed = [
-        [key, *(str(side.get(key, "-")) for side in params)]
-        for key in dict.fromkeys([*params[0], *params[1]])
-        if params[0].get(key) != params[1].get(key)
+def changed_measures(names: list[str]) -> Table:
+    """The measures of both sides, and their differences."""
+    before, after = (_flat(sides.text(name, "metrics/eval.json")) for name in names)
+    rows = [
+        [key, f"{before[key]:.4f}", f"{after[key]:.4f}", f"{after[key] - before[key]:+.4f}"]
+        for key in before
+        if key in after
     ]
-    moved = [
-        [
-            key,
-            *(f"{side[key]:.4f}" for side in metrics),
-            f"{metrics[1][key] - metrics[0][key]:+.4f}",
-        ]
-        for key in metrics[0]
-        if key in metrics[1]
-    ]
-    return [
-        Table("Parameters that differ", ["parameter", *names], changed),
-        Table("Measures", ["measure", *names, "difference"], moved),
-    ]
+    return Table("Measures", ["measure", *names, "difference"], rows)
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"train.lr": 5e-5} of nested groups."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        inside = (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-        found |= inside
-    return found
+def _flat(text: str) -> dict[str, Any]:
+    """{"train.lr": 5e-5} of YAML or JSON with nested groups."""
+
+    def flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+        leaves: dict[str, Any] = {}
+        for key, value in values.items():
+            path = f"{prefix}{key}"
+            leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+        return leaves
+
+    return flat(YAML(typ="safe", pure=True).load(text), "")
 
 
-def properties(side: str, made_with: list[str]) -> list[Table]:
-    """Texts and indexes of a side; of the workspace also costs, and what made it."""
-    lengths = json.loads(sides.text(side, "metrics/lengths.json"))
-    audit = json.loads(sides.text(side, "metrics/audit.json"))
+def lengths(side: str) -> Table:
+    """The lengths of the texts of a side."""
     keys = ["count", "mean", "p50", "p99", "max", "limit"]
-    tables = [
-        Table(
-            "Tokens of the texts, and the share that is truncated",
-            ["texts", *keys, "truncated"],
-            [
-                [name.replace("_", " "), *(f"{of[k]:,.0f}" for k in keys), f"{of['truncated']:.1%}"]
-                for name, of in lengths.items()
-            ],
-        ),
-        Table(
-            "Indexes against exact search",
-            ["system", "kind", "recall@10", "bytes a vector", "format", "cosine to fp32, least"],
-            [
-                [
-                    *(
-                        system,
-                        of["kind"],
-                        f"{of['recall@10']:.4f}",
-                        f"{of['bytes_per_vector']:,.0f}",
-                    ),
-                    *(
-                        of["precision"]["format"],
-                        f"{of['precision']['cosine_to_fp32']['least']:.4f}",
-                    ),
-                ]
-                for system, of in audit.items()
-            ],
-        ),
+    rows = [
+        [name.replace("_", " "), *(f"{of[k]:,.0f}" for k in keys), f"{of['truncated']:.1%}"]
+        for name, of in json.loads(sides.text(side, "metrics/lengths.json")).items()
     ]
-    if side != sides.WORKSPACE:
-        return tables
-    tables.append(Table("Versions and processor", ["made by"], [[line] for line in made_with]))
-    if costs.here():
+    name = "Tokens of the texts, and the share that is truncated"
+    return Table(name, ["texts", *keys, "truncated"], rows)
+
+
+def indexes(side: str) -> Table:
+    """What the stage `audit` found about the indexes of a side."""
+    rows = []
+    for system, of in json.loads(sides.text(side, "metrics/audit.json")).items():
+        figures = [f"{of['recall@10']:.4f}", f"{of['bytes_per_vector']:,.0f}"]
+        precision = of["precision"]
+        least = f"{precision['cosine_to_fp32']['least']:.4f}"
+        rows.append([system, of["kind"], *figures, precision["format"], least])
+    header = ["system", "kind", "recall@10", "bytes per vector", "format", "least cosine to fp32"]
+    return Table("Indexes against exact search", header, rows)
+
+
+def workspace() -> list[Table]:
+    """Versions and processor of the results in this workspace, and the costs of its stages."""
+    tables = [Table("Versions and processor", ["made with"], [[line] for line in made_with()])]
+    if costs.in_workspace():
         tables.append(Table("Costs in this workspace", *costs.last()))
     return tables
+
+
+def made_with() -> list[str]:
+    """Formats and versions of the encoders and vectors in this workspace, and the processors."""
+    lines, formats = [], {}
+    for system in ENCODERS:
+        encoder = Path("data/encoders") / system / "made_with.json"
+        embeddings = Path("data/embeddings") / system / "manifest.json"
+        if encoder.exists() and embeddings.exists():
+            trained, encoded = read_json(encoder), read_json(embeddings)
+            formats[system] = encoded["format"]
+            versions = ", ".join(f"{k} {v}" for k, v in encoded.get("versions", {}).items())
+            weights = f"weights {trained['format']}, passages {encoded['format']}"
+            lines.append(f"{system}: {weights}; {versions}")
+    if len(set(formats.values())) > 1:
+        lines.append(f"note: different number formats ({formats}) explain part of a difference")
+    if rows := costs.in_workspace():
+        processors = dict.fromkeys(row["processor"] for row in rows)
+        lines.append(f"run on: {'; '.join(processors)}")
+    return lines

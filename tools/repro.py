@@ -1,35 +1,43 @@
-"""`dvc repro --keep-going` that one Ctrl-C ends: DVC takes a stage that was stopped for one that
-failed, and goes on with the next.
+"""`dvc repro --keep-going` that one Ctrl-C ends, and that mends a dvc.lock which a kill has cut.
 
-Reads dvc.yaml and params.yaml; runs what has changed. What does not depend on a stage that fails is
-run nevertheless. `make repro` calls it.
+Reads dvc.yaml and params.yaml; runs what has changed. If a stage fails, the stages that do not
+depend on it still run. DVC alone takes an interrupted stage for a failed one, and goes on with the
+next. It also writes dvc.lock in place: if that file is cut, the last commit's replaces it, and DVC
+takes from its run cache whatever was computed since then. `make repro` calls this tool.
 
     python -m tools.repro
-    python -m tools.repro bm25_search search@dense      # these, and what they need
+    python -m tools.repro bm25_search search@dense      # these, and the stages that they need
 """
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
-from dvc.exceptions import DvcException
+from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.repo.reproduce import _reproduce_stage
 from dvc.stage import Stage
 
 from dpr.base.errors import InputError
 from dpr.base.interrupts import Terminated
-from stages.run import one_line_errors, parser
-from tools.experiments import with_this_python
+from stages.run import SCRATCH, one_line_errors, parser
 
+LOCK, DAMAGED = Path("dvc.lock"), SCRATCH / "damaged.lock"
+CONFLICT = re.compile(r"^(<<<<<<<|>>>>>>>)", re.MULTILINE)
 STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
-asked: list[type[KeyboardInterrupt]] = []  # what has asked to stop
+stopped_by: list[type[KeyboardInterrupt]] = []
 
 
 def main(targets: list[str]) -> None:
-    """Raises InputError if a stage fails, KeyboardInterrupt if it was asked to stop."""
+    """Raises InputError if a stage fails, KeyboardInterrupt after a signal to stop."""
+    mend_lock()
     os.environ |= with_this_python()
     for number in STOPS:
         signal.signal(number, stop)
@@ -39,9 +47,45 @@ def main(targets: list[str]) -> None:
         print("Data and pipelines are up to date.")
 
 
+def mend_lock() -> None:
+    """Replace a dvc.lock that DVC cannot read by that of the last commit.
+
+    Raises:
+        InputError: for a merge conflict, and if there is no commit with a dvc.lock.
+    """
+    if not LOCK.exists():
+        return
+    try:
+        Lockfile(Repo("."), str(LOCK)).load()
+        return
+    except DvcException as error:
+        if isinstance(error, NotDvcRepoError):
+            raise InputError(str(error)) from None
+    if CONFLICT.search(LOCK.read_text(encoding="utf-8", errors="replace")):
+        raise InputError(
+            f"{LOCK}: has merge conflicts; take one side (`git checkout --ours {LOCK}`, or "
+            "--theirs), then run `dvc repro`, which runs the stages that the merge changed"
+        )
+    committed = subprocess.run(["git", "show", f"HEAD:{LOCK}"], capture_output=True)
+    if committed.returncode:
+        raise InputError(
+            f"{LOCK}: damaged, and the last commit has none; remove it and run `dvc repro`"
+        )
+    DAMAGED.parent.mkdir(exist_ok=True)
+    LOCK.replace(DAMAGED)
+    LOCK.write_bytes(committed.stdout)
+    print(f"{LOCK}: was cut or damaged; restored from the last commit ({DAMAGED} has the old text)")
+
+
+def with_this_python() -> dict[str, str]:
+    """The environment with this Python first on PATH, since stages call `python -m ...`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return os.environ | {"PATH": path}
+
+
 def stop(number: int, _: Any) -> None:
-    """After this stage, which a terminal's Ctrl-C reaches too, but a SIGTERM does not."""
-    asked.append(STOPS[signal.Signals(number)])
+    """Start no further stage. Ctrl-C reaches the running stage too, but SIGTERM does not."""
+    stopped_by.append(STOPS[signal.Signals(number)])
     if number == signal.SIGTERM:
         for child in psutil.Process().children(recursive=True):
             child.terminate()
@@ -51,22 +95,22 @@ def reproduce(targets: list[str]) -> list[Stage]:
     try:
         with Repo(".") as repo:
             done: list[Stage] = repo.reproduce(
-                targets or None, on_error="keep-going", repro_fn=until_stopped
+                targets or None, on_error="keep-going", repro_fn=run_unless_stopped
             )
             return done
     except DvcException as error:
         raise InputError(str(error)) from None
 
 
-def until_stopped(stage: Stage, **options: Any) -> Stage | None:
-    """DVC's own, and no other after it once it was asked to stop."""
-    if not asked:
+def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
+    """DVC's own function to run a stage, which runs nothing after a signal to stop."""
+    if not stopped_by:
         try:
             return _reproduce_stage(stage, **options)
         except Exception:
-            if not asked:
+            if not stopped_by:
                 raise
-    raise asked[0]
+    raise stopped_by[0]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""What is compared: the run of a revision, of an experiment, of the workspace, or of a file."""
+"""A side of a comparison: a revision, an experiment, the workspace, or the file of a run.
+
+For each side: its run, its files, and whether DVC would make the same figures today.
+"""
 
 import json
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dvc.exceptions import DvcException
 from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
@@ -13,29 +19,29 @@ from dpr.records.run import Run
 from dpr.records.types import ENCODERS
 from dpr.runs import trec
 from stages import rounds
-from tools import current
 
-# The stage of dvc.yaml that makes the runs of a system.
-MAKES = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse"}
-MAKES |= {system: f"search@{system}" for system in ENCODERS}
-MANIFEST, WORKSPACE = "data/manifest.json", "workspace"
+WORKSPACE, MANIFEST = "workspace", "data/manifest.json"
+# The stage of dvc.yaml that writes the run of a system.
+STAGE_OF = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse"}
+STAGE_OF |= {system: f"search@{system}" for system in ENCODERS}
+OUTPUTS = ("data/", "metrics/", "plots/")  # of all stages
+LISTED = 4  # names of changed things in a message
 
 
 class Side(NamedTuple):
-    """`collection` and `format` are None for a file, of which nothing else is known."""
+    """The run of a side. About a run file nothing else is known: its last two fields are None."""
 
     name: str
     run: Run
     collection: dict[str, str] | None  # fingerprints of passages, queries and judgments
-    format: str | None  # in which the passages were encoded
+    format: str | None  # the number format of the passage vectors
 
 
 def read(name: str, split: str, system: str) -> Side:
-    """The run of a system at a revision, an experiment or `workspace`; or a run file."""
+    """The run of a system on one side, or the run file of that name."""
     if Path(name).is_file():
         return Side(name, trec.read_run(name), None, None)
     encoder = system if system in ENCODERS else "dense"
-    manifest = f"data/embeddings/{encoder}/manifest.json"
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / f"{system}.txt"
         run.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
@@ -43,73 +49,13 @@ def read(name: str, split: str, system: str) -> Side:
             name,
             trec.read_run(run),
             fingerprints(json.loads(text(name, MANIFEST)), split),
-            None if system == "bm25" else _format(name, manifest),
+            None if system == "bm25" else _format(name, encoder),
         )
 
 
-def training(name: str) -> dict[str, dict[str, Any]]:
-    """The metrics of `train`, by round."""
-    return {
-        round: json.loads(text(name, f"metrics/train{suffix}.json"))
-        for round, suffix in rounds.SUFFIX.items()
-    }
-
-
-def depth(side: Side) -> int | None:
-    """Its search.top_k; None for a file."""
-    if side.collection is None:
-        return None
-    params = YAML(typ="safe", pure=True).load(text(side.name, "params.yaml"))
-    found: int = params["search"]["top_k"]
-    return found
-
-
-def stale(name: str, *stages: str) -> str | None:
-    """As `current.stale`; of a run file nothing is known."""
-    if Path(name).is_file():
-        return None
-    return current.stale(*stages, rev=None if name == WORKSPACE else name)
-
-
-def here(split: str) -> dict[str, str]:
-    """The fingerprints of data/collection."""
-    return fingerprints(read_json(MANIFEST), split)
-
-
-def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
-    collection = manifest["collection"]
-    parts = {
-        "passages": collection["passages"],
-        "queries": collection["queries"],
-        f"judgments ({split})": collection["judgments"][split],
-    }
-    # A manifest of an earlier commit has fewer of them.
-    return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
-
-
-def require_this_collection(side: Side, split: str) -> None:
-    """Raises InputError if a side was made on other passages, queries or judgments than these."""
-    known = here(split)
-    for part, found in (side.collection or {}).items():
-        if found != known.get(part, found):
-            raise InputError(
-                f"{side.name}: its {part} are not those of data/collection here, so its figures "
-                "do not compare; check out a commit with the same data, and compare there"
-            )
-
-
-def _format(side: str, manifest: str) -> str | None:
-    """The format that embeddings say; None if they are not in the cache any more."""
-    try:
-        return str(json.loads(text(side, manifest))["format"])
-    except InputError:
-        return None
-
-
 def text(side: str, path: str) -> str:
-    """A file of a side."""
+    """The text of a file on a side. Raises InputError if DVC's cache does not have it."""
     import dvc.api
-    from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
 
     try:
@@ -118,7 +64,109 @@ def text(side: str, path: str) -> str:
         return str(dvc.api.read(path, rev=side))
     except (DvcException, SCMError, OSError) as error:
         raise InputError(
-            f"{side}: neither a run file nor a revision whose {path} is in DVC's cache here "
-            f"({error}); `dvc exp show` lists the experiments, and a commit of results made on "
-            "another machine is not in this cache: run `make repro` and commit dvc.lock"
+            f"{side}: neither a run file nor a revision whose {path} is in this DVC cache "
+            f"({error}); `dvc exp show` lists the experiments. For a commit whose results were "
+            "made on a different machine, run `make repro` here and commit dvc.lock"
         ) from None
+
+
+def training(side: str) -> dict[str, dict[str, Any]]:
+    """The metrics of `train`, by round."""
+    return {
+        name: json.loads(text(side, f"metrics/train{suffix}.json"))
+        for name, suffix in rounds.SUFFIX.items()
+    }
+
+
+def depth(side: Side) -> int | None:
+    """How many passages its search returned for each topic; None for a run file."""
+    if side.collection is None:
+        return None
+    params = YAML(typ="safe", pure=True).load(text(side.name, "params.yaml"))
+    top_k: int = params["search"]["top_k"]
+    return top_k
+
+
+def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
+    """The sha256 of passages, queries and judgments, as far as a manifest has them."""
+    collection = manifest["collection"]
+    parts = {
+        "passages": collection["passages"],
+        "queries": collection["queries"],
+        f"judgments ({split})": collection["judgments"][split],
+    }
+    return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
+
+
+def require_this_collection(side: Side, split: str) -> None:
+    """Raises InputError unless passages, queries and judgments are those of data/collection."""
+    known = fingerprints(read_json(MANIFEST), split)
+    for part, fingerprint in (side.collection or {}).items():
+        if fingerprint != known.get(part, fingerprint):
+            raise InputError(
+                f"{side.name}: its {part} differ from those in data/collection, so the figures "
+                "do not compare; check out a commit with the same data, and compare there"
+            )
+
+
+def stale(*stages: str, side: str = WORKSPACE) -> str | None:
+    """A message if the outputs of these stages are not what DVC would make; else None.
+
+    DVC checks all that the stages depend on. The workspace is checked with the files that are
+    there. For a revision, only its parameters and code are compared with its dvc.lock. A run file
+    is never stale.
+
+    Args:
+        stages: as dvc.yaml names them; none: all.
+    """
+    if Path(side).is_file():
+        return None
+    if side == WORKSPACE and not Path("data/collection").exists():
+        return "nothing has been run here: `make repro`, or `dvc pull` if there is a remote"
+    try:
+        changes = list(dict.fromkeys(_changes(stages, None if side == WORKSPACE else side)))
+    except DvcException as error:
+        return f"DVC cannot tell whether the figures match code and parameters: {error}"
+    if not changes:
+        return None
+    more = f" and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
+    return (
+        f"{'here' if side == WORKSPACE else side}: the figures do not match code and parameters "
+        f"(changed: {', '.join(changes[:LISTED])}{more}); `dvc repro` updates them"
+    )
+
+
+def warn(*stages: str) -> None:
+    """Print the message of `stale` on stderr, if there is one."""
+    if message := stale(*stages):
+        print(f"note: {message}", file=sys.stderr)
+
+
+def require(*stages: str) -> None:
+    """Raises InputError with the message of `stale`, if there is one."""
+    if message := stale(*stages):
+        raise InputError(message)
+
+
+def _changes(stages: tuple[str, ...], rev: str | None) -> Iterator[str]:
+    """The parameters, commands and files that differ from dvc.lock."""
+    from dvc.repo import Repo  # takes a second to load
+
+    with Repo(".", rev=rev) as repo:
+        for target in stages or (None,):
+            for stage, _ in repo.stage.collect_granular(target, with_deps=target is not None):
+                if stage.changed_stage():
+                    yield f"cmd of {stage.addressing}"
+                for file in [*stage.deps, *stage.outs]:
+                    if rev is None or not file.def_path.startswith(OUTPUTS):
+                        for path, change in file.status().items():
+                            # {"params.yaml": {"train": "modified"}} or {"dpr/base": "modified"}
+                            yield from change if isinstance(change, dict) else [path]
+
+
+def _format(side: str, encoder: str) -> str | None:
+    """The number format of the embeddings; None if DVC's cache no longer has them."""
+    try:
+        return str(json.loads(text(side, f"data/embeddings/{encoder}/manifest.json"))["format"])
+    except InputError:
+        return None

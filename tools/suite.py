@@ -1,50 +1,64 @@
-"""One encoder over several collections: each system's figures by collection, and their means.
+"""One encoder on several collections: each system's figures by collection, and their means.
 
-Reads params.yaml, runs its experiment on each collection (trained once, as data.train says) and
-prints tables; .scratch/suite.csv has the same. Collections are values of data.collection, each with
-parameters of its own after commas. One that fails is named at the end, the others go on. A second
-call runs nothing again.
+Reads params.yaml, runs the experiment on each collection and prints tables; .scratch/suite.csv has
+the same figures. The encoder is trained once, on data.train. Collections are values of
+data.collection; parameters for one collection follow it after commas. If a collection fails, the
+others go on, and the last line names it. A second call runs nothing again.
 
     python -m tools.suite medline medline-2021 beir:/PATH/cacm
     python -m tools.suite "beir:/PATH/arguana,data.drop_query_id=true" -S train.max_steps=0
 """
 
 import argparse
+import hashlib
+import json
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import dvc.api
+from dvc.exceptions import DvcException
+from dvc.scm import RevError
+from dvc.utils.hydra import apply_overrides
+
 from dpr.base.errors import InputError
-from dpr.base.files import write_csv
+from dpr.base.files import fingerprint, write_csv
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
+from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH, one_line_errors, parser
-from tools import experiments
+from tools.repro import with_this_python
 
 MEASURES = (HEADLINE, "recall@100")
+COMPARED, PARAMS = "metrics/compare.json", Path("params.yaml")
+FOLDERS = ("beir", "nanobeir")  # kinds of collections that name a folder
+# The parameters that may name files, by group; each group has a `version`.
+NAMING = {"data": ("collection", "train"), "model": ("name", "query_name"), "teacher": ("scores",)}
 
 
 def main(arguments: argparse.Namespace) -> None:
     jobs = [(argument, *job(argument, arguments.set)) for argument in arguments.collections]
     for argument, _, changes in jobs:
-        if missing := {*MEASURES} - {*experiments.changed(changes).eval.measures}:
+        if missing := {*MEASURES} - {*changed(changes).eval.measures}:
             raise InputError(f"{argument}: eval.measures: the tables need {', '.join(missing)}")
-    found: dict[str, dict[str, Any]] = {}
+    compared: dict[str, dict[str, Any]] = {}
     failed = []
     for argument, collection, changes in jobs:
         try:
-            compared = experiments.results(collection, changes)
-            name = Path(collection).name  # of a folder, if no other collection has it
-            found[argument if name in found else name] = compared
+            figures = results(collection, changes)
+            name = Path(collection).name  # short, unless a different collection has it
+            compared[argument if name in compared else name] = figures
         except InputError as error:
             print(error, file=sys.stderr)
             failed.append(argument)
-    if found:
+    if compared:
         for measure in MEASURES:
-            print(report.collections_table(found, measure), end="\n\n")
-        print(report.collections_tests_table(found, HEADLINE))
-        rows = report.collections_rows(found, MEASURES)
+            print(report.collections_table(compared, measure), end="\n\n")
+        print(report.collections_tests_table(compared, HEADLINE))
+        rows = report.collections_rows(compared, MEASURES)
         write_csv(SCRATCH / "suite.csv", ["collection", "system", "measure", "mean"], rows)
     if failed:
         raise InputError(f"failed: {', '.join(failed)}; the same command tries them again")
@@ -57,6 +71,108 @@ def job(argument: str, changes: list[str]) -> tuple[str, dict[str, str]]:
         if "=" not in change:
             raise InputError(f"{change!r} is not KEY=VALUE")
     return collection, dict(change.split("=", 1) for change in all_changes)
+
+
+def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
+    """metrics/compare.json of the experiment on a collection; it is run if it has not been.
+
+    DVC runs it in a copy of the workspace, and takes from its cache whatever experiments share:
+    above all, the training. The name of the experiment has a key of code, parameters and the files
+    outside the repository that it reads, so the same experiment is never run twice.
+
+    Args:
+        collection: a value of data.collection; a folder may be relative.
+        changes: other parameters, as for `dvc exp run -S`.
+    Raises:
+        InputError: for parameters that do not load, or if the experiment fails.
+    """
+    kind, _, folder = collection.partition(":")
+    if kind in FOLDERS and not Path(folder).is_dir():
+        raise InputError(f"{collection}: no such folder")
+    changes = {"data.collection": quoted(collection), **changes}
+    changes |= {key: quoted(value) for key, value in outside(changed(changes)).items()}
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", Path(collection).name)  # git allows it in a ref
+    name = f"suite-{readable}-{_key(changes)}"
+    figures = _read(name)
+    if figures is None:
+        overrides = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+        command = ["dvc", "exp", "run", "--temp", "--name", name, *overrides]
+        print(f"{collection}: {' '.join(command)}", file=sys.stderr)
+        done = subprocess.run(
+            [sys.executable, "-m", *command], stdout=sys.stderr, env=with_this_python()
+        )
+        if done.returncode:
+            raise InputError(f"{collection}: its experiment failed, see above")
+        figures = _read(name)
+    assert figures is not None
+    return figures
+
+
+def changed(changes: dict[str, str]) -> Settings:
+    """The settings of params.yaml with changes."""
+    with tempfile.TemporaryDirectory() as folder:
+        params = Path(folder) / PARAMS.name
+        params.write_bytes(PARAMS.read_bytes())
+        try:
+            apply_overrides(params, [f"{key}={value}" for key, value in changes.items()])
+        except DvcException as error:
+            raise InputError(f"-S: {error.__cause__ or error}") from None
+        return load_settings(params)
+
+
+def outside(settings: Settings) -> dict[str, str]:
+    """Changes that let an experiment in a copy of the workspace find files outside of it.
+
+    Paths become absolute. The `version` of a group gets the fingerprint of its files, so that DVC
+    reads them again when they change.
+    """
+    changes = {}
+    for group, keys in NAMING.items():
+        values, files = getattr(settings, group), []
+        for key in keys:
+            value = getattr(values, key) or ""
+            names = [_absolute(group, name) for name in value.split(" + ")]
+            if paths := [path for _, path in names if path]:
+                files += paths
+                changes[f"{group}.{key}"] = " + ".join(name for name, _ in names)
+        if files:
+            changes[f"{group}.version"] = f"{values.version or 'v'}-{fingerprint(files)[:8]}"
+    return changes
+
+
+def _absolute(group: str, name: str) -> tuple[str, Path | None]:
+    """A name with an absolute path, and the path; names such as medline stay, without a path."""
+    kind, colon, path = ("", "", name) if group == "model" else name.partition(":")
+    if not path or not Path(path).exists():
+        return name, None
+    return f"{kind}{colon}{Path(path).absolute()}", Path(path)
+
+
+def quoted(value: str) -> str:
+    """In quotes, in which Hydra takes any text."""
+    return '"' + value.replace('"', '\\"') + '"'
+
+
+def _key(changes: dict[str, str]) -> str:
+    """A hash of the commit, the uncommitted changes, and the parameters."""
+    try:
+        git = [
+            subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout
+            for command in (["rev-parse", "HEAD"], ["diff", "HEAD"])
+        ]
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = str(getattr(error, "stderr", error)).strip()
+        raise InputError(f"an experiment needs a git repository with a commit ({reason})") from None
+    return hashlib.sha256(json.dumps([git, changes]).encode()).hexdigest()[:8]
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    """The figures of an experiment; None if there is no experiment of that name."""
+    try:
+        figures: dict[str, Any] = json.loads(dvc.api.read(COMPARED, rev=name))
+    except RevError:
+        return None
+    return figures
 
 
 def parse() -> argparse.Namespace:

@@ -1,8 +1,8 @@
-"""Compare the figures here with those of expected.yaml: OK or FAIL a row, exit code 1 on a FAIL.
+"""Compare the figures here with expected.yaml: OK or FAIL in each row, exit code 1 on FAIL.
 
-Reads metrics/compare.json, for the rows of medline, if DVC says that it is of this code and these
-parameters. With a collection and the name of its rows: the experiment is run on it first, with the
-parameters that the rows name.
+Reads metrics/compare.json for the rows of medline, if DVC says that it matches code and parameters.
+With a collection and the name of its rows, it first runs the experiment on that collection, with
+the parameters that the rows set.
 
     python -m tools.verify
     python -m tools.verify beir:/PATH/cacm cacm
@@ -20,13 +20,13 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.evaluation.report import table
 from stages.run import one_line_errors, parser
-from tools import current, experiments
+from tools import sides, suite
 
 EXPECTED = Path("expected.yaml")
 
 
 def main(collection: str | None, name: str | None) -> bool:
-    """Prints a row for each figure; returns whether all are as expected."""
+    """Print a row for each figure; return whether all are as expected."""
     expected = YAML(typ="safe", pure=True).load(EXPECTED)
     if collection is None:
         name = "medline"
@@ -37,11 +37,11 @@ def main(collection: str | None, name: str | None) -> bool:
         )
     rows = expected[name]
     if collection is None:
-        current.require("compare")
-        found = read_json(experiments.COMPARED)
+        sides.require("compare")
+        compared = read_json(suite.COMPARED)
     else:
-        found = experiments.results(collection, rows.get("set", {}))
-    checked = list(check(rows["systems"], found["systems"]))
+        compared = suite.results(collection, rows.get("set", {}))
+    checked = list(check(rows["systems"], compared["systems"]))
     print(table(["system", "measure", "expected", "found", "within", ""], checked))
     print(f"expected: {rows['source']}")
     return all(row[-1] == "OK" for row in checked)
@@ -56,7 +56,7 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
             if measure == "within":
                 continue
             mean = found.get(system, {}).get(measure, {}).get("mean")
-            # Half a unit of the last digit, since expected figures are rounded.
+            # Expected figures are rounded: allow half a unit of the last digit.
             sound = mean is not None and abs(mean - value) <= within + 0.5e-4
             shown = "missing" if mean is None else f"{mean:.4f}"
             row = [system, measure, f"{value:.4f}", shown, f"{within}"]
@@ -67,7 +67,7 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
 def parse() -> argparse.Namespace:
     arguments = parser("tools.verify", __doc__)
     arguments.add_argument("collection", nargs="?", help="a value of data.collection")
-    arguments.add_argument("name", nargs="?", help="of its rows in expected.yaml")
+    arguments.add_argument("name", nargs="?", help="the name of its rows in expected.yaml")
     return arguments.parse_args()
 
 

@@ -1,7 +1,7 @@
 """Write the installed versions of the packages that decide results to versions.yaml.
 
-Reads what is installed. `dvc repro` then runs again what a package decides whose version has
-changed. `make repro` calls it.
+`dvc repro` then reruns the stages that depend on a package with a changed version. `make repro`
+calls this tool first.
 
     python -m tools.versions
 """
@@ -13,7 +13,7 @@ from stages.run import one_line_errors, parser
 
 def main() -> None:
     before = versions.recorded()
-    now = before | installed(*PACKAGES)  # one that is missing here stays as it is
+    now = before | installed(*PACKAGES)  # a package that is not installed keeps its version
     if now == before:
         return
     for package in sorted(now.keys() | before.keys()):

@@ -27,31 +27,6 @@ def table(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def systems_table(compared: dict[str, Any], measures: list[str]) -> str:
-    """A row for each system, a column for each measure: the mean with its 95 % interval."""
-    rows = (
-        [system, *(interval(by_measure[measure]) for measure in measures)]
-        for system, by_measure in compared["systems"].items()
-    )
-    return table(["system", *measures], rows)
-
-
-def tests_table(compared: dict[str, Any], measure: str) -> str:
-    """A row for each system and reference: their difference in one measure, tested."""
-    rows = (
-        [
-            f"{system} - {reference}",
-            f"{row[measure]['difference']:+.4f}",
-            _outcomes(row[measure]),
-            *(f"{row[measure][key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")),
-        ]
-        for reference, systems in compared["against"].items()
-        for system, row in systems.items()
-    )
-    header = [measure, "difference", "wins / ties / losses", "p randomization", "p t-test"]
-    return table([*header, "p Holm"], rows)
-
-
 def topics_table(
     texts: dict[str, str], before: dict[str, float], after: dict[str, float], top: int
 ) -> str:
@@ -185,11 +160,6 @@ def collections_rows(
         for system, by_measure in compared["systems"].items():
             for measure in measures:
                 yield [name, system, measure, by_measure[measure]["mean"]]
-
-
-def interval(value: dict[str, float]) -> str:
-    """A mean with its interval."""
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def _outcomes(test: dict[str, Any]) -> str:

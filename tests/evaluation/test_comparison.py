@@ -33,20 +33,6 @@ def test_an_unknown_reference_is_refused():
         comparison.compare_systems(RESULTS, ["bm52"], seed=0)
 
 
-def test_tables():
-    compared = comparison.compare_systems(RESULTS, ["bm25"], seed=0)
-    lines = report.systems_table(compared, ["AP"]).splitlines()
-    assert lines[0].startswith("| system | AP")
-    assert "0.200 [0.100, 0.300]" in lines[2]
-    lines = report.tests_table(compared, "AP").splitlines()
-    assert [cell.strip() for cell in lines[2].split("|")[1:5]] == [
-        "dense - bm25",
-        "+0.1333",
-        "3 / 0 / 0",
-        "0.2500",
-    ]
-
-
 def test_topics_that_moved_most_come_first():
     before, after = {"1": 0.5, "2": 0.5, "3": 0.5}, {"1": 0.6, "2": 0.1, "3": 0.5}
     texts = {"1": "heart", "2": "lung", "3": "eye"}

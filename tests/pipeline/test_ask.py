@@ -1,4 +1,4 @@
-"""Questions to the experiment: what its runs say, and in the browser's page."""
+"""Questions to the experiment: answers as in its runs, in a terminal and on the page."""
 
 import contextlib
 import http.client
@@ -13,22 +13,11 @@ from pathlib import Path
 import pytest
 from helpers import sh
 
-from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.types import SYSTEMS, Passage
+from dpr.records.types import SYSTEMS
 from dpr.runs.trec import read_run
-from tools import ask, ask_page
+from tools import ask
 from tools.answers import Answer, Answers
-from tools.lookup import Lookup
-
-
-def test_lookup(tmp_path):
-    passages = [Passage(f"d{i}", "é" * i, f"line {i}\nand “more”") for i in range(20)]
-    beir.write_passages(tmp_path, passages)
-    lookup = Lookup(tmp_path)
-    assert [lookup[p.id] for p in reversed(passages)] == passages[::-1]
-    with pytest.raises(InputError, match=r"corpus\.jsonl: no passage 'x'"):
-        lookup["x"]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -36,13 +25,13 @@ def test_a_topic_gets_what_its_run_says(experiment, system):
     with contextlib.chdir(experiment):
         query_id, grades = next(iter(beir.read_qrels("data/collection", "test").items()))
         text = beir.read_queries("data/collection")[query_id].text
-        found = Answers(system).ask(text, 5)
+        answers = Answers(system).ask(text, 5)
         run = read_run(Path(f"data/runs/test/{system}.txt"))[query_id]
     expected = dict(sorted(run.items(), key=lambda item: -item[1])[:5])
-    assert [answer.rank for answer in found] == [1, 2, 3, 4, 5]
-    assert [a.score for a in found] == pytest.approx(list(expected.values()), rel=1e-4)
-    assert {a.id for a in found} == set(expected)
-    assert [a.judged for a in found] == [grades.get(a.id) for a in found]
+    assert [answer.rank for answer in answers] == [1, 2, 3, 4, 5]
+    assert [a.score for a in answers] == pytest.approx(list(expected.values()), rel=1e-4)
+    assert {a.id for a in answers} == set(expected)
+    assert [a.judged for a in answers] == [grades.get(a.id) for a in answers]
 
 
 def test_the_command(experiment):
@@ -51,11 +40,19 @@ def test_the_command(experiment):
     assert [row["rank"] for row in json.loads(printed)] == [1, 2]
 
 
-def test_the_page(experiment, monkeypatch):
+@pytest.fixture(scope="module")
+def port():
+    """The port of a server of the page."""
+    with HTTPServer(("127.0.0.1", 0), ask.Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+    ask.answers_of.cache_clear()
+
+
+def test_the_page(experiment, port, monkeypatch):
     monkeypatch.chdir(experiment)
-    server = HTTPServer(("127.0.0.1", 0), ask_page.Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
+    address = f"http://127.0.0.1:{port}"
 
     def get(path):
         return urllib.request.urlopen(address + path).read().decode()
@@ -64,14 +61,11 @@ def test_the_page(experiment, monkeypatch):
     assert get("/?q=heart&system=dense").count("<li>") == 10
     assert "<script>" not in get("/?q=<script>alert(1)</script>")
     assert "&lt;script&gt;" in get("/?q=<script>alert(1)</script>")
-    with socket.create_connection(("127.0.0.1", server.server_port)):  # it asks nothing
+    with socket.create_connection(("127.0.0.1", port)):  # it asks nothing
         assert "<form" in get("/")
     assert "no system other" in get("/?q=heart&system=other")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get("/../params.yaml")
-    server.shutdown()
-    server.server_close()
-    ask_page.answers.cache_clear()
 
 
 # TREC-COVID has grades of -1.
@@ -80,52 +74,47 @@ JUDGED |= {-1: ("-", "judged, not relevant"), None: ("", "")}
 
 
 @pytest.mark.parametrize("grade", JUDGED)
-def test_what_a_grade_is_shown_as(grade, monkeypatch):
+def test_how_a_grade_is_shown(grade, monkeypatch):
     sign, words = JUDGED[grade]
-    found = [Answer(1, "d1", 0.5, "Title", "text", grade)]
-    assert list(ask.lines("heart", found, colours=False))[-1].split() == f"d1 0.5000 {sign}".split()
-    monkeypatch.setattr(ask_page, "answers", lambda system: Fixed(found))
-    shown = ask_page.page("heart", "dense")
-    assert (f"<strong>{words}</strong>" in shown) == bool(words)
-    assert "<strong>" in shown or not words
+    answers = [Answer(1, "d1", 0.5, "Title", "text", grade)]
+    last_line = list(ask.lines("heart", answers, colours=False))[-1]
+    assert last_line.split() == f"d1 0.5000 {sign}".split()
+    monkeypatch.setattr(ask, "answers_of", lambda system: Fixed(answers))
+    page = ask.page("heart", "dense")
+    assert (f"<strong>{words}</strong>" in page) == bool(words)
+    assert "<strong>" in page or not words
 
 
 class Fixed:
-    """Answers that are known."""
+    """Known answers."""
 
     notes = ()
 
-    def __init__(self, found):
-        self.found = found
+    def __init__(self, answers):
+        self.answers = answers
 
     def ask(self, question):
-        return self.found
+        return self.answers
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
     [
         ("127.0.0.1:8000", 200),
-        ("localhost", 200),
-        ("LOCALHOST:9000", 200),  # by a tunnel
+        ("LOCALHOST:9000", 200),  # through a tunnel
         ("[::1]:8000", 200),
-        ("192.168.0.7", 200),  # an address is no name that someone may bind anew
-        ("rebound.example", 421),
+        ("192.168.0.7", 200),  # nobody can bind an address anew
         ("rebound.example:8000", 421),
         ("localhost.rebound.example", 421),
         ("127.0.0.1.rebound.example", 421),
         ("", 421),
     ],
 )
-def test_the_page_is_for_those_who_ask_by_its_name(host, status):
-    """A name of another page that was bound to this address reads no answer (DNS rebinding)."""
-    server = HTTPServer(("127.0.0.1", 0), ask_page.Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    asking = http.client.HTTPConnection("127.0.0.1", server.server_port)
-    asking.request("GET", "/", headers={"Host": host})
-    answer = asking.getresponse()
-    assert answer.status == status
-    assert ("<form" in answer.read().decode()) == (status == 200)
-    asking.close()
-    server.shutdown()
-    server.server_close()
+def test_a_foreign_name_gets_no_answer(port, host, status):
+    """A foreign page may have bound its name to this address (DNS rebinding)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/", headers={"Host": host})
+    response = connection.getresponse()
+    assert response.status == status
+    assert ("<form" in response.read().decode()) == (status == 200)
+    connection.close()

@@ -1,23 +1,27 @@
 """What is published loads elsewhere, and says what the metrics say."""
 
+import contextlib
 from pathlib import Path
 
+import huggingface_hub
 import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
-from helpers import sh
 from hub import hub
 
+from dpr.base.errors import InputError
 from dpr.base.files import read_json
 from dpr.encoders import checkpoint
 from dpr.records import beir
+from tools import publish
 
 
 @pytest.fixture(scope="module")
 def published(experiment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / "encoder"
-    sh(experiment, f"python -m tools.publish {folder}")
+    with contextlib.chdir(experiment):
+        publish.main(folder, None)
     return folder
 
 
@@ -83,41 +87,39 @@ def test_pyserini_and_trectools_read_the_runs(published, experiment):
         assert set(map(str, library.TrecRun(run).topics())) == set(qrels)
 
 
-def test_a_hub_gets_the_folder(published, experiment, tmp_path):
+@pytest.fixture
+def in_hub(experiment, monkeypatch):
+    """(publish.main with a hub, {repository: {path: bytes}} of the hub)."""
+    monkeypatch.chdir(experiment)
     with hub() as (address, stored):
-        at = f"HF_HUB_DISABLE_TELEMETRY=1 HF_ENDPOINT={address} python -m tools.publish"
-        sh(experiment, f"env HF_TOKEN=right {at} {tmp_path / 'mine'} --push me/mine")
-        with pytest.raises(AssertionError, match=r"publish: me/other: not uploaded \(.*401"):
-            sh(experiment, f"env HF_TOKEN=wrong {at} {tmp_path / 'other'} --push me/other")
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        yield stored
+
+
+def test_a_hub_gets_the_folder(published, in_hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "right")
+    publish.main(tmp_path / "mine", "me/mine")
     files = {str(p.relative_to(published)): p for p in published.rglob("*") if p.is_file()}
-    assert stored["me/mine"].keys() == files.keys()
-    assert {p: len(content) for p, content in stored["me/mine"].items() if "README" not in p} == {
-        p: path.stat().st_size for p, path in files.items() if "README" not in p
+    assert in_hub["me/mine"].keys() == files.keys()
+    assert {p: len(content) for p, content in in_hub["me/mine"].items()} == {
+        p: path.stat().st_size for p, path in files.items()
     }
 
 
+def test_a_hub_that_refuses(in_hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "wrong")
+    with pytest.raises(InputError, match=r"me/other: not uploaded \(.*401.* is whole: `hf upload"):
+        publish.main(tmp_path / "other", "me/other")
+    assert (tmp_path / "other/README.md").exists()
+
+
 @pytest.mark.slow
-def test_a_hub_that_is_not_there(published, experiment, tmp_path):
-    with pytest.raises(
-        AssertionError, match=r"publish: me/x: not uploaded .* is whole: `hf upload"
-    ):
-        command = f"python -m tools.publish {tmp_path / 'x'} --push me/x"
-        sh(experiment, f"env HF_TOKEN=x HF_ENDPOINT=http://127.0.0.1:9 {command}")
+def test_a_hub_that_is_not_there(published, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"me/x: not uploaded .* is whole: `hf upload"):
+        publish.upload(published, "me/x")
 
 
-def test_figures_of_another_encoder_are_not_published(published, experiment, tmp_path):
-    file = experiment / "params.yaml"
-    before = file.read_text()
-    file.write_text(before.replace("temperature: 0.05", "temperature: 0.06", 1))
-    try:
-        with pytest.raises(
-            AssertionError, match=r"the figures are of earlier code or parameters \(other: train"
-        ):
-            sh(experiment, f"python -m tools.publish {tmp_path / 'y'}")
-    finally:
-        file.write_text(before)
-
-
-def test_a_folder_that_is_there_is_left_alone(published, experiment):
-    with pytest.raises(AssertionError, match="is there already; name a new folder"):
-        sh(experiment, f"python -m tools.publish {published}")
+def test_an_existing_folder_is_left_alone(published):
+    with pytest.raises(InputError, match="exists already; name a new folder"):
+        publish.main(published, None)

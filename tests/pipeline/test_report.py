@@ -1,4 +1,4 @@
-"""The report: one file that asks for nothing, with the figures of the metrics."""
+"""The report: one file that loads nothing else, with the figures of the metrics."""
 
 import contextlib
 import json
@@ -8,11 +8,11 @@ import pytest
 from helpers import sh
 
 from dpr.base.files import read_json
-from dpr.evaluation import report
+from dpr.evaluation.report import unhelpful
 from dpr.records.run import Run
-from tools import figure, publish, report_contents
+from tools import publish, report, report_charts
 from tools.answers import Answers
-from tools.report_page import Compared
+from tools.compared import Compared
 from tools.sides import Side
 
 
@@ -20,14 +20,18 @@ def test_the_page_is_whole(experiment):
     printed = sh(experiment, "python -m tools.report")
     page = (experiment / "report.html").read_text()
     compared = read_json(experiment / "metrics/compare.json")
-    tested = compared["against"]["zero_shot"]["dense"]["nDCG@10"]
+    test = compared["against"]["zero_shot"]["dense"]["nDCG@10"]
     for text in (page, (experiment / "report.md").read_text(), printed):
-        assert f"{tested['difference']:+.3f}" in text
-        assert f"p = {tested['p_randomization']:.4f}" in text
+        assert f"{test['difference']:+.3f}" in text
+        assert f"p = {test['p_randomization']:.4f}" in text
+        assert "figures do not match" not in text
     for system, measured in compared["systems"].items():
         assert f'<th scope="row">{system}</th><td>{measured["nDCG@10"]["mean"]:.3f}' in page
-    assert not re.findall(r"""(?:src|href)=["']?(?!#)[a-z]+:""", page.split("</head>")[-1])
-    written = page.split("<script>")[0] + page.split("</head>")[-1].split("<script>")[0]
+    body = page.split("</head>")[-1]
+    assert not re.findall(r"""(?:src|href)=["']?(?!#)[a-z]+:""", body)
+    for target in re.findall(r'href="#([^"]+)"', body):
+        assert body.count(f'id="{target}"') == 1
+    written = page.split("<script>")[0] + body.split("<script>")[0]
     assert "</main>" in written
     assert not re.search(r"<(?:link|img|iframe)|@import|url\(", written)
     assert len(page) < 3_000_000
@@ -40,19 +44,33 @@ def test_a_negative_grade_is_not_relevant(experiment, monkeypatch):
     monkeypatch.chdir(experiment)
     before = Side("before", Run.of({"q0": {"p0-2": 1.0}}), None, None)
     after = Side("after", Run.of({"q0": {"p0-0": 2.0, "p0-1": 1.0}}), None, None)
-    (won,) = Compared(before, after, {"q0": {"p0-0": -1, "p0-1": 1}}, 0).moved()["won"]
-    shown = {one.passage.id: one.relevant for found in won.found.values() for one in found}
+    (won,), lost = Compared(before, after, {"q0": {"p0-0": -1, "p0-1": 1}}, 0).moved()
+    shown = {hit.passage.id: hit.relevant for hits in won.hits.values() for hit in hits}
     assert shown == {"p0-0": False, "p0-1": True, "p0-2": False}
+    assert not lost
 
 
-def test_charts_have_the_rows_of_the_plots(experiment):
-    with contextlib.chdir(experiment):
-        from tools import report_charts
+def test_the_charts_are_the_plots_of_dvc(experiment, monkeypatch):
+    monkeypatch.chdir(experiment)
+    charts = report_charts.of_dvc()
+    assert charts.keys() == {
+        *("loss", "loss_second", "train.csv", "train_second.csv", "valid.csv", "valid_second.csv"),
+        *("topics.csv", "compare_topics.csv", "precision.csv", "recall.csv", "systems.csv"),
+        "tradeoff.csv",
+    }
+    rows = (experiment / "plots/recall.csv").read_text().splitlines()[1:]
+    assert len(charts["recall.csv"]["data"]["values"]) == len(rows)
+    assert json.dumps(charts, allow_nan=False)
+    title, chart = report_charts.for_page(charts["recall.csv"])
+    assert (title, chart["title"], chart["width"]) == ("Recall against depth", None, "container")
 
-        chart = report_charts.recall()
-        rows = (experiment / "plots/recall.csv").read_text().splitlines()[1:]
-    assert len(chart["data"]["values"]) == len(rows)
-    assert json.dumps(chart, allow_nan=False)
+
+def test_gains_are_bars_in_order():
+    chart = report_charts.gains([("heart", 0.5), ("lung", -0.25)], "AP")
+    assert chart["data"]["values"] == [
+        {"place": 0, "topic": "heart", "gain": 0.5},
+        {"place": 1, "topic": "lung", "gain": -0.25},
+    ]
 
 
 @pytest.mark.slow
@@ -62,6 +80,7 @@ def test_two_sides(experiment):
     page = (experiment / "report.html").read_text()
     assert '<th scope="row">seed</th>' in page
     assert "other has" in printed
+    assert '"rev": "other"' in page  # in its charts
     sh(experiment, "dvc exp remove other")
 
 
@@ -70,16 +89,16 @@ VALIDATED = "step,loss,nDCG@10\n0,0.0,0.0\n"
 
 
 @pytest.mark.parametrize("not_run", [["_second"], ["", "_second"]])
-def test_figures_of_rounds_that_did_not_run(experiment, monkeypatch, tmp_path, not_run):
+def test_figures_of_rounds_that_did_not_run(experiment, monkeypatch, not_run):
     """README's quick recipe has no second round, `max_steps=0` none at all."""
-    for file in (experiment / "plots").glob("*.csv"):
-        (tmp_path / "plots" / file.name).parent.mkdir(exist_ok=True)
-        (tmp_path / "plots" / file.name).write_text(file.read_text())
-    for suffix in not_run:
-        (tmp_path / f"plots/train{suffix}.csv").write_text(ROUND)
-        (tmp_path / f"plots/valid{suffix}.csv").write_text(VALIDATED)
-    monkeypatch.chdir(tmp_path)
-    drawn = figure.drawn()
+    monkeypatch.chdir(experiment)
+    with contextlib.ExitStack() as restored:
+        for suffix in not_run:
+            for name, text in ((f"train{suffix}.csv", ROUND), (f"valid{suffix}.csv", VALIDATED)):
+                path = experiment / "plots" / name
+                restored.callback(path.write_text, path.read_text())
+                path.write_text(text)
+        drawn = report_charts.figures()
     assert drawn.keys() - {"training"} == {"systems", "recall", "topics"}
     assert ("training" in drawn) == ("" not in not_run)
     if "training" in drawn:
@@ -94,7 +113,7 @@ UNTRAINED = {"steps": 0, "best": {"step": 0}}
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "notes"),
     [
         (TRAINED, TRAINED, []),
         (TRAINED, NOT_RUN, []),
@@ -104,35 +123,35 @@ UNTRAINED = {"steps": 0, "best": {"step": 0}}
         (UNHELPFUL, UNHELPFUL, ["first round", "second round"]),
     ],
 )
-def test_a_training_that_did_not_help_is_named(first, second, said):
-    found = report.unhelpful({"first": first, "second": second})
-    assert found.count("Training did not help") == len(said)
-    assert all(part in found for part in said)
+def test_a_training_that_did_not_help_is_named(first, second, notes):
+    text = unhelpful({"first": first, "second": second})
+    assert text.count("Training did not help") == len(notes)
+    assert all(note in text for note in notes)
 
 
 @pytest.mark.slow
-def test_it_is_named_wherever_the_training_is_described(experiment, tmp_path):
+def test_it_is_named_wherever_the_training_is_described(experiment):
     """In the first round of the experiment, as its metrics then say."""
     file = experiment / "metrics/train.json"
     before = file.read_text()
     file.write_text(json.dumps(read_json(file) | UNHELPFUL))
-    said = "Training did not help in the first round"
+    note = "Training did not help in the first round"
     try:
-        assert said in sh(experiment, "python -m tools.report")
+        assert note in sh(experiment, "python -m tools.report")
         for name in ("report.html", "report.md"):
-            assert said in (experiment / name).read_text()
+            assert note in (experiment / name).read_text()
         with contextlib.chdir(experiment):
-            assert said in publish.card()
-            assert any(said in note for note in Answers("dense").notes)
-            assert not any(said in note for note in Answers("bm25").notes)
+            assert note in publish.card()
+            assert any(note in text for text in Answers("dense").notes)
+            assert not any(note in text for text in Answers("bm25").notes)
     finally:
         file.write_text(before)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "judges"),
     [("medline", "test topics with human judgments"), ("beir:/mine", "judged test topics")],
 )
-def test_who_judged_is_said_only_if_it_is_known(name, said):
-    asked = report_contents.question([], 200, name)
-    assert asked == f"Does training help? 200 {said}, of {name}."
+def test_human_judgments_are_named_only_if_they_are_known(name, judges):
+    asked = report.question([], 200, name)
+    assert asked == f"Does training help? 200 {judges} of {name}."

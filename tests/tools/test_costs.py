@@ -7,7 +7,7 @@ import pytest
 
 from dpr.base.errors import InputError
 from stages import run
-from tools import costs, report, report_tables
+from tools import costs, report_tables
 
 
 @pytest.fixture
@@ -46,10 +46,9 @@ def test_a_line_that_a_kill_has_cut_is_no_row(log):
     assert [row[0] for row in costs.last()[1]] == ["train first", "bm25_index", "compare"]
 
 
-def test_the_report_has_costs_and_processors_of_this_workspace_alone(log, monkeypatch):
-    assert list(report.made_with()) == ["run on: processor of main"]
-    monkeypatch.setattr(report_tables.sides, "text", lambda *_: "{}")
-    (shown,) = (t for t in report_tables.properties("workspace", []) if "Costs" in t.name)
+def test_the_report_has_costs_and_processors_of_this_workspace_alone(log):
+    made_with, shown = report_tables.workspace()
+    assert made_with.rows == [["run on: processor of main"]]
     assert [row[1] for row in shown.rows] == ["2", "3"]
 
 
@@ -59,9 +58,8 @@ def test_a_workspace_without_costs_says_so(log, tmp_path, monkeypatch):
     log.write_text(json.dumps(row) + "\n")  # of an earlier version: no one knows where
     with pytest.raises(InputError, match="no stage has run here yet"):
         costs.last()
-    assert list(report.made_with()) == []
-    monkeypatch.setattr(report_tables.sides, "text", lambda *_: "{}")
-    assert not [t for t in report_tables.properties("workspace", []) if "Costs" in t.name]
+    (made_with,) = report_tables.workspace()
+    assert made_with.rows == []
 
 
 def test_forgetting_removes_finished_work_of_both_stages(tmp_path, monkeypatch):

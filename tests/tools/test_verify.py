@@ -42,7 +42,7 @@ def test_a_figure_that_is_not_there_fails():
 @pytest.fixture
 def made_here(monkeypatch):
     """As if DVC said so; tests/pipeline/test_current.py asks it."""
-    monkeypatch.setattr(verify.current, "stale", lambda *stages: None)
+    monkeypatch.setattr(verify.sides, "stale", lambda *stages: None)
 
 
 def test_the_metrics_of_this_commit_are_as_expected(made_here, monkeypatch, capsys):

@@ -1,8 +1,20 @@
-"""Query words in a passage, by cases written by hand."""
+"""Passages by id, and query words in a passage, by cases written by hand."""
 
 import pytest
 
-from tools.highlight import Words
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.records.types import Passage
+from tools.passages import Lookup, Words
+
+
+def test_lookup(tmp_path):
+    passages = [Passage(f"d{i}", "é" * i, f"line {i}\nand “more”") for i in range(20)]
+    beir.write_passages(tmp_path, passages)
+    lookup = Lookup(tmp_path)
+    assert [lookup[p.id] for p in reversed(passages)] == passages[::-1]
+    with pytest.raises(InputError, match=r"corpus\.jsonl: no passage 'x'"):
+        lookup["x"]
 
 
 def marked(query, text):

@@ -1,4 +1,4 @@
-"""An experiment is run again if a file outside the repository has changed that it reads."""
+"""A suite runs an experiment again if a file outside the repository changed that it reads."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.settings import load_settings
-from tools import experiments, suite
+from tools import suite
 
 # What is named, by parameter; each is a file or folder in the test's own folder.
 NAMED = {
@@ -53,13 +53,13 @@ def commands(monkeypatch):
         made[command[command.index("--name") + 1]] = {"number": len(called)}
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(experiments.subprocess, "run", run)
-    monkeypatch.setattr(experiments, "_read", made.get)
+    monkeypatch.setattr(suite.subprocess, "run", run)
+    monkeypatch.setattr(suite, "_read", made.get)
     return called
 
 
 def call(folder):
-    return experiments.results(f"beir:{folder}/searched", {"bm25.b": "0.5"})
+    return suite.results(f"beir:{folder}/searched", {"bm25.b": "0.5"})
 
 
 def test_the_same_is_not_run_again(folder, commands):
@@ -80,25 +80,23 @@ def test_a_changed_file_is_read_again(folder, commands, name):
 def test_what_is_passed_on_is_what_params_load_as(folder, commands):
     """Paths are absolute, as the experiment runs elsewhere; any letter survives Hydra."""
     shutil.move(folder / "model", folder / "mo'del, (né) = ~1")
-    experiments.results(
-        "beir:searched", {"model.name": '"mo\'del, (né) = ~1"', "data.version": "a"}
-    )
+    suite.results("beir:searched", {"model.name": '"mo\'del, (né) = ~1"', "data.version": "a"})
     ((command, environment),) = commands
     overrides = [command[i + 1] for i, word in enumerate(command) if word == "-S"]
-    experiments.apply_overrides("params.yaml", overrides)
+    suite.apply_overrides("params.yaml", overrides)
     found = load_settings("params.yaml")
     assert found.data.collection == f"beir:{folder}/searched"
     trained = NAMED["data.train"].format(folder, folder)
     assert found.data.train == trained
     assert found.model.name == f"{folder}/mo'del, (né) = ~1"
     assert found.data.version.startswith("a-")
-    assert environment["PATH"].split(":")[0] == str(experiments.Path(sys.executable).parent)
+    assert environment["PATH"].split(":")[0] == str(suite.Path(sys.executable).parent)
 
 
 @pytest.mark.parametrize("name", ["naïve (1)", "a~b", "a..b", "a^b:c?*[@{"])
 def test_the_name_of_any_folder_becomes_one_that_git_takes(folder, commands, name):
     shutil.copytree(folder / "searched", folder / name)
-    experiments.results(f"beir:{folder / name}", {})
+    suite.results(f"beir:{folder / name}", {})
     ((command, _),) = commands
     ref = f"refs/exps/{command[command.index('--name') + 1]}"
     assert check_ref_format(ref.encode())
@@ -116,20 +114,20 @@ def test_a_suite_checks_the_measures_of_each_collection_before_it_runs_any(folde
 def test_names_that_are_no_files_stay(folder):
     (folder / "medline").mkdir()
     settings = load_settings(ROOT / "params.yaml")
-    assert experiments.outside(settings) == {}
+    assert suite.outside(settings) == {}
 
 
 @pytest.mark.parametrize("change", ["train.lr=", "train.lr=x", "train.rl=1"])
 def test_a_wrong_parameter_is_named_before_anything_runs(folder, commands, change):
     key, value = change.split("=")
     with pytest.raises(InputError, match=key):
-        experiments.results("medline", {key: value})
+        suite.results("medline", {key: value})
     assert commands == []
 
 
 def test_without_git(folder):
     with pytest.raises(InputError, match="needs a git repository with a commit"):
-        experiments._key({})
+        suite._key({})
 
 
 def test_it_is_told_in_one_line_without_git(folder):

@@ -1,0 +1,113 @@
+"""Two runs over the same topics: their means, the test of the difference, and who won where."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dpr import measures
+from dpr.evaluation import significance
+from dpr.evaluation.report import ALPHA
+from dpr.measures import HEADLINE
+from dpr.records import beir
+from dpr.records.run import ranking
+from dpr.records.types import Passage, Qrels, Query, is_relevant
+from tools.passages import Lookup, Words
+from tools.sides import Side
+
+COLLECTION = Path("data/collection")
+MOVED, SHOWN = 10, 3  # topics that moved most; passages of each
+
+
+class Hit(NamedTuple):
+    """A passage in a run."""
+
+    passage: Passage
+    snippet: str
+    relevant: bool  # by the judgments
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic with its value on both sides. `hits`: by side, the first passages of its run."""
+
+    text: str
+    before: float
+    after: float
+    hits: dict[str, list[Hit]]
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before
+
+    @property
+    def words(self) -> Words:
+        return Words(self.text)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two sides over the topics of `qrels`, in one measure."""
+
+    before: Side
+    after: Side
+    qrels: Qrels
+    seed: int
+    measure: str = HEADLINE
+
+    @cached_property
+    def values(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The measure by topic: before, after."""
+        before, after = (
+            measures.by_topic(self.qrels, side.run, [self.measure])[self.measure]
+            for side in (self.before, self.after)
+        )
+        return before, after
+
+    @cached_property
+    def test(self) -> significance.Comparison:
+        before, after = (np.array(list(values.values())) for values in self.values)
+        (result,) = significance.compare(after[None], before, self.seed)
+        return result
+
+    @property
+    def significant(self) -> bool:
+        return self.test.p_randomization < ALPHA
+
+    @cached_property
+    def intervals(self) -> list[significance.Interval]:
+        """The means with 95 % intervals: before, after, and their difference."""
+        before, after = (np.array(list(values.values())) for values in self.values)
+        return significance.intervals(np.stack([before, after, after - before]), self.seed)
+
+    @cached_property
+    def gains(self) -> dict[str, float]:
+        """The gain by topic, the largest first."""
+        before, after = self.values
+        order = sorted(before, key=lambda topic: before[topic] - after[topic])
+        return {topic: after[topic] - before[topic] for topic in order}
+
+    @cached_property
+    def queries(self) -> dict[str, Query]:
+        return beir.read_queries(COLLECTION)
+
+    def moved(self) -> tuple[list[Topic], list[Topic]]:
+        """The topics that won most, and those that lost most."""
+        passages = Lookup(COLLECTION)
+        won = [topic for topic, gain in self.gains.items() if gain > 0]
+        lost = [topic for topic, gain in reversed(self.gains.items()) if gain < 0]
+        won, lost = won[:MOVED], lost[:MOVED]
+        return [self._topic(t, passages) for t in won], [self._topic(t, passages) for t in lost]
+
+    def _topic(self, query_id: str, passages: Lookup) -> Topic:
+        text, grades = self.queries[query_id].text, self.qrels[query_id]
+        words, hits = Words(text), {}
+        for side in (self.before, self.after):
+            first = [passages[p] for p, _ in ranking(side.run.get(query_id, {}))[:SHOWN]]
+            hits[side.name] = [
+                Hit(p, words.snippet(p.text), is_relevant(grades.get(p.id))) for p in first
+            ]
+        before, after = self.values
+        return Topic(text, before[query_id], after[query_id], hits)

@@ -1,0 +1,100 @@
+"""Passages for people to read: looked up by id, cut to a snippet, the query's words marked."""
+
+import json
+import re
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.records.ids import IdRows, digests
+from dpr.records.types import Passage
+
+# The most common English words say nothing about a passage.
+COMMON = """
+    a an and are as at be but by can did do does for from had has have how if in into is it its
+    not of on or such that the their then there these they this to was what when which who why
+    will with
+"""
+SHORTEST, ENDING = 4, 3  # letters that a stem keeps at least; letters that it loses at most
+
+
+class Lookup:
+    """The passages of a folder that a stage wrote, by id.
+
+    The file stays on disk; a passage takes 20 bytes of memory.
+
+    Raises:
+        InputError: as `beir.read_passages`.
+    """
+
+    def __init__(self, folder: Path):
+        self.file = folder / beir.PASSAGES
+        self.rows = IdRows(digests(passage.id for passage in beir.read_passages(folder)))
+        starts, position = array("Q"), 0
+        with self.file.open("rb") as file:
+            for line in file:
+                starts.append(position)
+                position += len(line)
+        self.starts = np.frombuffer(starts, np.uint64)
+
+    def __getitem__(self, passage_id: str) -> Passage:
+        (row,) = self.rows.of(digests([passage_id]))
+        if row < 0:
+            raise InputError(f"{self.file}: no passage {passage_id!r}; search again: `dvc repro`")
+        with self.file.open("rb") as file:
+            file.seek(int(self.starts[row]))
+            fields = json.loads(file.readline())
+        return Passage(passage_id, fields.get("title", ""), fields["text"])
+
+
+class Words:
+    """The words of a query. Words with the same stem match: wound, wounds, wounded."""
+
+    def __init__(self, query: str):
+        words = {word.casefold() for word in re.findall(r"\w+", query)} - set(COMMON.split())
+        stems = "|".join(_stem(word) for word in sorted(words))
+        self.pattern = re.compile(rf"\b(?:{stems})", re.IGNORECASE) if words else None
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Split the text into pairs (part, whether it is a word of the query)."""
+        end = 0
+        for match in self.pattern.finditer(text) if self.pattern else ():
+            if match.start() > end:
+                yield text[end : match.start()], False
+            yield match[0], True
+            end = match.end()
+        if end < len(text):
+            yield text[end:], False
+
+    def snippet(self, text: str, length: int = 280) -> str:
+        """Whole words, about `length` letters, where most different words of the query are."""
+        if len(text) <= length or self.pattern is None:
+            return _cut(text, 0, length)
+        hits = [(m.start(), m[0].casefold()[:SHORTEST]) for m in self.pattern.finditer(text)]
+        starts = [max(0, start - 40) for start, _ in hits] or [0]
+
+        def different_words(start: int) -> int:
+            return len({word for hit, word in hits if start <= hit < start + length - 20})
+
+        return _cut(text, max(starts, key=different_words), length)
+
+
+def _stem(word: str) -> str:
+    """A pattern for the word with any ending; a short word has only its plural."""
+    stem = re.escape(word[: max(SHORTEST, len(word) - ENDING)])
+    return stem + (r"\w*" if len(word) >= SHORTEST else r"s?\b")
+
+
+def _cut(text: str, start: int, length: int) -> str:
+    start = min(start, max(0, len(text) - length))
+    end = start + length
+    if start:
+        space = text.find(" ", start, end)
+        start = space + 1 if space >= 0 else start
+    if end < len(text):
+        end = text.rfind(" ", start, end + 1) if " " in text[start : end + 1] else end
+    return "… " * (start > 0) + text[start:end] + " …" * (end < len(text))
