@@ -68,7 +68,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("overlap: refuse", "overlap: keep", r"data\.overlap: .*'refuse' or 'drop'"),
         ("RR@10, ", "RR@10, P, ", r"eval\.measures: 'P' cannot be computed"),
         ("RR@10, ", "RR@10, RR@10, ", r"eval\.measures: a measure is listed twice"),
-        ("threads: null", "thread: 2", r"thread: unknown key \(known here: seed, threads"),
+        ("threads: null", "thread: 2", r"thread: unknown key \(known here: similarity, seed, th"),
         ("kind: flat", "kind: [flat", r"not valid YAML"),
         ("threads: null", "threads: 2\nthreads: 3", r"not valid YAML"),
     ],

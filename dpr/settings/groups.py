@@ -1,11 +1,4 @@
-"""What the groups of params.yaml share.
-
-The group `data`.
-
-The group `model`.
-
-The groups of what comes after training, from `encode` to `eval`.
-"""
+"""Groups of params.yaml outside training: `data`, `model`, and `encode` to `eval`."""
 
 from typing import Annotated, Literal
 
@@ -16,15 +9,19 @@ from dpr.records.types import System
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
+Length = Annotated[int, Field(ge=3)]  # in tokens: [CLS], one token of the text, [SEP]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 def _with_line_ends(text: str) -> str:
-    r"""`dvc exp run -S` keeps both characters of a `\n` or `\t`: the line end or tab is meant."""
+    r"""Turn `\n` and `\t`, which `dvc exp run -S` keeps as two characters, into one."""
     return text.replace(r"\n", "\n").replace(r"\t", "\t")
 
 
-Text = Annotated[str, AfterValidator(_with_line_ends)]  # goes into what is encoded
+Text = Annotated[str, AfterValidator(_with_line_ends)]  # part of what is encoded
 
 
 class Group(BaseModel):
@@ -53,22 +50,22 @@ class MedlineSettings(Group):
 
 class DataSettings(Group):
     collection: str
-    split: Annotated[str, Field(min_length=1)]
-    topic_field: Annotated[str, Field(min_length=1)]
+    train: str
+    split: Name
+    topic_field: Name
     separator: Text
     drop_query_id: bool | None
-    train: str
+    prompts: list[Text] | None
     train_limit: Count | None
     overlap: Literal["refuse", "drop"]
     held_out: Count
     held_out_seed: Seed
-    prompts: list[Text] | None
     version: str | None
     medline: MedlineSettings
 
     @property
     def sources(self) -> list[str]:
-        """The names in `train`, one a source."""
+        """The names in `train`, one per source."""
         return self.train.split(" + ")
 
     @model_validator(mode="after")
@@ -90,39 +87,26 @@ Pooling = Literal["cls", "mean", "max", "last", "pooler"]
 
 
 class ModelSettings(Group):
-    name: Annotated[str, Field(min_length=1)]
-    revision: Annotated[str, Field(min_length=1)] | None
-    query_name: Annotated[str, Field(min_length=1)] | None
-    query_revision: Annotated[str, Field(min_length=1)] | None
-    version: str | None
-    respect_modules: bool
+    name: Name
     pooling: Pooling
-    append_eos: bool
-    dtype: Literal["float32", "bfloat16"]
-    tied: bool
+    query_max_length: Length
+    passage_max_length: Length
     query_prefix: Text | None
     passage_prefix: Text | None
-    query_max_length: Annotated[int, Field(ge=3)]
-    passage_max_length: Annotated[int, Field(ge=3)]
+    tied: bool
+    query_name: Name | None
+    revision: Name | None
+    query_revision: Name | None
+    version: str | None
+    respect_modules: bool
+    append_eos: bool
+    dtype: Literal["float32", "bfloat16"]
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSettings":
         if self.query_revision and not self.query_name:
             raise ValueError("query_revision is given, but no query_name")
         return self
-
-
-INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
-
-
-class Bm25Settings(Group):
-    k1: Annotated[float, Field(ge=0)]
-    b: Annotated[float, Field(ge=0, le=1)]
-
-
-class Bm25IndexSettings(Bm25Settings):
-    threads: Count
-    heap: Annotated[float, Field(ge=0.25)]
 
 
 class EncodeSettings(Group):
@@ -132,14 +116,17 @@ class EncodeSettings(Group):
     dtype: Literal["float32", "float16", "int8"]
 
 
+INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
+
+
 def _index_kind(kind: str) -> str:
-    """A kind by name, or a string that FAISS can read. (The stage `check` tries it.)"""
+    """A kind by name, or a string that FAISS can parse. (The stage `check` builds the index.)"""
     if kind in INDEX_KINDS:
         return kind
-    import faiss  # here, since it loads slowly
+    import faiss  # slow to load
 
     try:
-        faiss.index_factory(960, kind)  # a number that most kinds can divide
+        faiss.index_factory(960, kind)  # divisible by the number of bytes of most kinds
     except RuntimeError as error:
         if "could not parse" in str(error):
             raise ValueError(
@@ -149,7 +136,7 @@ def _index_kind(kind: str) -> str:
 
 
 class IndexSettings(Group):
-    kind: Annotated[str, Field(min_length=1), AfterValidator(_index_kind)]
+    kind: Annotated[Name, AfterValidator(_index_kind)]
     dimension: Count | None
     storage: Literal["float32", "float16"]
     nlist: Count | None
@@ -160,23 +147,33 @@ class IndexSettings(Group):
     train_sample: Count | None
 
 
-class AuditSettings(Group):
-    min_recall: Annotated[float, Field(ge=0, le=1)]
-    topics: Count
-
-
 class SearchSettings(Group):
     top_k: Count
     nprobe: Count | None
     ef_search: Count | None
-    memory: Annotated[float, Field(gt=0)]
     rescore: Count | None
+    memory: Positive
+
+
+class AuditSettings(Group):
+    min_recall: Fraction
+    topics: Count
+
+
+class Bm25Settings(Group):
+    k1: Annotated[float, Field(ge=0)]
+    b: Fraction
+
+
+class Bm25IndexSettings(Bm25Settings):
+    threads: Count
+    heap: Annotated[float, Field(ge=0.25)]
 
 
 class FuseSettings(Group):
     rrf_k: Annotated[int, Field(ge=0)]
     weight_steps: Count
-    default_weight: Annotated[float, Field(ge=0, le=1)]
+    default_weight: Fraction
 
 
 class EvalSettings(Group):

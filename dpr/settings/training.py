@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dpr import measures
-from dpr.settings.groups import Bm25Settings, Count, Group, Share
+from dpr.settings.groups import Bm25Settings, Count, Fraction, Group, Length, Positive, Share
 
-Precision = Literal["fp32", "bf16", "auto"]
-VALIDATION_DEPTH = 1000  # best passages of a topic that a validation looks at
+VALIDATION_DEPTH = 1000  # passages that a validation ranks for a topic
 
 
 class MineSource(Group):
@@ -30,24 +29,17 @@ class MineBm25(MineSource, Bm25Settings):
     pass
 
 
+class MineSettings(Group):
+    per_pair: Count
+    bm25: MineBm25
+    encoder: MineSource
+
+
 def _teacher(name: str) -> str:
     kind, _, rest = name.partition(":")
     if name != "fusion" and not (kind in ("file", "cross-encoder") and rest):
         raise ValueError("none of: fusion, file:FILE, cross-encoder:NAME")
     return name
-
-
-def _one_measure(name: str) -> str:
-    measures.check_one(name)
-    if (measures.cutoff(name) or 0) > VALIDATION_DEPTH:
-        raise ValueError(f"{name!r} is deeper than the {VALIDATION_DEPTH} passages of a validation")
-    return name
-
-
-class MineSettings(Group):
-    per_pair: Count
-    bm25: MineBm25
-    encoder: MineSource
 
 
 class TeacherSettings(Group):
@@ -57,49 +49,56 @@ class TeacherSettings(Group):
     version: str | None
 
 
+def _validation_measure(name: str) -> str:
+    measures.check_one(name)
+    if (measures.cutoff(name) or 0) > VALIDATION_DEPTH:
+        raise ValueError(f"{name!r} is deeper than the {VALIDATION_DEPTH} passages of a validation")
+    return name
+
+
 class TrainSettings(Group):
-    roles: Literal["both", "query"]
-    softmax_passages: Count | None
+    lr: Positive
+    warmup_ratio: Fraction
+    warmup_steps: Annotated[int, Field(ge=0)] | None
     max_steps: Annotated[int, Field(ge=0)] | None
-    epochs: Annotated[float, Field(gt=0)] | None
+    epochs: Positive | None
     batch_size: Annotated[int, Field(ge=2)]
-    group_by: Literal["query", "passage"] | None
-    pairs_per_group: Count
     hard_negatives: Annotated[int, Field(ge=0)]
     in_batch_negatives: bool
-    mixture: Literal["proportional", "round_robin"] | list[Share]
-    one_source: bool
-    teacher_share: Annotated[float, Field(ge=0, le=1)]
-    teacher_loss: Literal["kl", "margin_mse"]
-    teacher_temperature: Annotated[float, Field(gt=0)]
-    chunk_size: Count | None
-    accumulate: Count
-    passage_max_length: Annotated[int, Field(ge=3)] | None
-    lr: Annotated[float, Field(gt=0)]
-    schedule: Literal["constant", "linear", "cosine", "cosine_restarts"]
-    cycles: Count
-    warmup_steps: Annotated[int, Field(ge=0)] | None
-    warmup_ratio: Annotated[float, Field(ge=0, le=1)]
-    min_lr_ratio: Annotated[float, Field(gt=0, le=1)]
-    temperature: Annotated[float, Field(gt=0)]
-    temperature_lr: Annotated[float, Field(gt=0)] | None
+    temperature: Positive
+    temperature_lr: Positive | None
     symmetric: bool
     false_negative_margin: float | None
-    matryoshka: list[Count]
+    roles: Literal["both", "query"]
+    softmax_passages: Count | None
+    group_by: Literal["query", "passage"] | None
+    pairs_per_group: Count
+    mixture: Literal["proportional", "round_robin"] | list[Share]
+    one_source: bool
+    chunk_size: Count | None
+    accumulate: Count
+    passage_max_length: Length | None
+    schedule: Literal["constant", "linear", "cosine", "cosine_restarts"]
+    cycles: Count
+    min_lr_ratio: Annotated[float, Field(gt=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
     initial_share: Annotated[float, Field(ge=0, lt=1)]
     ema: Share | None
-    gradient_checkpointing: bool
     freeze_embeddings: bool
     lora_rank: Annotated[int, Field(ge=0)]
-    lora_alpha: Annotated[float, Field(gt=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    lora_alpha: Positive
+    matryoshka: list[Count]
+    teacher_share: Fraction
+    teacher_loss: Literal["kl", "margin_mse"]
+    teacher_temperature: Positive
     eval_every: Count
     valid_passages: Annotated[int, Field(ge=2)] | None
-    valid_measure: Annotated[str, AfterValidator(_one_measure)]
+    valid_measure: Annotated[str, AfterValidator(_validation_measure)]
     patience: Count | None
-    precision: Precision
+    precision: Literal["fp32", "bf16", "auto"]
+    gradient_checkpointing: bool
     overfit_one_batch: bool
 
     @model_validator(mode="after")
@@ -121,7 +120,8 @@ class TrainSettings(Group):
         if (measures.cutoff(self.valid_measure) or 0) >= (self.valid_passages or math.inf):
             raise ValueError(
                 f"valid_measure {self.valid_measure} looks at all of the {self.valid_passages} "
-                "valid_passages, where each encoder is as good: raise these, or set null"
+                "valid_passages, where every encoder scores the same: raise valid_passages, or "
+                "set it to null"
             )
         if self.temperature_lr is not None and self.temperature < 0.01:
             raise ValueError("a learned temperature must start at 0.01 or above")
@@ -130,6 +130,6 @@ class TrainSettings(Group):
 
 class SecondSettings(Group):
     use: bool
-    lr_ratio: Annotated[float, Field(gt=0)]
+    lr_ratio: Positive
     mine: dict[str, Any]
     train: dict[str, Any]

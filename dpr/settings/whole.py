@@ -1,11 +1,17 @@
-"""All of params.yaml: its groups, and what must fit between them."""
+"""All of params.yaml: its groups, the conditions between them, the settings of each round.
 
+The file is read as YAML 1.2, where `3e-05` is a number: `dvc exp run -S train.lr=3e-5` writes that.
+(PyYAML reads YAML 1.1 and takes it for text.)
+"""
+
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
 
-from dpr import measures, params_file
+from dpr import measures
 from dpr.base.errors import InputError
 from dpr.settings.groups import (
     AuditSettings,
@@ -18,6 +24,8 @@ from dpr.settings.groups import (
     Group,
     IndexSettings,
     ModelSettings,
+    Name,
+    Positive,
     SearchSettings,
     Seed,
 )
@@ -25,16 +33,15 @@ from dpr.settings.training import MineSettings, SecondSettings, TeacherSettings,
 
 Round = Literal["first", "second"]
 ROUNDS: tuple[Round, ...] = ("first", "second")
-LENGTHS = {"max_steps": None, "epochs": None}  # of a training; one of them is given
 
 
 class Settings(Group):
+    similarity: Literal["cosine", "dot", "l2", "l1"]
     seed: Seed
     threads: Count | None
-    similarity: Literal["cosine", "dot", "l2", "l1"]
-    launcher: Annotated[str, Field(min_length=1)]
+    launcher: Name
     save_every: Annotated[float, Field(ge=0)]
-    train_memory: Annotated[float, Field(gt=0)] | None
+    train_memory: Positive | None
     loggers: list[Literal["dvclive", "tensorboard", "wandb"]]
     data: DataSettings
     model: ModelSettings
@@ -44,44 +51,29 @@ class Settings(Group):
     second: SecondSettings
     encode: EncodeSettings
     index: IndexSettings
-    audit: AuditSettings
     search: SearchSettings
+    audit: AuditSettings
     bm25: Bm25IndexSettings
     fuse: FuseSettings
     eval: EvalSettings
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        for round in filter(self.runs, ROUNDS):
+        for round_name in filter(self.runs, ROUNDS):
             try:
-                self._require_consistent_round(round)
+                self._require_consistent_round(round_name)
             except ValueError as error:
-                where = "in the second round: " if round == "second" else ""
+                where = "in the second round: " if round_name == "second" else ""
                 raise ValueError(f"{where}{error}") from None
-        if shares := [self.train_of(r).teacher_share for r in ROUNDS if self.runs(r)]:
+        if shares := [self.train_of(name).teacher_share for name in filter(self.runs, ROUNDS)]:
             self._require_teaching(shares)
-        depth = max(self.search.top_k + bool(self.data.drop_query_id), self.search.rescore or 0)
-        if "hnsw" in self.index.kind.lower() and (self.search.ef_search or depth) < depth:
-            raise ValueError(
-                f"search.ef_search {self.search.ef_search} is below the {depth} passages that a "
-                "search needs (search.top_k, search.rescore): raise it, or leave it null"
-            )
-        if self.search.rescore is not None and self.search.rescore < self.search.top_k:
-            raise ValueError(
-                f"search.rescore {self.search.rescore} is below search.top_k {self.search.top_k}, "
-                "so that two kinds of scores would be in one run: raise it, or leave it null"
-            )
-        for measure in self.eval.measures:
-            if (measures.cutoff(measure) or 0) > self.search.top_k:
-                raise ValueError(
-                    f"eval.measures: {measure} is deeper than search.top_k {self.search.top_k}, "
-                    "and would be another measure: raise search.top_k or leave it out"
-                )
+        self._require_deep_search()
         return self
 
-    def _require_consistent_round(self, round: Round) -> None:
-        mine, train = self.mine_of(round), self.train_of(round)
-        if (mine.bm25.use or mine.encoder.use) and not train.hard_negatives:
+    def _require_consistent_round(self, round_name: Round) -> None:
+        mine, train = self.mine_of(round_name), self.train_of(round_name)
+        used = [source for source in (mine.bm25, mine.encoder) if source.use]
+        if used and not train.hard_negatives:
             raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
         if (train.passage_max_length or 0) > self.model.passage_max_length:
             raise ValueError(
@@ -93,18 +85,18 @@ class Settings(Group):
                 "model.dtype: bfloat16 would round the steps of training away: set "
                 "train.lora_rank, whose matrices are float32, or set float32"
             )
-        used = [source for source in (mine.bm25, mine.encoder) if source.use]
-        if (self.teacher.scores or "").startswith("cross-encoder:") and not used:
+        scores = self.teacher.scores or ""
+        if scores.startswith("cross-encoder:") and not used:
             raise ValueError(
-                "teacher.scores: a cross-encoder scores what `mine` finds: set mine.bm25.use or "
-                "mine.encoder.use to true"
+                "teacher.scores: a cross-encoder scores the passages that `mine` ranks: set "
+                "mine.bm25.use or mine.encoder.use to true"
             )
         deepest = max((source.last_rank for source in used), default=0)
-        of_file = (self.teacher.scores or "").startswith("file:")
-        if self.teacher.margin is not None and not of_file and self.teacher.depth < deepest:
+        limited = self.teacher.margin is not None and not scores.startswith("file:")
+        if limited and self.teacher.depth < deepest:
             raise ValueError(
                 f"teacher.depth {self.teacher.depth} is below mine's last_rank {deepest}, so that "
-                "teacher.margin would drop what lies between: raise teacher.depth"
+                "teacher.margin would drop the passages between: raise teacher.depth"
             )
 
     def _require_teaching(self, shares: list[float]) -> None:
@@ -123,70 +115,91 @@ class Settings(Group):
                 "use: set teacher.margin to null, or teacher_share to 0"
             )
 
-    def mine_of(self, round: Round) -> MineSettings:
-        """The settings of mining in a round."""
-        if round == "first":
+    def _require_deep_search(self) -> None:
+        search = self.search
+        depth = max(search.top_k + bool(self.data.drop_query_id), search.rescore or 0)
+        if "hnsw" in self.index.kind.lower() and (search.ef_search or depth) < depth:
+            raise ValueError(
+                f"search.ef_search {search.ef_search} is below the {depth} passages that a "
+                "search needs (search.top_k, search.rescore): raise it, or leave it null"
+            )
+        if search.rescore is not None and search.rescore < search.top_k:
+            raise ValueError(
+                f"search.rescore {search.rescore} is below search.top_k {search.top_k}, "
+                "so that a run would mix two kinds of scores: raise it, or leave it null"
+            )
+        for measure in self.eval.measures:
+            if (measures.cutoff(measure) or 0) > search.top_k:
+                raise ValueError(
+                    f"eval.measures: {measure} is deeper than search.top_k {search.top_k}, and "
+                    "would not be that measure: raise search.top_k or remove it"
+                )
+
+    def mine_of(self, round_name: Round) -> MineSettings:
+        """Mining in a round."""
+        if round_name == "first":
             return self.mine
         return _with_changes(self.mine, self.second.mine, "second.mine")
 
-    def train_of(self, round: Round) -> TrainSettings:
-        """The settings of training in a round."""
-        if round == "first":
+    def train_of(self, round_name: Round) -> TrainSettings:
+        """Training in a round."""
+        if round_name == "first":
             return self.train
         changes = {"lr": self.train.lr * self.second.lr_ratio} | self.second.train
-        if changes.keys() & LENGTHS.keys():  # one of the two replaces both
-            changes = LENGTHS | changes
+        if changes.keys() & {"max_steps", "epochs"}:  # one replaces both
+            changes = {"max_steps": None, "epochs": None} | changes
         return _with_changes(self.train, changes, "second.train")
 
     def own_of_second(self) -> list[str]:
-        """The keys of `train` that have another value in `second.train`."""
-        first, second = (self.train_of(round).model_dump() for round in ROUNDS)
+        """The keys of `train` with a different value in `second.train`."""
+        first, second = (self.train_of(round_name).model_dump() for round_name in ROUNDS)
         return [key for key in self.second.train if second[key] != first[key]]
 
-    def runs(self, round: Round) -> bool:
-        """Whether a round trains. Without a step it hands its encoder on, and no other follows."""
+    def runs(self, round_name: Round) -> bool:
+        """Whether a round trains. If the first does not, neither does the second."""
         if self.train.max_steps == 0:
             return False
-        return round == "first" or (self.second.use and self.train_of("second").max_steps != 0)
+        return round_name == "first" or (self.second.use and self.train_of("second").max_steps != 0)
 
-    def mines(self, round: Round) -> bool:
+    def mines(self, round_name: Round) -> bool:
         """Whether a round ranks passages for the training queries."""
-        if not self.runs(round):
+        if not self.runs(round_name):
             return False
-        options = self.mine_of(round)
-        return options.bm25.use or options.encoder.use or self.teacher.scores is not None
+        mine = self.mine_of(round_name)
+        return mine.bm25.use or mine.encoder.use or self.teacher.scores is not None
 
-    def require_batches(self, pairs: int) -> None:
-        """Raises InputError if so many training pairs fill no batch of a round that trains."""
-        for round in filter(self.runs, ROUNDS):
-            key, train = "second.train" if round == "second" else "train", self.train_of(round)
-            if train.batch_size > pairs:
-                raise InputError(
-                    f"params.yaml: {key}.batch_size is {train.batch_size}, but there are only "
-                    f"{pairs} training pairs"
-                )
-
-    def needs_vectors(self, round: Round) -> bool:
+    def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
-        if not self.runs(round):
+        if not self.runs(round_name):
             return False
-        asked = [
-            self.mine_of(round).encoder.use,
-            self.train_of(round).roles == "query",
+        reasons = [
+            self.mine_of(round_name).encoder.use,
+            self.train_of(round_name).roles == "query",
             self.teacher.scores == "fusion",
         ]
-        return any(asked)
+        return any(reasons)
+
+    def require_batches(self, pairs: int) -> None:
+        """Raises InputError if this number of training pairs fills no batch of a round."""
+        for round_name in filter(self.runs, ROUNDS):
+            batch_size = self.train_of(round_name).batch_size
+            if batch_size > pairs:
+                key = "second.train" if round_name == "second" else "train"
+                raise InputError(
+                    f"params.yaml: {key}.batch_size is {batch_size}, but there are only {pairs} "
+                    "training pairs"
+                )
 
 
 Changed = TypeVar("Changed", MineSettings, TrainSettings)
 
 
 def _with_changes(group: Changed, changes: dict[str, Any], key: str) -> Changed:
-    """The group with some values changed, checked like the group itself."""
+    """The group with some values changed, validated like the group itself."""
     values = group.model_dump()
     for name, value in changes.items():
-        both_groups = isinstance(value, dict) and isinstance(values.get(name), dict)
-        values[name] = values[name] | value if both_groups else value
+        nested = isinstance(value, dict) and isinstance(values.get(name), dict)
+        values[name] = values[name] | value if nested else value
     try:
         return type(group).model_validate(values)
     except ValidationError as error:
@@ -197,4 +210,30 @@ def _with_changes(group: Changed, changes: dict[str, Any], key: str) -> Changed:
 
 def load_settings(path: str | Path) -> Settings:
     """Raises InputError naming every key that is missing, unknown, mistyped or out of range."""
-    return params_file.read(path, Settings)
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the root of the repository") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = [f"  {_described(dict(problem))}" for problem in error.errors()]
+        raise InputError("\n".join([f"{path}:", *problems])) from None
+
+
+def _described(problem: dict[str, Any]) -> str:
+    """One of pydantic's error records as one line."""
+    # pydantic adds the branch of a union ("int") to the location; it is no part of the key.
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("int", "float"))
+    if problem["type"] == "extra_forbidden":
+        group: Any = Settings
+        for part in problem["loc"][:-1]:
+            group = group.model_fields[part].annotation
+        return f"{key}: unknown key (known here: {', '.join(group.model_fields)})"
+    if problem["type"] == "missing":
+        return f"{key}: missing; every key has to be given"
+    given = problem["input"]
+    shown = "" if isinstance(given, dict) else f" (got {reprlib.repr(given)})"
+    return f"{key or 'the file'}: {problem['msg'].removeprefix('Value error, ')}{shown}"

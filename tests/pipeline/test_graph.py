@@ -20,7 +20,7 @@ NOT_OPENED = {
     "data/checked.json",  # a gate: the expensive stages run after `check`
 }
 # They only pass on what `params` names, affect no output, or hold a docstring alone.
-NO_DEP = {"dpr", "stages", "dpr.settings", "dpr.params_file", "stages.run", "stages.versions"}
+NO_DEP = {"dpr", "stages", "dpr.settings", "stages.run", "stages.versions"}
 
 
 @pytest.fixture(scope="module")
