@@ -25,8 +25,15 @@ def encode(make_encoder, collection, tmp_path):
         """`spoil` may replace the embedder's own `embed`."""
         folder, chosen = tmp_path / name, options(**changes)
         embedder = Embedder(source, chosen, cpu, tmp_path / "scratch")
+        run.embedder = embedder
         embedder.embed = spoil(embedder.embed)
         return encode_passages(embedder, Corpus(collection, ". "), folder)
 
     run.encoder = checkpoint.load(source)
     return run
+
+
+@pytest.fixture
+def embeddings_folder(encode):
+    """Encoded passages; tests damage one file of them."""
+    return encode().folder

