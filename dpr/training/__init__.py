@@ -1,5 +1,6 @@
 """Training a dual encoder with in-batch negatives.
 
-Pairs become batches (`pairs`, `batch`), batches become gradients (`gradients`, `loss`), and the
-`trainer` takes steps with them, on one process or several (`processes`).
+`pairs` reads the training pairs (`texts`, `passages`) and draws each `batch`. The `trainer` takes
+steps: `gradients` of the `loss`, AdamW over the `parameters`, a `schedule` of the learning rate.
+`validation` chooses the best step, `snapshot` resumes a killed training, `log` reports.
 """

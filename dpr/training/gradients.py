@@ -102,7 +102,7 @@ class EncodedTexts:
             starts = range(0, len(by_length), size)
             self.chunks = [by_length[start : start + size] for start in starts]
         # Of each chunk: its vectors with their graph, or the state of dropout before it.
-        self.kept: list[torch.Tensor | dict[str, torch.Tensor]] = []
+        self.passes: list[torch.Tensor | dict[str, torch.Tensor]] = []
         none = torch.zeros(0, encoder.dimension, device=encoder.device)
         vectors = torch.cat([none, *map(self._first_forward, self.chunks)])
         order = torch.tensor(list(itertools.chain(*self.chunks)), dtype=torch.long)
@@ -113,9 +113,9 @@ class EncodedTexts:
         if self.may_keep and self.budget.allows(size):
             with self.budget.spend(size):
                 vectors = self._forward(chunk)
-            self.kept.append(vectors)
+            self.passes.append(vectors)
             return vectors.detach()
-        self.kept.append(runtime.random_state(self.encoder.device))
+        self.passes.append(runtime.random_state(self.encoder.device))
         with torch.no_grad():
             return self._forward(chunk)
 
@@ -129,7 +129,7 @@ class EncodedTexts:
         The last pass comes first, as in one graph of all passes: the sums have the same bits.
         """
         for chunk in reversed(self.chunks):
-            vectors = self.kept.pop()
+            vectors = self.passes.pop()
             if isinstance(vectors, dict):
                 with runtime.random_state_of(vectors, self.encoder.device):
                     vectors = self._forward(chunk)

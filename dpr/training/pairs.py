@@ -135,11 +135,6 @@ class PairSet:
         self.groups = Groups(rows, queries.sources[rows[:, 0]], settings)
         self.teacher = Teacher(work, taught, queries.rows, passages.rows, rows) if taught else None
 
-    @property
-    def batches_per_epoch(self) -> int:
-        """Full batches in an epoch; errors as `Groups.batches_per_epoch`."""
-        return self.groups.batches_per_epoch
-
     def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
         """Batches without end, each epoch in a new order, from number `start` on.
 
@@ -176,9 +171,9 @@ class PairSet:
         rows = np.array(columns)
         firsts = self.first_passage[rows]
 
-        def relevant_to(query: int) -> list[int]:  # an answer's equals are answers too
+        def relevant_to(query: int) -> list[int]:  # and passages of an equal text
             answers = np.isin(firsts, self.relevant[self.first_query[query]])
-            return [int(row) for row in rows[answers]]
+            return rows[answers].tolist()
 
         teacher = self.teacher.scores if self.teacher else None
         targets = targets_of(pairs, columns, relevant_to, teacher)

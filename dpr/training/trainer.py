@@ -93,7 +93,7 @@ class Trainer:
     def _number_of_steps(self) -> int:
         """`max_steps`, or those of `epochs`; InputError if the pairs do not fill a batch."""
         steps, epochs = self.settings.max_steps, self.settings.epochs
-        per_epoch = self.pairs.batches_per_epoch if steps != 0 else 0
+        per_epoch = self.pairs.groups.batches_per_epoch if steps != 0 else 0
         if steps is not None:
             return steps
         assert epochs is not None  # the settings: one of the two

@@ -22,7 +22,7 @@ def test_hard_negatives_follow_the_positives():
     judged = {"q0": ["d0", "d2"], "q1": [], "q2": []}
     pairs = [Drawn("q0", "d0", ("d1", "d2")), Drawn("q1", "d1"), Drawn("q2", "d3", ("d9",))]
     batch = targets_of(pairs, passages_of(pairs), judged.__getitem__)
-    assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is another pair's positive
+    assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is q1's positive
     assert batch.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
     assert batch.relevant.tolist() == [
         [True, False, False, True, False],  # d2 is judged relevant to q0, whatever the triple says

@@ -123,20 +123,20 @@ def test_a_spent_budget_leaves_the_same_bits(make_encoder, monkeypatch, tied, pr
             encoder, tokens, role, ForwardPasses(precision, None, ActivationBudget())
         )
         order = torch.tensor([i for chunk in encoded.chunks for i in chunk]).argsort()
-        graphs.append(torch.cat(encoded.kept)[order])
+        graphs.append(torch.cat(encoded.passes)[order])
     loss(*graphs).backward()
     reference = gradients_of(encoder)
 
-    def found(gib=None):
+    def with_budget(gib=None):
         again = dropped_out(make_encoder(tied=tied), 0.2)
         torch.manual_seed(1)
         passes = plain_passes(precision=precision, gib=gib)
         gradients.forward_backward(again, batch, loss, passes, SINGLE)
         return gradients_of(again)
 
-    expected = found()
+    expected = with_budget()
     for gib in (1e-5, 5e-5):
-        again = found(gib)
+        again = with_budget(gib)
         assert again.keys() == reference.keys()
         assert all(torch.equal(again[name], expected[name]) for name in reference)
     for name, gradient in reference.items():
@@ -156,6 +156,9 @@ def test_the_budget_counts_what_a_backward_pass_needs():
     assert budget.used == 640
     assert budget.allows(5)
     assert not budget.allows(6)
+    with budget.spend(10):
+        layer(texts).tanh()
+    assert budget.used == 1280
     budget.reset()
     assert budget.allows(15)
 
@@ -182,9 +185,9 @@ processes = ProcessGroup.join(runtime.device())
 assert processes.size == 2
 for name, (tied, queries, chunk_size, changes) in CASES.items():
     encoder = checkpoint.load(f"{folder}/tied-{{tied}}")
-    value, found = forward_backward(encoder, chunk_size, queries, processes, **changes)
+    value, together = forward_backward(encoder, chunk_size, queries, processes, **changes)
     assert processes.broadcast((value.item(), 0.1)) == (value.item(), 0.1)
-    save_file(found | {{"the loss": value}}, f"{folder}/{{name}}-{{processes.rank}}")
+    save_file(together | {{"the loss": value}}, f"{folder}/{{name}}-{{processes.rank}}")
 processes.leave()
 """
 CASES = {  # tied, queries, chunk_size, settings

@@ -72,7 +72,7 @@ def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
 def test_an_epoch_has_each_pair_once_and_full_batches_only(read, collection):
     pairs = read(batch_size=4)
     assert len(pairs.pairs) == 18
-    assert pairs.batches_per_epoch == 4
+    assert pairs.groups.batches_per_epoch == 4
     seen = [
         (batch.query_ids[row], batch.passage_ids[column])
         for batch in targets(pairs, 4, collection, seed=1)
@@ -89,8 +89,8 @@ def test_later_batches_are_the_same_without_the_earlier_ones(read):
     pairs = read(batch_size=4, hard_negatives=1)
     every = list(itertools.islice(pairs.batches(3), 9))
     for start in (1, 4, 6):  # an epoch has 4
-        found = list(itertools.islice(pairs.batches(3, start), 3))
-        for batch, expected in zip(found, every[start : start + 3], strict=True):
+        later = list(itertools.islice(pairs.batches(3, start), 3))
+        for batch, expected in zip(later, every[start : start + 3], strict=True):
             assert batch.targets.query_ids == expected.targets.query_ids
             assert batch.targets.passage_ids == expected.targets.passage_ids
 
@@ -100,7 +100,7 @@ def test_queries_of_a_passage_are_drawn_together(read, collection):
     wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
     listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
     pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
-    assert pairs.batches_per_epoch == 1
+    assert pairs.groups.batches_per_epoch == 1
     drawn = set()
     for batch in targets(pairs, 60, collection, listed):
         of = {p: [] for p in batch.passage_ids}
@@ -154,10 +154,10 @@ def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):
     beir.write_qrels(tmp_path, "train", judged)
     pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "f", ("e",)), Pair("q3", "d2")]
     batch = next(read(pairs, tmp_path, batch_size=4).batches(seed=0)).targets
-    found = {}
+    answers = {}
     for query_id, passage_id in relevant(named(batch, tmp_path, pairs)):
-        found.setdefault(query_id, set()).add(passage_id)
-    assert found == {
+        answers.setdefault(query_id, set()).add(passage_id)
+    assert answers == {
         "q0": {"d0", "d1", "e", "f", "d2"},  # of q3 too
         "q1": {"d0", "d1", "e"},
         "q2": {"f"},
@@ -180,10 +180,10 @@ def test_a_query_that_is_a_passage_is_no_negative_of_its_own(read, tmp_path):
     pairs = [Pair("a", "b"), Pair("b", "a"), Pair("c", "b")]
     judged = [Judgment(q, p, 1) for q, p, _ in pairs] + [Judgment("a", "a", 0)]
     beir.write_qrels(tmp_path, "train", judged)
-    found = []
+    answers = []
     for own in (False, True):
         beir.write_queries(tmp_path, [Query(i, f"query {i}", own and i != "c") for i in "abc"])
         batch = next(read(pairs, tmp_path, batch_size=3).batches(0)).targets
-        found.append(relevant(named(batch, tmp_path, pairs)))
-    assert found[0] == {("a", "b"), ("b", "a"), ("c", "b")}
-    assert found[1] == found[0] | {("a", "a"), ("b", "b")}
+        answers.append(relevant(named(batch, tmp_path, pairs)))
+    assert answers[0] == {("a", "b"), ("b", "a"), ("c", "b")}
+    assert answers[1] == answers[0] | {("a", "a"), ("b", "b")}

@@ -68,7 +68,7 @@ def test_lora_trains_low_rank_additions_and_leaves_a_plain_encoder(
 
 
 def test_lora_of_a_model_without_a_recipe_of_its_own(make_encoder, make_trainer):
-    """MPNet names its layers as no other model does."""
+    """MPNet names its layers as no model in peft does."""
     encoder = make_encoder()
     sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
     config = MPNetConfig(num_hidden_layers=1, vocab_size=len(encoder.tokenizer), **sizes)

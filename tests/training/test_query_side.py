@@ -98,11 +98,11 @@ def test_its_gradient_is_that_of_plain_pytorch(
     torch.stack(terms).mean().backward()
     trainer.step(1, [batch])
     expected = {n: p.grad for n, p in reference.query.named_parameters() if p.grad is not None}
-    found = {n: p.grad for n, p in trainer.encoder.query.named_parameters() if p.grad is not None}
-    assert found.keys() == expected.keys()
-    for name, gradient in found.items():
+    trained = {n: p.grad for n, p in trainer.encoder.query.named_parameters() if p.grad is not None}
+    assert trained.keys() == expected.keys()
+    for name, gradient in trained.items():
         torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
-    assert max(gradient.abs().max() for gradient in found.values()) > 1e-2
+    assert max(gradient.abs().max() for gradient in trained.values()) > 1e-2
     assert all(p.grad is None for p in trainer.encoder.passage.parameters())
 
 
@@ -124,13 +124,13 @@ def test_beyond_so_many_passages_each_step_draws_a_sample(make_query_side):
     assert samples[0] == again != different
 
 
-@pytest.mark.parametrize("change", ["another id", "another order", "one more", "one less"])
+@pytest.mark.parametrize("change", ["a different id", "a different order", "one more", "one less"])
 def test_vectors_of_other_passages_are_refused(make_encoder, make_trainer, collection, change):
     fixed = fixed_passages(make_encoder(), collection)
     passages = list(beir.read_passages(collection))
     changed = {
-        "another id": [*passages[:-1], passages[-1]._replace(id="other")],
-        "another order": [passages[1], passages[0], *passages[2:]],
+        "a different id": [*passages[:-1], passages[-1]._replace(id="other")],
+        "a different order": [passages[1], passages[0], *passages[2:]],
         "one more": [*passages, Passage("other", "", "text")],
         "one less": passages[:-1],
     }
@@ -163,11 +163,11 @@ def test_the_passage_side_stays_byte_for_byte(make_query_side, make_encoder, tmp
     assert weights(before, "passage") == weights(after, "passage")
     assert weights(before, "query") != weights(after, "query")
     texts = ["heart", "a study of the lung"]
-    theirs = SentenceTransformer(str(after), device="cpu")
+    loaded = SentenceTransformer(str(after), device="cpu")
     untrained = embedded(make_encoder(tied=tied), texts, "passage")
-    np.testing.assert_allclose(theirs.encode_document(texts), untrained, atol=2e-6)
+    np.testing.assert_allclose(loaded.encode_document(texts), untrained, atol=2e-6)
     queries = embedded(trainer.encoder, texts, "query")
-    np.testing.assert_allclose(theirs.encode_query(texts), queries, atol=2e-6)
+    np.testing.assert_allclose(loaded.encode_query(texts), queries, atol=2e-6)
     assert np.abs(queries - embedded(make_encoder(tied=tied), texts, "query")).max() > 1e-2
 
 

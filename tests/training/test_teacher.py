@@ -91,7 +91,7 @@ def test_the_share_of_the_teacher_mixes_the_losses(name, share):
     queries, passages = rng.normal(size=(QUERIES, 8)) / 3, rng.normal(size=(PASSAGES, 8)) / 3
     chosen = {"teacher_share": share, "teacher_loss": name, "temperature": 0.5}
     module = Loss(similarity, settings(teacher_temperature=0.7, **chosen))
-    found = module(torch.tensor(queries), torch.tensor(passages), targets).item()
+    loss = module(torch.tensor(queries), torch.tensor(passages), targets).item()
     scores = queries @ passages.T
     taught = {
         "kl": kl_by_hand(scores, teacher, 0.5, 0.7),
@@ -99,7 +99,7 @@ def test_the_share_of_the_teacher_mixes_the_losses(name, share):
     }[name]
     # tests/training/test_loss.py has this one written out.
     contrastive = in_batch_loss(torch.tensor(scores), targets, 0.5).item()
-    assert found == pytest.approx((1 - share) * contrastive + share * taught, rel=1e-6)
+    assert loss == pytest.approx((1 - share) * contrastive + share * taught, rel=1e-6)
 
 
 # --- from a file to a batch
@@ -150,10 +150,10 @@ def test_the_scores_of_a_file_reach_the_batch(read):
         queries = [f"q{targets.query_ids[r]}" for r in targets.pairs[:, 0].tolist()]
         assert sorted(zip(queries, own, strict=True)) == sorted(p[:2] for p in PAIRS_OF_FILE)
         in_batch = {used[row] for row in targets.passage_ids}
-        found = scored(targets, ["q0", "q1", "q2"], used)
+        in_batch_scores = scored(targets, ["q0", "q1", "q2"], used)
         for query_id in ("q0", "q1", "q2"):
             wanted = {p: s for p, s in GIVEN[query_id].items() if p in in_batch}
-            assert found[query_id] == pytest.approx(wanted)
+            assert in_batch_scores[query_id] == pytest.approx(wanted)
         for query_id, passage_id, mask in zip(queries, own, targets.negatives, strict=True):
             negatives = {used[targets.passage_ids[c]] for c in mask.nonzero().flatten().tolist()}
             others = GIVEN[query_id].keys() - {passage_id}
@@ -171,7 +171,7 @@ def test_the_first_step_learns_what_the_file_says(read, make_encoder, collection
     assert scores == {query_id: GIVEN[query_id] for query_id in ("q0", "q1", "q2")}
     module = Loss(encoder.similarity, pairs.settings)
     vectors = encoder(batch.queries, "query").detach()
-    found = module(vectors, batch.passages, batch.targets).item()
+    loss = module(vectors, batch.passages, batch.targets).item()
     texts = dict(Corpus(collection, ". ").texts())
     words = {q: query.text for q, query in beir.read_queries(collection).items()}
     temperature, total = pairs.settings.temperature, 0.0
@@ -182,7 +182,7 @@ def test_the_first_step_learns_what_the_file_says(read, make_encoder, collection
         p = np.exp(np.array(list(GIVEN[query_id].values())) / pairs.settings.teacher_temperature)
         p, q = p / p.sum(), np.exp(logits) / np.exp(logits).sum()
         total += np.sum(p * np.log(np.maximum(p, 1e-300) / q))
-    assert found == pytest.approx(total / 4, rel=1e-4)
+    assert loss == pytest.approx(total / 4, rel=1e-4)
 
 
 @pytest.mark.parametrize("lacking", ["q1", "d12"])

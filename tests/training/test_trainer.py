@@ -40,10 +40,9 @@ def test_pairs_and_tokens_per_second_are_printed(make_trainer, monkeypatch, caps
     )
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_seed_gives_the_same_bytes(run_training, precision):
+def test_the_same_seed_gives_the_same_bytes_in_bf16(run_training):
     def weights():
-        encoder, _ = run_training(precision=precision, dropout=0.1)
+        encoder, _ = run_training(precision="bf16", dropout=0.1)
         return encoder.state_dict()
 
     first, second = weights(), weights()
