@@ -5,6 +5,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,59 +25,63 @@ settings.load_profile("default")
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.one_of(TEXTS, st.text("aß1 \t\n\"'\\#\u2028\x00", max_size=4))
+LINES = IDS.filter(lambda text: "\n" not in text)
+WORDS = IDS.filter(lambda text: text.split() == [text])
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+SCORES = st.dictionaries(WORDS, FINITE, min_size=1)
 
 
-def read_or_refused(read, expected):
-    with suppress(InputError):
-        assert read() == expected
+def several(rows):
+    return st.lists(rows, min_size=1, max_size=5)
 
 
-@given(rows=st.lists(st.builds(Passage, IDS, TEXTS, TEXTS), min_size=1, max_size=5))
-def test_passages(rows):
-    with tempfile.TemporaryDirectory() as name:
-        beir.write_passages(Path(name), rows)
-        read_or_refused(lambda: list(beir.read_passages(name)), rows)
+# name: (records, what writes them to a folder, what reads them again)
+FORMATS = {
+    "passages": (
+        several(st.builds(Passage, IDS, TEXTS, TEXTS)),
+        beir.write_passages,
+        lambda folder: list(beir.read_passages(folder)),
+    ),
+    "queries": (
+        several(st.builds(Query, IDS, TEXTS, st.booleans())),
+        beir.write_queries,
+        lambda folder: list(beir.read_queries(folder).values()),
+    ),
+    "pairs": (
+        several(st.builds(Pair, IDS, IDS, st.tuples(IDS))),
+        beir.write_pairs,
+        beir.read_pairs,
+    ),
+    "judgments": (
+        several(st.builds(Judgment, IDS, IDS, st.integers())),
+        lambda folder, rows: beir.write_qrels(folder, "test", rows),
+        lambda folder: list(beir.stream_judgments(folder, "test")),
+    ),
+    "ids": (
+        several(LINES),
+        lambda folder, ids: write_ids(folder, ids, len(ids)),
+        lambda folder: list(Ids.open(folder)),
+    ),
+    "runs": (
+        st.dictionaries(WORDS, SCORES, min_size=1, max_size=3),
+        lambda folder, run: trec.write_run(folder / "run.txt", run, "tag"),
+        lambda folder: {q: dict(s) for q, s in trec.read_run(folder / "run.txt").items()},
+    ),
+}
 
 
-@given(rows=st.lists(st.builds(Query, IDS, TEXTS, st.booleans()), min_size=1, max_size=5))
-def test_queries(rows):
-    with tempfile.TemporaryDirectory() as name:
-        beir.write_queries(Path(name), rows)
-        read_or_refused(lambda: list(beir.read_queries(name).values()), rows)
+@pytest.mark.parametrize("name", FORMATS)
+def test_records_are_read_as_written_or_refused(name):
+    records, write, read = FORMATS[name]
 
+    @given(rows=records)
+    def survive(rows):
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), rows)
+            with suppress(InputError):
+                assert read(Path(folder)) == rows
 
-@given(rows=st.lists(st.builds(Pair, IDS, IDS, st.tuples(IDS)), min_size=1, max_size=5))
-def test_pairs(rows):
-    with tempfile.TemporaryDirectory() as name:
-        beir.write_pairs(Path(name), rows)
-        read_or_refused(lambda: beir.read_pairs(name), rows)
-
-
-@given(rows=st.lists(st.builds(Judgment, IDS, IDS, st.integers()), min_size=1, max_size=5))
-def test_judgments(rows):
-    with tempfile.TemporaryDirectory() as name:
-        beir.write_qrels(Path(name), "test", rows)
-        read_or_refused(lambda: list(beir.stream_judgments(name, "test")), rows)
-
-
-@given(ids=st.lists(IDS.filter(lambda text: "\n" not in text), min_size=1, max_size=5))
-def test_ids(ids):
-    with tempfile.TemporaryDirectory() as name:
-        write_ids(Path(name), ids, len(ids))
-        read_or_refused(lambda: list(Ids.open(Path(name))), ids)
-
-
-WITHOUT_SPACE = IDS.filter(lambda text: text.split() == [text])
-SCORES = st.dictionaries(WITHOUT_SPACE, FINITE, min_size=1)
-
-
-@given(run=st.dictionaries(WITHOUT_SPACE, SCORES, min_size=1, max_size=3))
-def test_runs(run):
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name, "run.txt")
-        trec.write_run(path, run, "tag")
-        read_or_refused(lambda: {q: dict(s) for q, s in trec.read_run(path).items()}, run)
+    survive()
 
 
 def leaves(group, prefix=()):
@@ -87,7 +92,7 @@ def leaves(group, prefix=()):
 
 
 YAML_FILE = YAML(typ="safe", pure=True)
-VALUES = YAML_FILE.load(ROOT / "params.yaml")
+TEXT = (ROOT / "params.yaml").read_text()
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | FINITE | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -95,19 +100,19 @@ ANY = st.recursive(
 )
 
 
-@given(where=st.sampled_from(sorted(leaves(VALUES))), value=ANY)
+@given(place=st.sampled_from(sorted(leaves(YAML_FILE.load(TEXT)))), value=ANY)
 @settings(max_examples=60)
-def test_a_parameter_of_any_type_is_taken_or_named(where, value):
+def test_a_parameter_of_any_type_is_taken_or_named(place, value):
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "params.yaml")
-        values = YAML_FILE.load(ROOT / "params.yaml")
+        values = YAML_FILE.load(TEXT)
         group = values
-        for key in where[:-1]:
+        for key in place[:-1]:
             group = group[key]
-        group[where[-1]] = value
+        group[place[-1]] = value
         path.write_text(json.dumps(values))  # which is YAML
         try:
             load_settings(path)
         except InputError as error:
             assert str(path) in str(error)
-            assert any(key in str(error) for key in where), error
+            assert any(key in str(error) for key in place), error

@@ -1,7 +1,7 @@
-"""What `make gpu` needs: torch, transformers, safetensors, and of requirements.txt filelock,
+"""`make gpu` needs torch, transformers and safetensors, and from requirements.txt filelock,
 ir_measures, loky, pydantic, pytest, ruamel.yaml and tqdm.
 
-A GPU machine need have neither the collection nor the packaged encoder.
+A GPU machine needs neither the collection nor the packaged encoder.
 """
 
 import pytest
@@ -17,7 +17,7 @@ WORDS = [f"word{i}" for i in range(200)]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="to test")
+    parser.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="the device to test")
 
 
 @pytest.fixture

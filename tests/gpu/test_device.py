@@ -1,4 +1,4 @@
-"""The device against the CPU: vectors, gradients, equal bytes twice, resuming, memory.
+"""The device compared with the CPU: vectors, gradients, equal bytes, resuming, memory.
 
 make gpu                                             # on a GPU
 pytest -m gpu --confcutdir tests/gpu tests/gpu       # the same on the CPU
@@ -43,13 +43,13 @@ def test_vectors_are_those_of_the_cpu(make_encoder, device, pooling, similarity)
     tokens = encoder.tokenize(TEXTS, "passage")
     expected = encoder.embed(tokens, "passage", 64, "fp32")
     moved = encoder.to(device)
-    found = moved.embed(tokens, "passage", 64, "fp32")
-    np.testing.assert_allclose(found, expected, atol=2e-5)
-    ours, theirs = (
+    vectors = moved.embed(tokens, "passage", 64, "fp32")
+    np.testing.assert_allclose(vectors, expected, atol=2e-5)
+    on_device, on_cpu = (
         encoder.similarity.scores(torch.from_numpy(v).to(d), torch.from_numpy(v).to(d)).cpu()
-        for v, d in ((found, device), (expected, CPU))
+        for v, d in ((vectors, device), (expected, CPU))
     )
-    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(on_device, on_cpu, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
@@ -61,10 +61,10 @@ def test_half_precision_is_near_fp32(make_encoder, device, format, half_weights)
     tokens = encoder.tokenize(TEXTS, "passage")
     expected = encoder.embed(tokens, "passage", 64, "fp32")
     moved = encoder.to(device, formats.HALF[format] if half_weights else torch.float32)
-    found = moved.embed(tokens, "passage", 64, "fp32" if half_weights else format)
-    cosines = (expected * found).sum(axis=1) / np.linalg.norm(found, axis=1)
+    vectors = moved.embed(tokens, "passage", 64, "fp32" if half_weights else format)
+    cosines = (expected * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)
     assert cosines.min() > 0.999
-    assert not np.array_equal(found, expected)
+    assert not np.array_equal(vectors, expected)
 
 
 def batch_of(encoder):
@@ -107,7 +107,7 @@ def test_cached_gradients_have_the_dropout_of_the_first_pass(make_encoder, devic
     vectors = []
     for tokens, role in ((batch.queries, "query"), (batch.passages, "passage")):
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
-        parts = [plain([tokens[i] for i in order[at : at + 2]], role) for at in range(0, 6, 2)]
+        parts = [plain([tokens[i] for i in order[n : n + 2]], role) for n in range(0, 6, 2)]
         vectors.append(torch.cat(parts)[torch.tensor(order).argsort()])
     expected = Loss(plain.similarity, TRAIN)(*vectors, batch.targets)
     expected.backward()

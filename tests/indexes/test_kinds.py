@@ -75,10 +75,11 @@ def test_equal_vectors_and_seeds_give_equal_bytes(tmp_path, kind, similarity):
     assert a == b
 
 
-def test_the_seed_draws_the_training_sample(tmp_path):
-    embeddings = make_embeddings("cosine", count=2000)
+@pytest.mark.parametrize("train_sample", [900, None])
+def test_the_seed_draws_the_training_sample_and_the_centroids(tmp_path, train_sample):
+    embeddings, changes = make_embeddings("cosine", count=2000), {"train_sample": train_sample}
     for seed in (1, 2):
-        build_and_open(embeddings, tmp_path / str(seed), kind="ivf", train_sample=900, seed=seed)
+        build_and_open(embeddings, tmp_path / str(seed), kind="ivf", seed=seed, **changes)
     a, b = ((tmp_path / name / "index.faiss").read_bytes() for name in "12")
     assert a != b
 
