@@ -80,26 +80,6 @@ def test_a_repeated_judgment_counts_once_and_a_contradiction_is_an_error(registe
         collect(register("test/both", qrels=["7 0 1 1", "7 0 1 2"]), tmp_path)
 
 
-def test_triples_to_train_on(register, tmp_path):
-    name = register("test/triples", triples=TRIPLES)
-    manifest = train(name, tmp_path)
-    assert manifest["source"]["examples"] == 4
-    texts = {p.id: p.text for p in beir.read_passages(tmp_path)}
-    queries = {q.id: q.text for q in beir.read_queries(tmp_path).values()}
-    rows = {
-        (queries[pair.query_id], texts[pair.passage_id], texts[pair.negative_ids[0]])
-        for pair in beir.read_pairs(tmp_path)
-    }
-    assert 2 <= len(rows) <= 3  # one query is held out, with one or two examples
-    asked = dict(QUERIES)
-    assert rows < {(asked[q], f"document {p}", f"document {n}") for q, p, n in TRIPLES}
-    drawn = {
-        tuple(pair.query_id for pair in training(name, train_limit=3, held_out_seed=seed).pairs)
-        for seed in range(9)
-    }
-    assert len(drawn) > 1  # not always the first
-
-
 # As a dataset of BEIR: its documents are read from a store, which the first reading builds.
 AT_ONCE = """
 import os, sys, time
