@@ -57,7 +57,7 @@ def examples(tmp_path_factory, monkeypatch):
     return source
 
 
-WORDS = ["heart", "lung", "caf\u00e9", "bone ", " skin"]
+WORDS = ["heart", "lung", "caf\u00e9", "bone", "bone ", " skin"]
 
 
 @pytest.mark.parametrize("kind", ["pairs", "triples", "irds"])
