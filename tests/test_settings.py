@@ -1,3 +1,5 @@
+"""params.yaml as it is read: what is refused, and what the rounds of training take from it."""
+
 import re
 import shutil
 
@@ -7,36 +9,28 @@ from dvc.utils.hydra import apply_overrides
 from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
-from dpr.settings import load_settings
+from dpr.settings import ROUNDS, load_settings
 
 PARAMS = ROOT / "params.yaml"
 
 
 @pytest.fixture
-def changed(tmp_path):
-    """changed("lr: 1e-4", "lr: 1") -> a params file with that text replaced."""
+def edited(tmp_path):
+    """edited("lr: 1e-4", "lr: 1") -> params.yaml with that text replaced."""
 
-    def change(old, new):
+    def edit(old, new):
         text = PARAMS.read_text()
         assert len(re.findall(re.escape(old), text)) == 1
-        path = tmp_path / "params.yaml"
-        path.write_text(text.replace(old, new))
-        return path
+        (tmp_path / "params.yaml").write_text(text.replace(old, new))
+        return tmp_path / "params.yaml"
 
-    return change
-
-
-def test_params_yaml_is_valid():
-    settings = load_settings(PARAMS)
-    assert settings.similarity == "cosine"
-    assert settings.train.batch_size == 64
+    return edit
 
 
-def test_a_rate_as_dvc_writes_it_is_a_number(changed):
-    # `dvc exp run -S train.lr=3e-5` writes 3e-05, which YAML 1.1 (PyYAML) reads as text.
-    path = changed("lr: 1e-4", "lr: 3e-05")
-    assert yaml.safe_load(path.read_text())["train"]["lr"] == "3e-05"
-    assert load_settings(path).train.lr == 3e-5
+@pytest.fixture
+def load(tmp_path):
+    """load({"train.lr": 1}) -> settings with these values; one round, unless asked."""
+    return lambda changes: load_settings(write_params(tmp_path / "params.yaml", changes))
 
 
 @pytest.mark.parametrize(
@@ -47,39 +41,58 @@ def test_a_rate_as_dvc_writes_it_is_a_number(changed):
         ("lr: 1e-4", "lr: .nan", r"train\.lr: .*finite"),
         ("lr: 1e-4", "lr: true", r"train\.lr: .*number \(got True\)"),
         ("lr: 1e-4", "lr:", r"train\.lr: .*number \(got None\)"),
-        ("lr: 1e-4", "learning_rate: 1", r"train\.learning_rate: unknown key \(known.* lr,"),
-        ("lr: 1e-4", "learning_rate: 1", r"train\.lr: missing"),
+        ("lr: 1e-4", "rate: 1", r"train\.lr: missing(.|\n)*train\.rate: unknown key \(.* lr,"),
         ("batch_size: 64 ", "batch_size: 1e1 ", r"train\.batch_size: .*integer \(got 10\.0\)"),
         ("batch_size: 64 ", "batch_size: 1 ", r"train\.batch_size: .*greater than or equal to 2"),
-        ("patience: 4", "patience: never", r"train\.patience: .*integer"),
         ("pooling: mean", "pooling: sum", r"model\.pooling: .*'cls', 'mean'.*got 'sum'"),
         ("tied: true", "tied: yes", r"model\.tied: .*boolean \(got 'yes'\)"),
         ("similarity: cosine", "similarity: cos", r"similarity: .*'cosine', 'dot', 'l2' or 'l1'"),
-        ("min_lr_ratio: 0.05", "min_lr_ratio: 0", r"train\.min_lr_ratio: .*greater than 0"),
         ("prompts: null", "prompts: [a, b]", r"data: prompts has 2 texts, but train has 1 so"),
         ("prompts: null", "prompts: []", r"data: prompts has 0 texts, but train has 1 so"),
         ("prompts: null", "prompts: [1]", r"data\.prompts\.0: .*string \(got 1\)"),
         ("min_relevant: 10", "min_relevant: 300", r"data\.medline: min_relevant is above"),
         ("test_share: 0.2", "test_share: 0.95", r"data\.medline: .*nothing to train on"),
         ("test_topics: 200", "test_topics: 7", r"data\.medline\.test_topics: .*multiple of 2"),
-        ("nDCG@10, ", "nDCG@ten, ", r"eval\.measures: 'nDCG@ten' cannot be computed"),
         ("kind: flat", "kind: flatt", r"index\.kind: neither of flat, ivf.* \(got 'flatt'\)"),
         ("[bm25, zero_shot]", "[bm24]", r"eval\.references\.0: .*'bm25', .* \(got 'bm24'\)"),
-        ("overlap: refuse", "overlap: keep", r"data\.overlap: .*'refuse' or 'drop'"),
-        ("RR@10, ", "RR@10, P, ", r"eval\.measures: 'P' cannot be computed"),
-        ("RR@10, ", "RR@10, RR@10, ", r"eval\.measures: a measure is listed twice"),
+        ("RR@10, ", "RR@ten, ", r"eval\.measures: 'RR@ten' cannot be computed"),
+        ("RR@10, ", "P, ", r"eval\.measures: 'P' cannot be computed"),
+        ("RR@10, ", "P@10, ", r"eval\.measures: a measure is listed twice"),
         ("threads: null", "thread: 2", r"thread: unknown key \(known here: similarity, seed, th"),
         ("kind: flat", "kind: [flat", r"not valid YAML"),
         ("threads: null", "threads: 2\nthreads: 3", r"not valid YAML"),
     ],
 )
-def test_a_bad_value_is_named(changed, old, new, message):
+def test_a_bad_value_is_named(edited, old, new, message):
     with pytest.raises(InputError, match=message) as caught:
-        load_settings(changed(old, new))
+        load_settings(edited(old, new))
     assert "params.yaml" in str(caught.value)
 
 
-MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
+def test_a_missing_or_empty_file(tmp_path):
+    path = tmp_path / "params.yaml"
+    with pytest.raises(InputError, match="no such file"):
+        load_settings(path)
+    path.write_text("")
+    with pytest.raises(InputError, match="the file"):
+        load_settings(path)
+
+
+def test_a_rate_as_dvc_writes_it_is_a_number(edited):
+    """`dvc exp run -S train.lr=3e-5` writes 3e-05, which YAML 1.1 (PyYAML) reads as text."""
+    path = edited("lr: 1e-4", "lr: 3e-05")
+    assert yaml.safe_load(path.read_text())["train"]["lr"] == "3e-05"
+    assert load_settings(path).train.lr == 3e-5
+
+
+MINES = {"mine.encoder.use": True}
+SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
+TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
+NO_PART = "a teacher needs scores, and a share of the loss or a margin"
+
+
+def second(**changes):
+    return SECOND | {f"second.{key}": value for key, value in changes.items()}
 
 
 @pytest.mark.parametrize(
@@ -91,33 +104,60 @@ MINED = {"mine.bm25.use": True, "train.hard_negatives": 0}
         ({"train.overfit_one_batch": True, "train.max_steps": 0}, "train: overfit_one_batch needs"),
         ({"train.lora_rank": 8}, "train: lora_rank excludes initial_share"),
         ({"train.temperature_lr": 0.1, "train.temperature": 0.001}, "train: a learned temperature"),
-        ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
         ({"train.passage_max_length": 300}, r"train\.passage_max_length 300 is above model"),
+        ({"train.valid_measure": "recall@500"}, r"valid_measure recall@500 looks at all of the"),
         ({"search.top_k": 100}, r"eval\.measures: recall@1000 is deeper than search\.top_k 100"),
         ({"search.ef_search": 99, "index.kind": "hnsw"}, r"search\.ef_search 99 is below the 1000"),
+        ({"search.ef_search": 99, "index.kind": "HNSW16"}, r"search\.ef_search 99 is below"),
         (
             {"search.ef_search": 1500, "search.rescore": 2000, "index.kind": "hnsw"},
             r"search\.ef_search 1500 is below the 2000",
         ),
-        ({"search.ef_search": 99, "index.kind": "HNSW16"}, r"search\.ef_search 99 is below"),
         ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
-        ({"model.query_revision": "a"}, r"model: query_revision is given, but no query_name"),
-        (MINED, r"mine\.\*\.use is true, but train\.hard_negatives is 0"),
+        ({"model.query_revision": "a"}, "model: query_revision is given, but no query_name"),
+        ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
+        (MINES | {"train.hard_negatives": 0}, r"mine\.\*\.use is true, but train\.hard_negatives"),
+        (MINES | {"mine.encoder.relative_margin": 1.0}, r"mine\.encoder\.relative_margin: .*less"),
+        (MINES | {"mine.encoder.margin": -0.1}, r"mine\.encoder\.margin: .*greater"),
+        ({"teacher.scores": "fusion"}, NO_PART),
+        ({"train.teacher_share": 0.5}, NO_PART),
+        ({"teacher.margin": 0.1}, NO_PART),
+        ({"teacher.scores": "fusoin", "train.teacher_share": 0.5}, r"teacher\.scores: none of: "),
+        ({"teacher.scores": "file:", "train.teacher_share": 0.5}, r"teacher\.scores: none of: "),
+        ({"teacher.scores": "cross-encoder:m", "teacher.margin": 0.1}, "a cross-encoder scores"),
+        (second(train={"learning_rate": 1}), r"second\.train\.learning_rate: "),
+        (second(train={"lr": True}), r"second\.train\.lr: .*number"),
+        (second(train={"batch_size": 8.0}), r"second\.train\.batch_size: .*integer"),
+        (second(train={"epochs": 2, "max_steps": 3}), r"second\.train: give one of max_steps and"),
+        (second(lr_ratio=0), r"second\.lr_ratio: .*greater than 0"),
+        (second(mine={"dense": {}}), r"second\.mine\.dense: "),
+        (second(mine={"encoder": None}), r"second\.mine\.encoder: "),
+        (second(mine={"bm25": {"k2": 1}}), r"second\.mine\.bm25\.k2: "),
+        (second(mine=None), r"second\.mine: .*dictionary"),
+        (MINES | second(train={"hard_negatives": 0}), "second.*hard_negatives is 0"),
     ],
 )
-def test_values_that_do_not_go_together(tmp_path, changes, message):
-    path = write_params(tmp_path / "params.yaml", changes)
+def test_values_that_do_not_go_together(load, changes, message):
     with pytest.raises(InputError, match=message):
-        load_settings(path)
+        load(changes)
 
 
-@pytest.mark.parametrize("kind", ["OPQ96,IVF256,PQ96", "IVF256,SQ8", "HNSW32_PQ48", "PCA64,Flat"])
-def test_a_factory_string_is_a_kind(tmp_path, kind):
-    load_settings(write_params(tmp_path / "params.yaml", {"index.kind": kind}))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"index.kind": "OPQ96,IVF256,PQ96"},  # factory strings of FAISS
+        {"index.kind": "HNSW32_PQ48"},
+        {"train.valid_measure": "recall@499"},
+        {"train.valid_measure": "recall@1000", "train.valid_passages": None},
+        {"second.train": {"lr": "no"}, "second.mine": {"x": 1}},  # second.use is false
+    ],
+)
+def test_values_that_go_together(load, changes):
+    load(changes)
 
 
 OVERRIDES = [
-    # what follows -S, its key, and what is meant
+    # the text after -S, the value that it means
     (r'model.query_prefix="Instruct: find it\nQuery:"', "Instruct: find it\nQuery:"),
     (r"model.query_prefix=Instruct\nQuery", "Instruct\nQuery"),
     ('model.query_prefix="Instruct: a\nQuery:"', "Instruct: a\nQuery:"),  # $'...' of the shell
@@ -130,61 +170,83 @@ OVERRIDES = [
     ('data.collection="beir:/a/it\'s"', "beir:/a/it's"),
     (r"data.collection=beir:C:\new\train", r"beir:C:\new\train"),  # no text that is encoded
 ]
+EMPTY = [(f"data.separator={text}", None) for text in (" ", "", '""')]
 
 
-@pytest.mark.parametrize(("override", "meant"), OVERRIDES)
+@pytest.mark.parametrize(("override", "meant"), OVERRIDES + EMPTY)
 def test_a_text_from_the_command_line_is_what_a_person_means(tmp_path, override, meant):
-    """As DVC writes it into params.yaml."""
+    """As DVC writes it into params.yaml; a separator that DVC makes empty is refused."""
     path = tmp_path / "params.yaml"
     shutil.copy(PARAMS, path)
     apply_overrides(path, [override])
     group, key = override.split("=")[0].split(".")
-    assert getattr(getattr(load_settings(path), group), key) == meant
-
-
-@pytest.mark.parametrize("override", ["data.separator= ", "data.separator=", 'data.separator=""'])
-def test_a_separator_that_dvc_makes_empty_is_refused(tmp_path, override):
-    path = tmp_path / "params.yaml"
-    shutil.copy(PARAMS, path)
-    apply_overrides(path, [override])
-    with pytest.raises(InputError, match="data: separator is empty, which would glue titles"):
-        load_settings(path)
-
-
-def test_a_line_end_of_yaml_is_one(changed):
-    path = changed("query_prefix: null", r'query_prefix: "a\nb"')
-    assert load_settings(path).model.query_prefix == "a\nb"
-
-
-def test_several_problems_are_told_at_once(changed):
-    with pytest.raises(InputError) as caught:
-        load_settings(changed("lr: 1e-4", "lr: no\n  extra: 1"))
-    assert "train.lr" in str(caught.value)
-    assert "train.extra" in str(caught.value)
-
-
-def test_missing_or_empty_file(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        load_settings(tmp_path / "params.yaml")
-    (tmp_path / "params.yaml").write_text("")
-    with pytest.raises(InputError, match="the file"):
-        load_settings(tmp_path / "params.yaml")
-
-
-def test_a_prompt_for_each_source(tmp_path):
-    changes = {"data.train": "medline + medline-2021", "data.prompts": ["", "title: "]}
-    settings = load_settings(write_params(tmp_path / "params.yaml", changes))
-    assert settings.data.sources == ["medline", "medline-2021"]
-
-
-def test_a_validation_measure_as_deep_as_its_pool_is_refused(tmp_path):
-    """Every encoder would have recall 1, so that the first validation would be the best."""
-    path = tmp_path / "params.yaml"
-    for depth in (500, 1000):
-        write_params(path, {"train.valid_measure": f"recall@{depth}"})
-        with pytest.raises(InputError, match=f"valid_measure recall@{depth} looks at all of the"):
+    if meant is None:
+        with pytest.raises(InputError, match="data: separator is empty, which would glue titles"):
             load_settings(path)
-    write_params(path, {"train.valid_measure": "recall@499"})
-    load_settings(path)
-    write_params(path, {"train.valid_measure": "recall@1000", "train.valid_passages": None})
-    load_settings(path)
+    else:
+        assert getattr(getattr(load_settings(path), group), key) == meant
+
+
+def test_the_second_round_takes_the_settings_of_the_first_and_its_own(load):
+    changes = {"mine": {"encoder": {"use": True, "margin": 0.1}}, "train": {"epochs": 2}}
+    settings = load(second(**changes))
+    assert (settings.mine_of("first"), settings.train_of("first")) == (
+        settings.mine,
+        settings.train,
+    )
+    mine, train = settings.mine_of("second"), settings.train_of("second")
+    encoder = settings.mine.encoder.model_copy(update={"use": True, "margin": 0.1})
+    assert mine == settings.mine.model_copy(update={"encoder": encoder})
+    own = {"lr": settings.train.lr / 2, "epochs": 2, "max_steps": None}
+    assert train == settings.train.model_copy(update=own)
+    assert load(second(train={"lr": 0.1})).train_of("second").lr == 0.1
+
+
+def test_the_keys_that_differ_by_default_are_named():
+    """All other keys of `train` act on both rounds."""
+    own = {"roles", "max_steps", "symmetric", "initial_share", "valid_passages"}
+    assert set(load_settings(PARAMS).own_of_second()) == own
+
+
+@pytest.mark.parametrize(
+    ("changes", "mines", "needs_vectors"),
+    [
+        ({}, "", ""),
+        ({"mine.bm25.use": True}, "first", ""),
+        (MINES, "first", "first"),
+        ({"train.roles": "query"}, "", "first"),
+        (TAUGHT, "first", "first"),
+        ({"teacher.scores": "file:f", "teacher.margin": 0.1}, "first", ""),
+        (SECOND, "", ""),
+        (second(mine={"encoder": {"use": True}}), "second", "second"),
+        (MINES | second(mine={"encoder": {"use": False}}), "first", "first"),
+        (second(train={"roles": "query"}), "", "second"),
+        (TAUGHT | SECOND, "first second", "first second"),
+        (second(train={"roles": "query", "max_steps": 0}), "", ""),
+        (TAUGHT | MINES | {"train.max_steps": 0}, "", ""),
+        ({"second.use": True, "train.max_steps": 0}, "", ""),
+    ],
+)
+def test_which_rounds_mine_and_need_vectors(load, changes, mines, needs_vectors):
+    settings = load(changes)
+    assert [name for name in ROUNDS if settings.mines(name)] == mines.split()
+    assert [name for name in ROUNDS if settings.needs_vectors(name)] == needs_vectors.split()
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs", "message"),
+    [
+        ({}, 63, r"params\.yaml: train\.batch_size is 64, but there are only 63 training pairs"),
+        (
+            {"train.batch_size": 8} | second(train={"batch_size": 64}),
+            8,
+            r"second\.train\.batch_size is 64, .* only 8 ",
+        ),
+    ],
+)
+def test_training_pairs_fill_a_batch_of_each_round(load, changes, pairs, message):
+    settings = load(changes)
+    with pytest.raises(InputError, match=message):
+        settings.require_batches(pairs)
+    settings.require_batches(64)
+    load(changes | {"train.max_steps": 0}).require_batches(0)
