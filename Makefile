@@ -43,7 +43,7 @@ lint: $(VENV)/ready
 	lint-imports --no-logo
 	mypy
 
-FAULTS := $(addprefix tests/pipeline/test_,$(addsuffix .py,kills killed_stages full_disk damage elsewhere side_by_side))
+FAULTS := $(addprefix tests/pipeline/test_,$(addsuffix .py,stages_alone stops full_cache failures))
 faults: $(VENV)/ready
 	pytest -n 2 --dist loadfile tests/fuzz $(FAULTS)
 

@@ -1,9 +1,9 @@
-"""check: what later stages would refuse after hours is refused before them.
+"""check: fail before the expensive stages on settings that they would refuse after hours.
 
-Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which the stages that
-cost time need. Tried are the number format of the encoding, the index, the memory of a search, and
-whether the training pairs fill a batch of each round. Makes data/plan too: whether a round needs
-vectors, mines and trains.
+Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which gates the
+expensive stages. It checks the number format of the encoding, the index, the memory of a search,
+and whether the training pairs fill a batch of each round. Makes also data/plan: whether a round
+needs vectors, mines and trains.
 
     python -m stages.check
 """
@@ -38,7 +38,7 @@ def main() -> str:
     rounds.write_plans(settings)
     if settings.runs("second") and (own := settings.own_of_second()):
         print(
-            f"second.train, not train, decides {', '.join(own)} of the second round",
+            f"the second round takes {', '.join(own)} from second.train, not from train",
             file=sys.stderr,
         )
     write_json("data/checked.json", {"encoder": "opens", "index": "can be built"})

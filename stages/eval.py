@@ -1,7 +1,7 @@
 """eval: the measures of the encoders over all judged test topics, and nDCG@10 of each topic.
 
 Reads their test runs, and topics and judgments of data/collection. Makes metrics/eval.json and
-plots/topics.csv. In a stage of its own, since BM25, which `compare` reads, needs Java.
+plots/topics.csv. It is apart from `compare`, which needs BM25 and so Java.
 
     python -m stages.eval
 """

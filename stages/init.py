@@ -1,7 +1,7 @@
 """init: the encoder before training, which is also the system zero_shot.
 
-Reads the model that model.name names. Makes data/encoders/zero_shot. In a stage of its own, so
-that training parameters do not encode and search it again.
+Reads the model that model.name names. Makes data/encoders/zero_shot. It is apart from training, so
+that training parameters do not rerun its encoding and search.
 
     python -m stages.init
 """

@@ -1,8 +1,8 @@
 """mine ROUND: training pairs with hard negatives, and a teacher's scores of passages for them.
 
-Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round begins with:
+Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round starts from:
 data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
-mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay as they are.
+mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay unchanged.
 
     python -m stages.mine first
 """
@@ -31,49 +31,49 @@ from stages.run import SCRATCH, run
 TRAINING = Path("data/training")
 
 
-def main(round: Round) -> str:
+def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    made, plan = rounds.negatives(round), read_json(rounds.plan("mine", round))
+    target, plan = rounds.negatives(round_name), read_json(rounds.plan("mine", round_name))
     if not plan["mines"]:
         if started_first():
-            with new_folder(made) as folder:
+            with new_folder(target) as folder:
                 keep_pairs(folder, plan["runs"])
-            return write_figures(round, plan["runs"])
+            return write_figures(round_name, plan["runs"])
         return ""
-    processes, done = ProcessGroup.join(runtime.device()), ""
+    processes, summary = ProcessGroup.join(runtime.device()), ""
     if processes.is_first:
-        with new_folder(made) as folder:
-            mine(settings, round, processes, folder)
-        done = write_figures(round, plan["runs"])
+        with new_folder(target) as folder:
+            mine(settings, round_name, processes, folder)
+        summary = write_figures(round_name, plan["runs"])
     else:
-        mine(settings, round, processes)
+        mine(settings, round_name, processes)
     processes.leave()
-    return done
+    return summary
 
 
 def keep_pairs(folder: Path, runs: bool) -> None:
-    """The pairs as they are, or nothing for a round that is not run."""
+    """Copy the pairs; for a round that does not run, leave a marker."""
     if runs:
         beir.copy_pairs(TRAINING, folder)
     else:
         (folder / "unused").touch()
 
 
-def write_figures(round: Round, runs: bool) -> str:
-    """The metrics of a round, also in words."""
-    figures = beir.count_negatives(rounds.negatives(round)) if runs else {"pairs": 0}
-    write_json(f"metrics/mine{rounds.SUFFIX[round]}.json", figures)
+def write_figures(round_name: Round, runs: bool) -> str:
+    """Write the metrics of a round; return them in words."""
+    figures = beir.count_negatives(rounds.negatives(round_name)) if runs else {"pairs": 0}
+    write_json(f"metrics/mine{rounds.SUFFIX[round_name]}.json", figures)
     if not runs:
-        return "the round does not run"
+        return "this round does not run"
     return f"{figures['pairs']:,} pairs, {figures['negatives_per_pair']:.1f} hard negatives each"
 
 
 def mine(
-    settings: Settings, round: Round, processes: ProcessGroup, folder: Path | None = None
+    settings: Settings, round_name: Round, processes: ProcessGroup, folder: Path | None = None
 ) -> None:
-    """Write what is mined to `folder`; a process without one takes its share of the rankings."""
+    """Write pairs and scores to `folder`; a process without one takes its share of the rankings."""
     threads = runtime.set_up(settings.threads, settings.seed)
-    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round)
+    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round_name)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
@@ -86,9 +86,9 @@ def mine(
             ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
             rankers.append((ranker, options.bm25 if options.bm25.use else None))
         if options.encoder.use or name == FUSION:
-            begin = rounds.BEGINS[round]
+            begin = rounds.FROM[round_name]
             require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
-            embeddings, encode = Embeddings.open(rounds.vectors(round)), settings.encode
+            embeddings, encode = Embeddings.open(rounds.vectors(round_name)), settings.encode
             embedder = open_for_queries(embeddings, begin, encode, processes.device, SCRATCH)
             longest = max(options.encoder.last_rank, needed)
             resources = Resources(settings.search.memory, processes)

@@ -1,4 +1,4 @@
-"""What all commands share: help by docstring, errors in one line, the scratch folder, costs."""
+"""Shared by all commands: help from the docstring, errors in one line, scratch folder, costs."""
 
 import argparse
 import inspect
@@ -18,17 +18,18 @@ from dpr.records.types import ENCODERS
 from dpr.settings import Round
 from stages import versions
 
-# Unfinished work and costs, outside all outputs: DVC empties a stage's outputs before each try. It
-# sets DVC_ROOT to the main checkout, also in a queued experiment, whose own folder is temporary.
+# Unfinished work and costs, outside the outputs, which DVC deletes before each run of a stage.
+# DVC_ROOT is the main checkout, even for a queued experiment, which runs in a temporary folder.
 SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
-CHOICES = {"system": ENCODERS, "round": get_args(Round)}
+CHOICES = {"system": ENCODERS, "round_name": get_args(Round)}
 COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change dvc.lock
 
 
 def run(main: Callable[..., str]) -> None:
-    """Call a stage's `main` with the arguments of the command line; say what it did and cost.
+    """Call a stage's `main` with the arguments of the command line; print its summary and its cost.
 
-    Its parameters are its arguments: none, `system` or `round`. What it did, it returns.
+    The parameters of `main` are the arguments: none, `system` or `round_name`. It returns the
+    summary.
     """
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
@@ -40,10 +41,10 @@ def run(main: Callable[..., str]) -> None:
     started = time.monotonic()
     with one_line_errors(command):
         versions.require_recorded()
-        done = main(*given)
+        summary = main(*given)
         if started_first():
             cost = log_cost(command, time.monotonic() - started)
-            print(f"{command}: {done} ({cost})", file=sys.stderr)
+            print(f"{command}: {summary} ({cost})", file=sys.stderr)
 
 
 def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
@@ -56,16 +57,17 @@ def parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
 
 
 def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
-    """An argument `system` or `round`."""
-    choices = CHOICES[name]
-    arguments.add_argument(name, choices=choices, metavar=name.upper(), help=" or ".join(choices))
+    """The argument `system` or `round_name`."""
+    choices, shown = CHOICES[name], name.removesuffix("_name").upper()
+    arguments.add_argument(name, choices=choices, metavar=shown, help=" or ".join(choices))
 
 
 @contextmanager
 def one_line_errors(command: str) -> Iterator[None]:
-    """End in one line: exit code 1 on bad input or a full disk, 130 on Ctrl-C, 143 on SIGTERM.
+    """Turn errors into one line and an exit code.
 
-    With none, and 141, if what reads the output has ended, such as `head`.
+    1 for bad input or a full disk, 130 for Ctrl-C, 143 for SIGTERM. If the reader of the output has
+    ended, such as `head`, print nothing and exit with 141.
     """
     raise_on_sigterm()
     try:
@@ -93,7 +95,7 @@ def one_line_errors(command: str) -> Iterator[None]:
 
 
 def peak_gib() -> float:
-    """The most memory that this process has had."""
+    """Peak memory of this process."""
     if sys.platform == "win32":
         import psutil
 
@@ -105,7 +107,7 @@ def peak_gib() -> float:
 
 
 def log_cost(command: str, seconds: float) -> str:
-    """Append time and peak memory to the log that `python -m tools.costs` prints; say them."""
+    """Append time and peak memory to the log of `python -m tools.costs`; return both in words."""
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
     cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # one log for all of them
     COSTS.parent.mkdir(exist_ok=True)

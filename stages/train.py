@@ -1,11 +1,11 @@
-"""train ROUND: the dual encoder, from the weights that the round begins with.
+"""train ROUND: train the dual encoder, from the weights that the round starts from.
 
     first     data/encoders/zero_shot -> data/encoders/first
     second    data/encoders/first -> data/encoders/dense, a copy without `second.use`
 
 Reads also data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
 Makes also metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
-from its last snapshot in .scratch, and one that was finished from its end.
+from its last snapshot in .scratch; a finished one is used again.
 
     python -m stages.train first
     torchrun --standalone --nproc-per-node 2 -m stages.train first      # `launcher` in params.yaml
@@ -53,21 +53,21 @@ CODE = (
 )
 
 
-def main(round: Round) -> str:
+def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    begin, mined = rounds.BEGINS[round], rounds.negatives(round)
-    if not settings.runs(round):
+    begin, mined = rounds.FROM[round_name], rounds.negatives(round_name)
+    if not settings.runs(round_name):
         if started_first():
-            with new_folder(rounds.MAKES[round]) as folder:
+            with new_folder(rounds.TO[round_name]) as folder:
                 shutil.copytree(begin, folder, dirs_exist_ok=True)
-            write_figures(round, {"steps": 0}, [], [])
-        return f"the round does not run; a copy of {begin}"
+            write_figures(round_name, {"steps": 0}, [], [])
+        return f"this round does not run; copied {begin}"
     runtime.set_up(settings.threads, settings.seed)
-    options, processes = settings.train_of(round), ProcessGroup.join(runtime.device())
+    options, processes = settings.train_of(round_name), ProcessGroup.join(runtime.device())
     encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
     require_same_similarity(encoder.spec.similarity, settings.similarity, begin)
     inputs = {
-        "work": f"train {round}",
+        "work": f"train {round_name}",
         **{str(folder): fingerprint([folder]) for folder in (begin, TRAINING, mined)},
         **{f"train.{name}": value for name, value in options.model_dump().items()},
         "data.prompts": settings.data.prompts,
@@ -77,10 +77,10 @@ def main(round: Round) -> str:
     }
     fixed = None
     if options.roles == "query":
-        vectors = Embeddings.open(rounds.vectors(round))
+        vectors = Embeddings.open(rounds.vectors(round_name))
         require_made_by(begin, vectors)
         fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
-        inputs[str(rounds.vectors(round))] = vectors.manifest["sha256"]
+        inputs[str(rounds.vectors(round_name))] = vectors.manifest["sha256"]
     unfinished = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)
     # The first process takes the lock for all.
     with (
@@ -89,7 +89,7 @@ def main(round: Round) -> str:
     ):
         if processes.is_first:
             unfinished.begin()
-        processes.wait()  # the others wait for it here
+        processes.wait()  # the other processes wait here for the first
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
         pairs = PairSet(
             corpus,
@@ -102,9 +102,9 @@ def main(round: Round) -> str:
             prompts=prompts,
         )
         validator = Validator(corpus, encoder, options, fixed=fixed, prompts=prompts)
-        training = f"{round}-{unfinished.key}"
+        training = f"{round_name}-{unfinished.key}"
         loggers: dict[str, Path] = {name: SCRATCH / name / training for name in settings.loggers}
-        with watching(curves(round), loggers, processes.is_first) as watchers:
+        with watching(curves(round_name), loggers, processes.is_first) as watchers:
             trainer = Trainer(
                 encoder=encoder,
                 pairs=pairs,
@@ -118,17 +118,17 @@ def main(round: Round) -> str:
             )
             history = trainer.run()
         if processes.is_first:
-            write_results(round, trainer, history)
+            write_results(round_name, trainer, history)
             unfinished.end()
     processes.leave()
     return history.described(options.valid_measure)
 
 
-def write_results(round: Round, trainer: Trainer, history: History) -> None:
+def write_results(round_name: Round, trainer: Trainer, history: History) -> None:
     best, before = history.best, history.validations[0]
-    # Without a better step, it is the encoder that it began from, to the byte.
-    format = trainer.format if best.step else checkpoint.trained_in(rounds.BEGINS[round])
-    checkpoint.save(trainer.encoder, rounds.MAKES[round], format)
+    # Without a better step, the result is the encoder that the round started from, to the byte.
+    number_format = trainer.format if best.step else checkpoint.trained_in(rounds.FROM[round_name])
+    checkpoint.save(trainer.encoder, rounds.TO[round_name], number_format)
     figures = {
         "best": {"step": best.step, "loss": best.loss, **best.measured},
         "before": {"loss": before.loss, **before.measured},
@@ -136,24 +136,24 @@ def write_results(round: Round, trainer: Trainer, history: History) -> None:
         "parameters": trainer.counts,
     }
     steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
-    write_figures(round, figures, steps, history.validations)
+    write_figures(round_name, figures, steps, history.validations)
 
 
 def write_figures(
-    round: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
+    round_name: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
 ) -> None:
-    """The metrics and curves of a round. A plot needs a row: without a step, one of zeros."""
-    write_json(f"metrics/train{rounds.SUFFIX[round]}.json", figures)
-    of_steps, of_validations = curves(round)
+    """Write metrics and curves. Without a step, a curve has a row of zeros, since a plot needs one."""
+    write_json(f"metrics/train{rounds.SUFFIX[round_name]}.json", figures)
+    of_steps, of_validations = curves(round_name)
     write_csv(of_steps, Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
     measured = validations[0].measured if validations else {HEADLINE: 0.0}
     rows = [[v.step, v.loss, *v.measured.values()] for v in validations] or [[0, 0.0, 0.0]]
     write_csv(of_validations, ["step", "loss", *measured], rows)
 
 
-def curves(round: Round) -> tuple[Path, Path]:
-    """The files of steps and of validations, which grow while a training runs."""
-    suffix = rounds.SUFFIX[round]
+def curves(round_name: Round) -> tuple[Path, Path]:
+    """The files of steps and of validations, which grow during the training."""
+    suffix = rounds.SUFFIX[round_name]
     return Path(f"plots/train{suffix}.csv"), Path(f"plots/valid{suffix}.csv")
 
 

@@ -1,8 +1,8 @@
 """vectors ROUND: the training passages as vectors, if the round compares queries with all of them.
 
-Reads data/plan, data/training and the encoder that the round begins with: data/encoders/zero_shot
+Reads data/plan, data/training and the encoder that the round starts from: data/encoders/zero_shot
 or first. Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`,
-`teacher.scores: fusion` or `train.roles: query` asks for it.
+`teacher.scores: fusion` or `train.roles: query` needs it.
 
     python -m stages.vectors first
 """
@@ -23,19 +23,19 @@ from stages import rounds
 from stages.run import SCRATCH, run
 
 
-def main(round: Round) -> str:
+def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    if not read_json(rounds.plan("vectors", round))["needed"]:
+    if not read_json(rounds.plan("vectors", round_name))["needed"]:
         if started_first():
-            with new_folder(rounds.vectors(round)) as folder:
+            with new_folder(rounds.vectors(round_name)) as folder:
                 (folder / "unused").touch()
         return "no vectors needed"
     runtime.set_up(settings.threads)
-    processes, encoder = ProcessGroup.join(runtime.device()), rounds.BEGINS[round]
+    processes, encoder = ProcessGroup.join(runtime.device()), rounds.FROM[round_name]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
     corpus = Corpus(Path("data/training"), settings.data.separator)
     embedder = open_for_passages(corpus, encoder, settings.encode, SCRATCH, processes)
-    embeddings = encode_passages(embedder, corpus, rounds.vectors(round), processes)
+    embeddings = encode_passages(embedder, corpus, rounds.vectors(round_name), processes)
     processes.leave()
     return embeddings.described
 

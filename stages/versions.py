@@ -1,4 +1,4 @@
-"""versions.yaml: which versions of the packages that decide results made what lies here."""
+"""versions.yaml: the versions of the packages that made the results here."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ FILE = Path("versions.yaml")
 
 
 def recorded() -> dict[str, str]:
-    """Raises InputError if the file is missing or not YAML, as with the conflicts of a merge."""
+    """Raises InputError if the file is missing or not YAML, for instance after a merge conflict."""
     if not FILE.exists():
         raise InputError(f"{FILE}: no such file; run from the root of the repository")
     try:
@@ -37,6 +37,6 @@ def require_recorded() -> None:
         if before.get(package) != now:
             raise InputError(
                 f"{FILE}: {package} {before.get(package)}, but {now} is installed, and results "
-                "would be other ones. Install what requirements.txt pins, or run `python -m "
-                "tools.versions` to go on with this version: DVC then runs again what it decides"
+                "would differ. Install the versions of requirements.txt, or run `python -m "
+                "tools.versions` to accept this one: DVC then reruns the stages that depend on it"
             )

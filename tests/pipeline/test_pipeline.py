@@ -1,15 +1,28 @@
 """The whole graph through real DVC, with a tiny encoder, in a temporary clone."""
 
+import contextlib
 import csv
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
-import time
 
+import dvc.cli
 import pytest
-from helpers import sh
+from graph_helpers import STEPS, outs
+from helpers import clone_into, sh
 from small_collection import TEST_TOPICS, VALID_TOPICS
+
+from dpr.base.files import read_json, sha256
+
+
+def run_dvc(clone, command):
+    """The standard output of a command of DVC, run in this process."""
+    with contextlib.chdir(clone), contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert dvc.cli.main(command.split()) == 0
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize("stage", ["bm25_index", "eval"])
@@ -20,80 +33,114 @@ def test_a_stage_says_in_one_line_what_it_did(experiment, stage):
     assert done.stdout == ""
     assert re.fullmatch(rf"{stage}: .*\d.* \(\d+ s, \d+\.\d+ GiB\)\n", done.stderr)
     if stage == "eval":
-        measured = json.loads((experiment / "metrics/eval.json").read_text())
-        said = ", ".join(f"{s} {measured[s]['nDCG@10']:.3f}" for s in ("zero_shot", "dense"))
-        assert f"{TEST_TOPICS} topics; nDCG@10 {said} (" in done.stderr
+        measured = read_json(experiment / "metrics/eval.json")
+        means = ", ".join(f"{s} {measured[s]['nDCG@10']:.3f}" for s in ("zero_shot", "dense"))
+        assert f"{TEST_TOPICS} topics; nDCG@10 {means} (" in done.stderr
 
 
 def test_an_experiment_from_end_to_end(experiment):
-    clone = experiment
-    metrics = json.loads((clone / "metrics/eval.json").read_text())
+    metrics = read_json(experiment / "metrics/eval.json")
+    compared = read_json(experiment / "metrics/compare.json")["systems"]
     assert metrics.keys() == {"dense", "zero_shot"}
-    for values in metrics.values():
-        assert values.keys() >= {"nDCG@10", "recall@100", "RR@10", "AP"}
-        assert all(0 <= value <= 1 for value in values.values())
-    compared = json.loads((clone / "metrics/compare.json").read_text())
-    assert compared["systems"].keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
-    for system in ("zero_shot", "dense"):
-        for measure, value in metrics[system].items():
-            assert compared["systems"][system][measure]["mean"] == pytest.approx(value)
-    run = (clone / "data/runs/test/dense.txt").read_text().splitlines()
+    assert compared.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
+    for system, values in metrics.items():
+        assert values.keys() == {"nDCG@10", "AP", "RR@10", "recall@100", "judged@10"}
+        for measure, value in values.items():
+            assert 0 <= value <= 1
+            assert compared[system][measure]["mean"] == pytest.approx(value)
+    run = (experiment / "data/runs/test/dense.txt").read_text().splitlines()
     assert len(run) == TEST_TOPICS * 100
-    topics = (clone / "plots/topics.csv").read_text().splitlines()
+    topics = (experiment / "plots/topics.csv").read_text().splitlines()
     assert len(topics) == 1 + TEST_TOPICS
 
-    assert "up to date" in sh(clone, "dvc status")
-    assert "up to date" in sh(clone, "dvc repro")
-    assert "tiny" in sh(clone, "dvc exp show --csv")
-    assert "dense.nDCG@10" in sh(clone, "dvc metrics diff")
-    best = json.loads((clone / "metrics/train_second.json").read_text())["best"]["nDCG@10"]
-    (row,) = re.findall(r"^\| *tiny .*$", sh(clone, "python -m tools.grid"), re.MULTILINE)
-    assert f"{best:.4f}" in row
-    assert f"{metrics['dense']['nDCG@10']:.4f}" in row
-    printed = sh(clone, "python -m tools.diff data/runs/test/zero_shot.txt tiny --top 1")
-    means = [metrics[system]["nDCG@10"] for system in ("zero_shot", "dense")]
-    assert f"nDCG@10 over {TEST_TOPICS} topics: {means[0]:.4f} -> {means[1]:.4f} " in printed
-    valid = json.loads((clone / "metrics/fuse.json").read_text())["valid"]["nDCG@10"]
-    printed = sh(clone, "python -m tools.diff tiny workspace --split valid --system hybrid")
-    assert f"nDCG@10 over {VALID_TOPICS} topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
-    shown = json.loads(sh(clone, "dvc plots show --json"))
+    assert "up to date" in run_dvc(experiment, "status")
+    assert "tiny" in run_dvc(experiment, "exp show --csv")
+    assert "dense.nDCG@10" in run_dvc(experiment, "metrics diff")
+    shown = json.loads(run_dvc(experiment, "plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 12
+    compared = json.loads(run_dvc(experiment, "plots diff tiny HEAD --json"))
+    assert compared["data"].keys() == shown["data"].keys()
+
+
+def test_grid_and_diff_print_the_figures_of_an_experiment(experiment):
+    metrics = read_json(experiment / "metrics/eval.json")
+    best = read_json(experiment / "metrics/train_second.json")["best"]["nDCG@10"]
+    (row,) = re.findall(r"^\| *tiny .*$", sh(experiment, "python -m tools.grid"), re.MULTILINE)
+    assert f"{best:.4f}" in row
+    assert f"{metrics['dense']['nDCG@10']:.4f}" in row
+    printed = sh(experiment, "python -m tools.diff data/runs/test/zero_shot.txt tiny --top 1")
+    means = [metrics[system]["nDCG@10"] for system in ("zero_shot", "dense")]
+    assert f"nDCG@10 over {TEST_TOPICS} topics: {means[0]:.4f} -> {means[1]:.4f} " in printed
+    valid = read_json(experiment / "metrics/fuse.json")["valid"]["nDCG@10"]
+    printed = sh(experiment, "python -m tools.diff tiny workspace --split valid --system hybrid")
+    assert f"nDCG@10 over {VALID_TOPICS} topics: {valid:.4f} -> {valid:.4f} (+0.0000)" in printed
 
 
 @pytest.mark.slow
 def test_what_is_made_again_is_the_same_byte_for_byte(experiment):
+    """By `dvc repro` itself, each stage in a process of its own."""
     lock = (experiment / "dvc.lock").read_text()
-    stages = "mine train encode@dense index@dense search@dense eval bm25_index bm25_search"
-    sh(experiment, f"dvc repro -q -f --no-run-cache -s {stages}")
+    sh(experiment, "dvc repro -q -f --no-run-cache")
     assert (experiment / "dvc.lock").read_text() == lock
 
 
 @pytest.mark.slow
-def test_a_grid_in_the_queue(experiment):
-    """The README's, smaller: every combination, best validation first."""
+def test_dvc_makes_again_what_was_changed(experiment):
+    """One bit of every file that a stage has made: `dvc status` names it, `dvc repro` mends it."""
+    paths = sorted({out for step in STEPS for out in outs(*step)})
+    of_path = {
+        path: [p for p in (experiment / path, *(experiment / path).rglob("*")) if p.is_file()]
+        for path in paths
+    }
+    before = {file: sha256(file) for files in of_path.values() for file in files}
+    lock = (experiment / "dvc.lock").read_bytes()
+    changed = {file for file in before if file.stat().st_size}
+    for file in changed:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.unlink()  # it may be a link into DVC's cache
+        file.write_bytes(data)
+    named = set(re.findall(r"modified: +(.*)", sh(experiment, "dvc status")))
+    assert {path for path, files in of_path.items() if changed & set(files)} <= named
+    sh(experiment, "dvc repro -q")
+    assert {file: sha256(file) for file in before} == before
+    assert (experiment / "dvc.lock").read_bytes() == lock
+
+
+def experiments(clone, names):
+    """{name: its commit}"""
+    refs = sh(clone, "git for-each-ref --format=%(refname) refs/exps").split()
+    return {name: next(ref for ref in refs if ref.endswith(f"/{name}")) for name in names}
+
+
+@pytest.mark.slow
+def test_a_grid_in_the_queue_makes_what_one_run_makes(experiment):
+    """The README's, smaller, by two workers: every combination, best validation first."""
     values = "-S train.max_steps=null -S train.epochs=1,2 -S train.lr=1e-6,1e-2"
     sh(experiment, f"dvc exp run -q --queue {values} train")
-    sh(experiment, "dvc queue start")
-    for _ in range(300):
-        status = sh(experiment, "dvc queue status")
-        if "Queued" not in status and "Running" not in status:
-            break
-        time.sleep(1)
-    assert status.count("Success") == 4, status
+    queued = re.findall(r"^\w+ +(\S+) ", sh(experiment, "dvc queue status"), re.MULTILINE)[1:]
+    sh(experiment, "dvc queue start -j 2")
+    for name in queued:
+        sh(experiment, f"dvc queue logs --follow {name}")
     table = sh(experiment, "python -m tools.grid")
-    header, _, *rows = (re.split(r" *\| *", line.strip("| ")) for line in table.splitlines())
-    rows = [dict(zip(header, row, strict=True)) for row in rows]
-    found = [float(row["validation nDCG@10"]) for row in rows]
-    assert found == sorted(found, reverse=True)
-    queued = [row for row in rows if row["train.epochs"] in ("1", "2")]
-    assert len({(row["train.epochs"], row["train.lr"]) for row in queued}) == 4
-    refs = sh(experiment, "git for-each-ref --format=%(refname) refs/exps").split()
-    ref_of = {ref.rsplit("/", 1)[1]: ref for ref in refs}
-    for row in queued:
-        metrics = sh(experiment, f"git show {ref_of[row['experiment']]}:metrics/train_second.json")
+    header, _, *lines = (re.split(r" *\| *", line.strip("| ")) for line in table.splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    measured = [float(row["validation nDCG@10"]) for row in rows]
+    assert measured == sorted(measured, reverse=True) and len(set(measured)) > 1
+    rows = [row for row in rows if row["experiment"] in queued]
+    assert len({(row["train.epochs"], row["train.lr"]) for row in rows}) == len(queued) == 4
+    commits = experiments(experiment, queued)
+    for row in rows:
+        metrics = sh(experiment, f"git show {commits[row['experiment']]}:metrics/train_second.json")
         assert row["validation nDCG@10"] == f"{json.loads(metrics)['best']['nDCG@10']:.4f}"
-    assert len(set(found)) > 1
+    one = f"-S train.max_steps=null -S train.epochs={rows[0]['train.epochs']}"
+    one += f" -S train.lr={rows[0]['train.lr']}"
+    shutil.rmtree(experiment / ".scratch")  # or finished work would be used again
+    sh(experiment, f"dvc exp run -q -f --temp --name alone {one} train")
+    commit = experiments(experiment, ["alone"])["alone"]
+    locks = [f"{ref}:dvc.lock" for ref in (commit, commits[rows[0]["experiment"]])]
+    assert len({sh(experiment, f"git show {lock}") for lock in locks}) == 1
 
 
 @pytest.mark.slow
@@ -104,11 +151,28 @@ def test_the_launcher_is_a_parameter(experiment):
         with (experiment / "plots/train.csv").open() as file:
             return [float(row["loss"]) for row in csv.DictReader(file)]
 
-    params = (experiment / "params.yaml").read_text()
     in_one = losses()
     launcher = "launcher=torchrun --standalone --nproc-per-node 2 -m"
     sh(experiment, f"dvc exp run -q --name two -S '{launcher}' train")
     assert "cmd: torchrun --standalone" in (experiment / "dvc.lock").read_text()
     assert len(in_one) == 4
     assert losses() == pytest.approx(in_one, rel=0.02)  # in bf16, where the processor has it
-    (experiment / "params.yaml").write_text(params)
+    sh(experiment, "dvc exp apply -q tiny")
+
+
+@pytest.mark.slow
+def test_what_is_pulled_is_not_computed(experiment, tmp_path):
+    sh(experiment, f"dvc remote add -d store {tmp_path / 'store'}")
+    try:
+        sh(experiment, "dvc push -q")
+        other = clone_into(tmp_path / "clone")
+        tracked = [*(experiment / "metrics").iterdir(), *(experiment / "plots").iterdir()]
+        tracked += [experiment / file for file in ("params.yaml", "dvc.lock", "data/manifest.json")]
+        for file in tracked:
+            (other / file.relative_to(experiment)).write_bytes(file.read_bytes())
+        sh(other, f"dvc remote add -d store {tmp_path / 'store'}")
+        sh(other, "dvc pull -q")
+        assert "Running stage" not in sh(other, "dvc repro")
+        assert "up to date" in sh(other, "dvc status")
+    finally:
+        sh(experiment, "git restore .dvc/config")

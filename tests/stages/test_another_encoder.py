@@ -20,52 +20,41 @@ MINING = {"mine.encoder.use": True, "mine.encoder.last_rank": 5}
 QUERY_SIDE = {"train.roles": "query"}
 
 
-def replace_by_another(folder, make_encoder):
+# Each way in which a query encoder meets vectors: the stages before it, its settings, the vectors.
+ENCODED, TRAINED = "data/embeddings/zero_shot", "data/vectors/first"
+WAYS = {
+    "search": (("encode", "index"), {}, ENCODED),
+    "ask": (("encode", "index"), {}, ENCODED),
+    "audit": (("encode", "index"), {}, ENCODED),
+    "mine": (("vectors",), MINING, TRAINED),
+    "train": (("vectors", "mine"), QUERY_SIDE, TRAINED),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_vectors_of_a_different_encoder_are_refused(stages, make_encoder, monkeypatch, name):
+    before, changes, vectors = WAYS[name]
+    monkeypatch.setattr(audit, "ENCODERS", ["zero_shot"])
+    argument = "first" if vectors == TRAINED else "zero_shot"
+
+    def meet():
+        if name == "ask":
+            Path("metrics").mkdir(exist_ok=True)
+            Answers("zero_shot")
+        elif name == "audit":
+            audit.main()
+        else:
+            stages(argument, name, **changes)
+
+    stages(argument, *before, **changes)
+    meet()
     encoder = make_encoder()
     for parameter in encoder.passage.parameters():
         parameter.data.mul_(1.1)
-    shutil.rmtree(folder)
-    checkpoint.save(encoder, folder)
-
-
-def by_hand(stages, name, **changes):
-    """Each way in which a query encoder meets vectors."""
-    if name == "ask":
-        Path("metrics").mkdir(exist_ok=True)
-        return Answers("zero_shot")
-    argument = "first" if name in ("mine", "train") else "zero_shot"
-    return stages(argument, name, **changes)
-
-
-@pytest.mark.parametrize("name", ["search", "ask"])
-def test_another_encoders_embeddings_are_refused(stages, make_encoder, name):
-    stages("zero_shot", "encode", "index")
-    by_hand(stages, name)
-    replace_by_another("data/encoders/zero_shot", make_encoder)
-    with pytest.raises(
-        InputError, match=r"^data/embeddings/zero_shot: made by a different encoder"
-    ):
-        by_hand(stages, name)
-
-
-def test_the_audit_refuses_them_too(stages, make_encoder):
-    shutil.copytree("data/encoders/zero_shot", "data/encoders/dense")
-    for system in ENCODERS:
-        stages(system, "encode", "index")
-    replace_by_another("data/encoders/dense", make_encoder)
-    with pytest.raises(
-        InputError, match=r"^data/embeddings/dense: made by a different encoder than"
-    ):
-        audit.main()
-
-
-@pytest.mark.parametrize(("name", "changes"), [("mine", MINING), ("train", QUERY_SIDE)])
-def test_another_encoders_training_vectors_are_refused(stages, make_encoder, name, changes):
-    stages("first", *ROUND[: ROUND.index(name)], **changes)
-    by_hand(stages, name, **changes)
-    replace_by_another("data/encoders/zero_shot", make_encoder)
-    with pytest.raises(InputError, match=r"^data/vectors/first: made by a different encoder than"):
-        by_hand(stages, name, **changes)
+    shutil.rmtree("data/encoders/zero_shot")
+    checkpoint.save(encoder, "data/encoders/zero_shot")
+    with pytest.raises(InputError, match=f"^{vectors}: made by a different encoder"):
+        meet()
 
 
 @pytest.mark.slow
