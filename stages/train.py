@@ -142,7 +142,7 @@ def write_results(round_name: Round, trainer: Trainer, history: History) -> None
 def write_figures(
     round_name: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
 ) -> None:
-    """Write metrics and curves. Without a step, a curve has a row of zeros, since a plot needs one."""
+    """Write metrics and curves. Without a step, a curve has a row of zeros: a plot needs one."""
     write_json(f"metrics/train{rounds.SUFFIX[round_name]}.json", figures)
     of_steps, of_validations = curves(round_name)
     write_csv(of_steps, Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])

@@ -1,7 +1,7 @@
-"""Write the installed versions of the packages that decide results to versions.yaml.
+"""Write the installed versions of the packages that affect results to versions.yaml.
 
-`dvc repro` then reruns the stages that depend on a package with a changed version. `make repro`
-calls this tool first.
+Reads the installed packages. `dvc repro` then reruns the stages that depend on a package with a
+changed version. `make repro` calls this tool first.
 
     python -m tools.versions
 """
