@@ -83,7 +83,7 @@ def test_a_separator_without_white_space_is_said(
     changes |= {"data.separator": separator}
     write_params(tmp_path / "params.yaml", changes)
     importlib.import_module("stages.prepare").main()
-    assert ("data.separator '.' ends without a space: titles touch" in capsys.readouterr().err) is said
+    assert ("data.separator '.' ends without a space" in capsys.readouterr().err) is said
 
 
 def test_an_error_of_the_user_is_one_line(workspace, monkeypatch):
