@@ -1,4 +1,4 @@
-"""compare: the measures of all systems with intervals, tests against references, and comparison.
+"""compare: the measures of all systems with intervals, tests against references, and curves.
 
 Reads all test runs, and topics and judgments of data/collection. Makes metrics/compare.json and, in
 plots/, systems.csv, compare_topics.csv, recall.csv and precision.csv.
@@ -6,7 +6,7 @@ plots/, systems.csv, compare_topics.csv, recall.csv and precision.csv.
     python -m stages.compare
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from dpr import measures
 from dpr.base.files import write_csv, write_json
@@ -24,18 +24,18 @@ def main() -> str:
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
     depths = [depth for depth in comparison.DEPTHS if depth <= settings.search.top_k]
-
-    def described(system: str) -> tuple[ByTopic, dict[int, float], dict[float, float]]:
-        found = trec.read_run(f"data/runs/test/{system}.txt")
-        return (
-            measures.by_topic(qrels, found, settings.eval.measures),
-            comparison.recall_by_depth(qrels, found, depths),
-            comparison.precision_by_recall(qrels, found),
-        )
-
-    with ThreadPoolExecutor(2) as threads:  # two runs in memory at a time
-        of_system = dict(zip(SYSTEMS, threads.map(described, SYSTEMS), strict=True))
-    results = {system: values for system, (values, _, _) in of_system.items()}
+    names = [*settings.eval.measures, *(f"recall@{depth}" for depth in depths)]
+    results: dict[str, ByTopic] = {}
+    recall: list[list[Any]] = []
+    precision: list[list[Any]] = []
+    for system in SYSTEMS:
+        ranked = trec.read_run(f"data/runs/test/{system}.txt")
+        values = measures.by_topic(qrels, ranked, names)
+        results[system] = {name: values[name] for name in settings.eval.measures}
+        means = measures.means(values)
+        recall += ([system, depth, means[f"recall@{depth}"]] for depth in depths)
+        by_level = comparison.precision_by_recall(qrels, ranked)
+        precision += ([system, level, mean] for level, mean in by_level.items())
     compared = comparison.compare_systems(results, settings.eval.references, settings.seed)
     write_json("metrics/compare.json", compared)
 
@@ -50,13 +50,7 @@ def main() -> str:
         for q in qrels
     )
     write_csv("plots/compare_topics.csv", ["query", *SYSTEMS], topics)
-    recall = ([s, k, value] for s, (_, found, _) in of_system.items() for k, value in found.items())
     write_csv("plots/recall.csv", ["system", "depth", "recall"], recall)
-    precision = (
-        [s, level, value]
-        for s, (_, _, found) in of_system.items()
-        for level, value in found.items()
-    )
     write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
     return f"{len(qrels)} topics; {measures.headlines(results)}"
 

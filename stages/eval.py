@@ -6,8 +6,6 @@ plots/topics.csv. It is apart from `compare`, which needs BM25 and so Java.
     python -m stages.eval
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from dpr import measures
 from dpr.base.files import write_csv, write_json
 from dpr.records import beir
@@ -21,13 +19,10 @@ def main() -> str:
     settings = load_settings("params.yaml")
     qrels = beir.read_qrels("data/collection", "test")
     queries = beir.read_queries("data/collection")
-
-    def measured(system: str) -> measures.ByTopic:
-        found = trec.read_run(f"data/runs/test/{system}.txt")
-        return measures.by_topic(qrels, found, settings.eval.measures)
-
-    with ThreadPoolExecutor(2) as threads:
-        results = dict(zip(ENCODERS, threads.map(measured, ENCODERS), strict=True))
+    results = {}
+    for system in ENCODERS:  # one run in memory at a time
+        ranked = trec.read_run(f"data/runs/test/{system}.txt")
+        results[system] = measures.by_topic(qrels, ranked, settings.eval.measures)
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (
         [number, queries[q].text, *(results[s][measures.HEADLINE][q] for s in ENCODERS)]

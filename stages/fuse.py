@@ -7,7 +7,6 @@ topics, or fuse.default_weight if there are none; the test topics never choose i
     python -m stages.fuse
 """
 
-from concurrent.futures import ThreadPoolExecutor
 
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
@@ -42,8 +41,7 @@ def main() -> str:
 
 def fusion_of(split: str) -> Fusion:
     files = [f"data/runs/{split}/{system}.txt" for system in ("dense", "bm25")]
-    with ThreadPoolExecutor(2) as threads:
-        return Fusion.of(*threads.map(read_run, files), minima=DENSE_AND_BM25)
+    return Fusion.of(*map(read_run, files), minima=DENSE_AND_BM25)
 
 
 if __name__ == "__main__":

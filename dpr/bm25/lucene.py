@@ -11,13 +11,12 @@ import pyarrow
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder
 from dpr.bm25.java import HEAP, last_error, start_java
-from dpr.bm25.segment_info import without_time
 from dpr.records.run import Run
 from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
-SEARCHED_AT_ONCE = 250  # queries: a hit is an object in Java and one here
-# What Java's trim() removes. Anserini leaves out a text of which nothing remains.
+SEARCHED_AT_ONCE = 250  # queries; each hit is an object in Java and one in Python
+# The characters that Java's trim() removes. Anserini skips a text of these alone.
 TRIMMED = "".join(map(chr, range(ord(" ") + 1)))
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
@@ -27,22 +26,22 @@ def build_index(
 ) -> int:
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
-    (Another analysis would be set here and in `search`.) As in Anserini, an empty text is not in
-    it; one of stop words alone is, but neither counts in BM25's statistics.
+    (A different analysis would be set here and in `search`.) As in Anserini, an empty text is not
+    indexed. A text of stop words alone is, but it does not count in BM25's statistics. Lucene
+    writes random ids and the time into the files; runs over two builds are equal.
 
     Args:
-        threads: of Lucene. With one and the fixed seed, the same texts give the same bytes in a
-            fresh process.
-        heap: GiB of Java. A quarter of it is for passages that are not yet in the files.
+        threads: threads of Lucene. With several, the order of equal passages varies.
+        heap: GiB of Java; a quarter buffers passages before Lucene writes them.
     Returns:
-        How many texts are in it.
+        How many texts are in the index.
     """
     start_java(heap)
     from pyserini.index.lucene import LuceneIndexer
 
     texts, count = (row for row in texts if row[1].strip(TRIMMED)), 0
     with new_folder(folder) as partial:
-        # Java keeps the working directory in which it was started, so it needs an absolute path.
+        # Absolute, since Java keeps the working directory in which it was started.
         buffer = ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
         indexer = LuceneIndexer(args=["-index", str(partial.resolve()), *buffer], threads=threads)
         while batch := list(itertools.islice(texts, BATCH)):
@@ -52,22 +51,20 @@ def build_index(
         indexer.close()
         _require_whole(partial, count)
         (partial / "write.lock").unlink()
-        for path in partial.glob("*.si"):
-            path.write_bytes(without_time(path.read_bytes()))
     return count
 
 
 def _require_whole(folder: Path, count: int) -> None:
-    """Anserini's indexer logs an error of Lucene, such as that of a full disk, and goes on."""
+    """Anserini logs Lucene's errors, such as a full disk, and goes on."""
     from pyserini.search.lucene import LuceneSearcher
 
     try:
-        found = LuceneSearcher(str(folder.resolve())).num_docs
+        indexed = LuceneSearcher(str(folder.resolve())).num_docs
     except Exception as error:
-        found = f"no index ({type(error).__name__})"
-    if found != count:
+        indexed = f"no index ({type(error).__name__})"
+    if indexed != count:
         raise InputError(
-            f"{folder}: {found} instead of {count:,} passages; make room on the disk, perhaps, and "
+            f"{folder}: {indexed} instead of {count:,} passages; check that the disk has room, and "
             f"run it again. Lucene logged: {last_error()}"
         )
 
@@ -81,7 +78,7 @@ def search(
     threads: int,
     heap: float = HEAP,
 ) -> Run:
-    """BM25 scores of the `top_k` best passages of each query; {} for one without a match.
+    """BM25 scores of the `top_k` best passages for each query; {} for a query without a match.
 
     Raises:
         InputError: for an index that is missing, truncated or damaged.
@@ -96,20 +93,21 @@ def search(
     try:
         searcher = LuceneSearcher(str(folder.resolve()))
     except JavaException as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"{folder}: not a whole Lucene index ({said}); make it again") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder}: not a whole Lucene index ({reason}); make it again") from None
     searcher.set_bm25(k1, b)
     topics: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     names = []
     for start in range(0, len(queries), SEARCHED_AT_ONCE):
-        some = queries[start : start + SEARCHED_AT_ONCE]
-        texts, numbers = [query.text for query in some], [str(n) for n in range(len(some))]
-        found = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
-        hits = [found[number] for number in numbers]
-        topics.append(np.repeat(np.arange(start, start + len(some)), list(map(len, hits))))
-        names.append(pyarrow.array([hit.docid for one in hits for hit in one], pyarrow.string()))
-        scores.append(np.array([hit.score for one in hits for hit in one], np.float32))
+        batch = queries[start : start + SEARCHED_AT_ONCE]
+        texts, numbers = [query.text for query in batch], [str(n) for n in range(len(batch))]
+        hits_of = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
+        counts = [len(hits_of[number]) for number in numbers]
+        hits = [hit for number in numbers for hit in hits_of[number]]
+        topics.append(np.repeat(np.arange(start, start + len(batch)), counts))
+        names.append(pyarrow.array([hit.docid for hit in hits], pyarrow.string()))
+        scores.append(np.array([hit.score for hit in hits], np.float32))
     ids = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()
     return Run.of_rows(
         [query.id for query in queries],

@@ -60,13 +60,6 @@ def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
 
 
-def recall_by_depth(qrels: Qrels, run: Found, depths: list[int]) -> dict[int, float]:
-    """Mean recall@depth over the judged topics."""
-    names = [f"recall@{depth}" for depth in depths]
-    means = measures.means(measures.by_topic(qrels, run, names))
-    return dict(zip(depths, means.values(), strict=True))
-
-
 def precision_by_recall(qrels: Qrels, run: Found) -> dict[float, float]:
     """Mean interpolated precision at the eleven standard points of recall, over judged topics.
 

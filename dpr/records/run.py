@@ -47,6 +47,8 @@ class Run(Mapping[str, dict[str, float]]):
         ids: "pyarrow.StringArray",
         passages: np.ndarray,
         scores: np.ndarray,
+        *,
+        ascending: bool = False,
     ) -> "Run":
         """From rows in any order.
 
@@ -54,9 +56,10 @@ class Run(Mapping[str, dict[str, float]]):
             topics: (R,) int, the position in `query_ids` of each row's topic.
             ids: (V,) Arrow strings, all different.
             passages: (R,) int, positions in `ids`.
+            ascending: whether the ids are; ordering ties then needs less memory.
         """
         scores = scores.astype(np.float32, copy=False)
-        rows = _trec_eval_order(topics, scores, ids, passages)
+        rows = _trec_eval_order(topics, scores, None if ascending else ids, passages)
         counts = np.bincount(topics, minlength=len(query_ids))
         return cls(query_ids, _bounds(counts), ids, passages[rows].astype(np.int32), scores[rows])
 
@@ -171,23 +174,37 @@ def depth_in_words(runs: Iterable[Run], top_k: int) -> str:
 
 
 def _trec_eval_order(
-    topics: np.ndarray, scores: np.ndarray, ids: "pyarrow.StringArray", passages: np.ndarray
+    topics: np.ndarray,
+    scores: np.ndarray,
+    ids: "pyarrow.StringArray | None",
+    passages: np.ndarray,
 ) -> np.ndarray:
-    """(R,) int64, the rows in order, topic after topic. Ids are compared only where scores tie."""
-    from pyarrow import compute
+    """(R,) int64, the rows in order, topic after topic. Ids are compared only where scores tie.
 
+    Args:
+        ids: None if they ascend.
+    """
     keys = topics.astype(np.uint64) << np.uint64(32) | _descending(scores)
     rows = np.argsort(keys, kind="stable")
     keys = keys[rows]
     equal = keys[1:] == keys[:-1]
     tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
     if len(tied):
-        names = ids.take(passages[rows[tied]]).dictionary_encode()
-        places = np.empty(len(names.dictionary), np.int64)
-        places[compute.sort_indices(names.dictionary).to_numpy()] = np.arange(len(places))
-        order = np.lexsort((-places[names.indices.to_numpy()], keys[tied]))
-        rows[tied] = rows[tied[order]]
+        places = passages[rows[tied]].astype(np.int64)
+        if ids is not None:
+            names = ids.take(places).dictionary_encode()
+            places = ascending_places(names.dictionary)[names.indices.to_numpy()]
+        rows[tied] = rows[tied[np.lexsort((-places, keys[tied]))]]
     return rows
+
+
+def ascending_places(ids: "pyarrow.StringArray") -> np.ndarray:
+    """(V,) int64, the place of each of the different ids in ascending order."""
+    from pyarrow import compute
+
+    places = np.empty(len(ids), np.int64)
+    places[compute.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return places
 
 
 def _descending(scores: np.ndarray) -> np.ndarray:

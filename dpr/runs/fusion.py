@@ -7,7 +7,7 @@ import pyarrow
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.records.run import Run
+from dpr.records.run import Run, ascending_places
 from dpr.records.types import Found, Qrels
 
 # The score that the first and the second retriever give to a passage that they do not find; None if
@@ -23,7 +23,7 @@ class Fusion:
     """Two runs with their rows joined by topic and id: U rows, one if both runs found a passage.
 
     Args:
-        ids: the different passage ids of both runs.
+        ids: the different passage ids of both runs, ascending.
         topics, passages: (U,) int64, positions in `query_ids` and `ids`.
         places: for each row of the first and of the second run, its joined row.
         minima: see `scaled`.
@@ -43,17 +43,19 @@ class Fusion:
         first, second = Run.of(first), Run.of(second)
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}
-        ids = pyarrow.concat_arrays([first.ids, second.ids]).dictionary_encode()
+        both = pyarrow.concat_arrays([first.ids, second.ids]).dictionary_encode()
+        places = ascending_places(both.dictionary)
+        ids = both.dictionary.take(np.argsort(places))
+        passages_of = np.split(places[both.indices.to_numpy()], [len(first.ids)])
         keys = []
-        passages_of = np.split(ids.indices.to_numpy(), [len(first.ids)])
         for run, passage_of in zip((first, second), passages_of, strict=True):
             topics = np.array([topic_of[query_id] for query_id in run.query_ids], np.int64)
-            keys.append(topics[run.topics] * len(ids.dictionary) + passage_of[run.passages])
+            keys.append(topics[run.topics] * len(ids) + passage_of[run.passages])
         joined, places = np.unique(np.concatenate(keys), return_inverse=True)
         of_first, of_second = np.split(places, [len(first.scores)])
-        topics, passages = np.divmod(joined, max(1, len(ids.dictionary)))
+        topics, passages = np.divmod(joined, max(1, len(ids)))
         rows = (topics, passages, (of_first, of_second))
-        return cls(first, second, query_ids, ids.dictionary, *rows, minima)
+        return cls(first, second, query_ids, ids, *rows, minima)
 
     def reciprocal_rank(self, k: int, depth: int) -> Run:
         """Sum of 1 / (k + rank) over the runs, with trec_eval's ranks (Cormack et al. 2009)."""
@@ -79,9 +81,8 @@ class Fusion:
         sums[self.places[0]] += first
         sums[self.places[1]] += second
         rows = self._best(sums.astype(np.float32), depth)
-        run = Run.of_rows(
-            self.query_ids, self.topics[rows], self.ids, self.passages[rows], sums[rows]
-        )
+        columns = (self.topics[rows], self.ids, self.passages[rows], sums[rows])
+        run = Run.of_rows(self.query_ids, *columns, ascending=True)
         return run.first(depth)
 
     def _best(self, sums: np.ndarray, depth: int) -> np.ndarray:

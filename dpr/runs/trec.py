@@ -2,14 +2,12 @@
 
 The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.run`).
 
-A run whose topics found nothing has one row, of the first topic and the passage `NOTHING`: an empty
-file looks like one that was cut off, and trec_eval refuses it.
+A run that found nothing for any topic has one row, with the first topic and the passage `NOTHING`:
+an empty file looks truncated, and trec_eval refuses it.
 """
 
 import os
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -20,23 +18,18 @@ from dpr.records.lines import read_lines
 from dpr.records.run import Run
 from dpr.records.types import Found, Qrels, Scores
 
-if TYPE_CHECKING:
-    import pyarrow  # in functions, since it loads slowly
-
 NOTHING = "(nothing-found)"
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
 WRITTEN_AT_ONCE = 2**18  # rows
-READ_AT_ONCE = 2**22  # bytes
 LARGEST = float(np.finfo(np.float32).max)
-ONE_AT_A_TIME = Lock()  # reading takes far more memory than a run has in the end
 
 
 def write_run(path: str | Path, run: Found, tag: str) -> None:
     """`tag` is the name of the system, in the last column.
 
-    A score has as many digits as give the 32-bit float back exactly.
+    A score has as many digits as its 32-bit float needs to be read back exactly.
     """
-    import pyarrow
+    import pyarrow  # here and below, since it loads slowly
     from pyarrow import compute
 
     run = Run.of(run)
@@ -56,131 +49,86 @@ def write_run(path: str | Path, run: Found, tag: str) -> None:
 
 
 def read_run(path: str | Path) -> Run:
-    """Found by query and passage, with every id a string.
+    """The run of a file, with every id a string, so that "007" stays "007".
 
-    As in trec_eval, ranks are ignored, and all after the score is the tag. (trectools' reader lets
-    pandas guess types, which turns the id "007" into "7".)
+    As in trec_eval, ranks are ignored, and everything after the score is the tag. pyarrow reads
+    columns with one space between them. `_read_lines` reads what pyarrow refuses, or explains it.
 
     Raises:
         InputError: naming file and line, for an empty file, a wrong number of columns, a score
             that is not a finite number, a document that a topic has twice, or a last line without
             an end.
     """
-    _require_line_end(path)
-    with ONE_AT_A_TIME:
-        run = _read_columns(path)
+    _require_line_end(Path(path))
+    run = _read_columns(path)
     run = Run.of(_read_lines(path)) if run is None else run
     found_nothing = run.names(slice(2)).to_pylist() == [NOTHING]
     return Run.of({run.query_ids[0]: {}}) if found_nothing else run
 
 
-def _require_line_end(path: str | Path) -> None:
-    """A run that was cut off is a run of fewer topics, and its last line seldom ends."""
-    file = Path(path)
-    if file.is_file() and file.stat().st_size:
-        with file.open("rb") as opened:
-            opened.seek(-1, os.SEEK_END)
-            if opened.read() not in b"\r\n":
+def _require_line_end(path: Path) -> None:
+    """A truncated run is a run of fewer topics, and its last line seldom ends."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read() not in b"\r\n":
                 raise InputError(
-                    f"{path}: the last line has no end, so the run may be cut off; make it again "
+                    f"{path}: the last line has no end, so the run may be truncated; make it again "
                     "(or, if it is whole, end it with a line end)"
                 )
 
 
 def _read_columns(path: str | Path) -> Run | None:
-    """The fast way, for one space between columns; None for what only `_read_lines` can explain."""
+    """None for a file that only `_read_lines` can read or explain."""
     import pyarrow
     from pyarrow import csv
 
-    text, types = pyarrow.string(), {"rank": pyarrow.int64(), "score": pyarrow.float32()}
-    reading = csv.ReadOptions(column_names=COLUMNS, block_size=READ_AT_ONCE)
-    parsing = csv.ParseOptions(
-        delimiter=" ", quote_char=False, double_quote=False, ignore_empty_lines=False
-    )
-    converting = csv.ConvertOptions(
-        column_types=dict.fromkeys(COLUMNS, text) | types,
-        include_columns=["query", "passage", *types],
-        null_values=[],
-    )
-    topic_of: dict[str, int] = {}
-    topics, names, scores = [], [], []
+    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    types = dict.fromkeys(COLUMNS, text) | {"rank": pyarrow.int64(), "score": pyarrow.float32()}
     try:
-        with Path(path).open("rb") as file:
-            spaced = _Spaced(file)
-            for block in csv.open_csv(spaced, reading, parsing, converting):
-                if spaced.empty_columns:
-                    return None
-                queries = block["query"].dictionary_encode()
-                known = [
-                    topic_of.setdefault(q, len(topic_of)) for q in queries.dictionary.to_pylist()
-                ]
-                topics.append(np.array(known, np.int32)[queries.indices.to_numpy()])
-                names.append(block["passage"])
-                scores.append(block["score"].to_numpy())
-    except pyarrow.ArrowInvalid:
+        table = csv.read_csv(
+            path,
+            csv.ReadOptions(column_names=COLUMNS),
+            csv.ParseOptions(delimiter=" ", quote_char=False, ignore_empty_lines=False),
+            csv.ConvertOptions(column_types=types, null_values=[]),
+        )
+    except (pyarrow.ArrowInvalid, OSError):
         return None
-    passages = _encoded(pyarrow.chunked_array(names))
-    run = Run.of_rows(
-        list(topic_of),
-        np.concatenate(topics),
-        passages.dictionary,
-        passages.indices.to_numpy(),
-        np.concatenate(scores),
-    )
-    del passages, names
-    pyarrow.default_memory_pool().release_unused()
-    return run if np.isfinite(run.scores).all() and not run.has_duplicates() else None
-
-
-def _encoded(ids: "pyarrow.ChunkedArray") -> "pyarrow.DictionaryArray":
-    """The different ids, and of each the place. Numbers take half the time of texts."""
-    import pyarrow
-    from pyarrow import compute
-
-    odd = compute.or_(compute.starts_with(ids, "0"), compute.starts_with(ids, "-"))
-    try:
-        if ids.filter(odd).unique().to_pylist() in ([], ["0"]):  # else "007" would become "7"
-            found = ids.cast(pyarrow.int64()).dictionary_encode().combine_chunks()
-            texts = found.dictionary.cast(ids.type)
-            return pyarrow.DictionaryArray.from_arrays(found.indices, texts)
-    except pyarrow.ArrowInvalid:
-        pass  # not numbers
-    return ids.dictionary_encode().combine_chunks()
-
-
-class _Spaced:
-    """A file that looks for columns without a letter in what is read of it."""
-
-    def __init__(self, file: BinaryIO):
-        self.file, self.closed, self.empty_columns, self.last = file, False, False, b"\n"
-
-    def read(self, size: int) -> bytes:
-        block = self.file.read(size)
-        pairs = (b"  ", b"\n ", b" \n", b" \r")
-        at_the_seam = self.last + (block[:1] or b"\n")
-        self.empty_columns |= any(pair in block or pair == at_the_seam for pair in pairs)
-        self.last = block[-1:]
-        return block
+    texts = {
+        name: column.unify_dictionaries().combine_chunks()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if column.type == text
+    }
+    # An empty text is a second space between columns, or one at the end of a line.
+    queries, passages, scores = texts["query"], texts["passage"], table["score"].to_numpy()
+    empty = any(column.dictionary.index("").as_py() >= 0 for column in texts.values())
+    if empty or not np.isfinite(scores).all():
+        return None
+    rows = (queries.indices.to_numpy(), passages.dictionary, passages.indices.to_numpy(), scores)
+    run = Run.of_rows(queries.dictionary.to_pylist(), *rows)
+    return None if run.has_duplicates() else run
 
 
 def _read_lines(path: str | Path) -> Scores:
     """Line by line: any white space between columns, and errors that name the line."""
     run: Scores = {}
     for number, line in read_lines(Path(path)):
-        columns = line.split(None, 5)
+        where, columns = f"{path}:{number}", line.split(None, 5)
+        if len(columns) != 6:
+            raise InputError(
+                f"{where}: {len(columns)} columns; a run has `qid Q0 docid rank score tag`"
+            )
+        query_id, _, passage_id, rank, text, _ = columns
         try:
-            query_id, _, passage_id, rank, text, _ = columns
             int(rank)
             score = float(text)
         except ValueError:
-            raise _malformed(f"{path}:{number}", columns) from None
+            raise InputError(f"{where}: rank {rank!r} and score {text!r} must be numbers") from None
         if not abs(score) <= LARGEST:
-            raise InputError(f"{path}:{number}: score {text!r} is not a finite number of 32 bits")
+            raise InputError(f"{where}: score {text!r} is not a finite number of 32 bits")
         scores = run.setdefault(query_id, {})
         if passage_id in scores:
-            raise InputError(
-                f"{path}:{number}: document {passage_id!r} twice for topic {query_id!r}"
-            )
+            raise InputError(f"{where}: document {passage_id!r} twice for topic {query_id!r}")
         scores[passage_id] = score
     return run
 
@@ -201,11 +149,3 @@ def read_qrels(path: str | Path) -> Qrels:
                 f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"
             ) from None
     return qrels
-
-
-def _malformed(where: str, columns: list[str]) -> InputError:
-    if len(columns) != 6:
-        return InputError(
-            f"{where}: {len(columns)} columns; a run has `qid Q0 docid rank score tag`"
-        )
-    return InputError(f"{where}: rank {columns[3]!r} and score {columns[4]!r} must be numbers")
