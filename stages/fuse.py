@@ -7,7 +7,6 @@ topics, or fuse.default_weight if there are none; the test topics never choose i
     python -m stages.fuse
 """
 
-
 from dpr.base.files import write_json
 from dpr.measures import HEADLINE
 from dpr.records import beir
