@@ -1,8 +1,7 @@
 """The best passages of a system for one question, with what the judgments say about them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
@@ -40,9 +39,6 @@ class Answer:
     @property
     def relevant(self) -> bool:
         return is_relevant(self.judged)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Answers:

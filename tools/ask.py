@@ -14,6 +14,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -44,7 +45,7 @@ def main(question: str | None, system: str, k: int, as_json: bool) -> None:
             print(error, file=sys.stderr)
             continue
         if as_json:
-            print(json.dumps([answer.as_dict() for answer in answers], ensure_ascii=False))
+            print(json.dumps([asdict(answer) for answer in answers], ensure_ascii=False))
         else:
             print("\n".join(lines(asked, answers, colours=sys.stdout.isatty())))
 

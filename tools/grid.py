@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dvc.api
+from dvc.utils.flatten import flatten
 
 from dpr.evaluation import report
 from dpr.measures import HEADLINE
@@ -29,7 +30,7 @@ Row = dict[str, Any]  # of DVC's table
 
 
 def main() -> None:
-    keys = parameters(load_settings("params.yaml").model_dump())
+    keys = list(flatten(load_settings("params.yaml").model_dump()))
     rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
     rows.pop("workspace", None)
     experiments = {name: experiment(row, keys) for name, row in rows.items()}
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def experiment(row: Row, keys: list[str]) -> report.Experiment:
-    """The experiment of a row; `keys` are the parameters of params.yaml."""
+    """The experiment of a row; `keys` are the dotted names of params.yaml."""
     added = [key for key in row if key.startswith(("second.train.", "second.mine."))]
     return report.Experiment(
         # None: the experiment lacks the key.
@@ -46,15 +47,6 @@ def experiment(row: Row, keys: list[str]) -> report.Experiment:
         figure(row, TEST),
         over(row),
     )
-
-
-def parameters(settings: dict[str, Any], prefix: str = "") -> list[str]:
-    """The dotted names of all parameters."""
-    names: list[str] = []
-    for key, value in settings.items():
-        path = f"{prefix}{key}"
-        names += parameters(value, f"{path}.") if isinstance(value, dict) else [path]
-    return names
 
 
 def figure(row: Row, name: str) -> float:

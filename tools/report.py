@@ -30,7 +30,6 @@ README, VEGA = Path("README.md"), Path(".dvc/plots.html")
 PAGE, MARKDOWN = Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
 HUMAN = ("medline", "trec-covid")  # collections with human judgments
-ROUNDING = 1e-9  # metrics are rounded to twelve digits
 
 
 def main(names: list[str]) -> None:
@@ -49,7 +48,7 @@ def main(names: list[str]) -> None:
 def contents(names: list[str]) -> dict[str, Any]:
     """Everything that the templates show, for two sides or for the workspace."""
     collection = read_json("data/manifest.json")["collection"]["name"]
-    compared = two_sides(names) if names else before_and_after()
+    compared = compare(names)
     shown = names or [sides.WORKSPACE]
     won, lost = compared.moved()
     gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
@@ -76,31 +75,21 @@ def contents(names: list[str]) -> dict[str, Any]:
     }
 
 
-def before_and_after() -> Compared:
-    """The encoder before training and after it, in the workspace."""
-    read = [sides.read(sides.WORKSPACE, "test", name) for name in ("zero_shot", "dense")]
-    before, after = read[0]._replace(name="zero_shot"), read[1]._replace(name="dense")
-    compared = Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
-    means = read_json(report_tables.COMPARED)["systems"]
-    for side, interval in zip((before, after), compared.intervals[:2], strict=True):
-        if abs(interval.mean - means[side.name][HEADLINE]["mean"]) > ROUNDING:
-            raise InputError(
-                f"{report_tables.COMPARED}: does not match the runs in data/runs; run `dvc repro`"
-            )
-    return compared
-
-
-def two_sides(names: list[str]) -> Compared:
-    if names[0] == names[1]:
+def compare(names: list[str]) -> Compared:
+    """Two sides; or, in the workspace, the encoder before training and after it."""
+    if names and names[0] == names[1]:
         raise InputError(f"{names[0]}: the same side twice; name two")
-    before, after = (sides.read(name, "test", "dense") for name in names)
-    for side in (before, after):
-        sides.require_this_collection(side, "test")
-    return Compared(before, after, beir.read_qrels("data/collection", "test"), seed())
-
-
-def seed() -> int:
-    return load_settings("params.yaml").seed
+    if names:
+        before, after = (sides.read(name, "test", "dense") for name in names)
+        for side in (before, after):
+            sides.require_this_collection(side, "test")
+    else:
+        before, after = (
+            sides.read(sides.WORKSPACE, "test", system)._replace(name=system)
+            for system in ("zero_shot", "dense")
+        )
+    seed = load_settings("params.yaml").seed
+    return Compared(before, after, beir.read_qrels("data/collection", "test"), seed)
 
 
 def question(names: list[str], topics: int, collection: str) -> str:

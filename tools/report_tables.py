@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from dpr.base.files import read_json
@@ -60,7 +61,7 @@ def results() -> list[Table]:
 
 def changed_parameters(names: list[str]) -> Table:
     """The parameters in which two sides differ."""
-    before, after = (_flat(sides.text(name, "params.yaml")) for name in names)
+    before, after = (_flat(name, "params.yaml") for name in names)
     rows = [
         [key, str(before.get(key, "-")), str(after.get(key, "-"))]
         for key in dict.fromkeys([*before, *after])
@@ -71,26 +72,13 @@ def changed_parameters(names: list[str]) -> Table:
 
 def changed_measures(names: list[str]) -> Table:
     """The measures of both sides, and their differences."""
-    before, after = (_flat(sides.text(name, "metrics/eval.json")) for name in names)
+    before, after = (_flat(name, "metrics/eval.json") for name in names)
     rows = [
         [key, f"{before[key]:.4f}", f"{after[key]:.4f}", f"{after[key] - before[key]:+.4f}"]
         for key in before
         if key in after
     ]
     return Table("Measures", ["measure", *names, "difference"], rows)
-
-
-def _flat(text: str) -> dict[str, Any]:
-    """{"train.lr": 5e-5} of YAML or JSON with nested groups."""
-
-    def flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-        leaves: dict[str, Any] = {}
-        for key, value in values.items():
-            path = f"{prefix}{key}"
-            leaves |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-        return leaves
-
-    return flat(YAML(typ="safe", pure=True).load(text), "")
 
 
 def lengths(side: str) -> Table:
@@ -142,3 +130,9 @@ def made_with() -> list[str]:
         processors = dict.fromkeys(row["processor"] for row in rows)
         lines.append(f"run on: {'; '.join(processors)}")
     return lines
+
+
+def _flat(side: str, path: str) -> dict[str, Any]:
+    """{"train.lr": 5e-5} of a YAML or JSON file with nested groups."""
+    values: dict[str, Any] = flatten(YAML(typ="safe", pure=True).load(sides.text(side, path)))
+    return values

@@ -11,7 +11,6 @@ from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
-from helpers import sh
 
 from dpr.records import beir
 from dpr.records.types import SYSTEMS
@@ -34,10 +33,11 @@ def test_a_topic_gets_what_its_run_says(experiment, system):
     assert [a.judged for a in answers] == [grades.get(a.id) for a in answers]
 
 
-def test_the_command(experiment):
-    query = next(iter(beir.read_queries(experiment / "data/collection").values())).text
-    printed = sh(experiment, f"python -m tools.ask --json --k 2 --system bm25 '{query}'")
-    assert [row["rank"] for row in json.loads(printed)] == [1, 2]
+def test_json_has_a_row_for_each_answer(experiment, monkeypatch, capsys):
+    monkeypatch.chdir(experiment)
+    query = next(iter(beir.read_queries("data/collection").values())).text
+    ask.main(query, "bm25", k=2, as_json=True)
+    assert [row["rank"] for row in json.loads(capsys.readouterr().out)] == [1, 2]
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,10 @@ from tools.compared import Compared
 from tools.sides import Side
 
 
-def test_the_page_is_whole(experiment):
-    printed = sh(experiment, "python -m tools.report")
+def test_the_page_is_whole(experiment, monkeypatch, capsys):
+    monkeypatch.chdir(experiment)
+    report.main([])
+    printed = capsys.readouterr().out
     page = (experiment / "report.html").read_text()
     compared = read_json(experiment / "metrics/compare.json")
     test = compared["against"]["zero_shot"]["dense"]["nDCG@10"]
@@ -88,7 +90,9 @@ ROUND = "step,loss,lr,gradient_norm,temperature\n0,0.0,0.0,0.0,0.0\n"
 VALIDATED = "step,loss,nDCG@10\n0,0.0,0.0\n"
 
 
-@pytest.mark.parametrize("not_run", [["_second"], ["", "_second"]])
+@pytest.mark.parametrize(
+    "not_run", [["_second"], pytest.param(["", "_second"], marks=pytest.mark.slow)]
+)
 def test_figures_of_rounds_that_did_not_run(experiment, monkeypatch, not_run):
     """README's quick recipe has no second round, `max_steps=0` none at all."""
     monkeypatch.chdir(experiment)

@@ -1,7 +1,6 @@
 """A suite runs an experiment again if a file outside the repository changed that it reads."""
 
 import shutil
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -128,13 +127,3 @@ def test_a_wrong_parameter_is_named_before_anything_runs(folder, commands, chang
 def test_without_git(folder):
     with pytest.raises(InputError, match="needs a git repository with a commit"):
         suite._key({})
-
-
-def test_it_is_told_in_one_line_without_git(folder):
-    command = [sys.executable, "-m", "tools.suite", "medline"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/nowhere"}
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "needs a git repository" in done.stderr.splitlines()[0]
