@@ -24,7 +24,9 @@ from dpr.settings import EncodeSettings, load_settings
 
 CPU = torch.device("cpu")
 OPTIONS = EncodeSettings(window=7, batch_tokens=128, precision="fp32", dtype="float16")
-QUERIES = [Query(f"q{n}", word) for n, word in enumerate(["heart", "lung", "brain", "bone", "eye"])]
+# Of different lengths: the last bits of a vector depend on the batch that it is computed in.
+WORDS = ["heart", "lung", "brain", "bone", "eye"]
+QUERIES = [Query(f"q{n}", f"{WORDS[n % 5]} and {WORDS[n % 3]} " * (n % 7)) for n in range(40)]
 MEMORY = 10 * 32 * 10 / 2**30  # of 3 vectors at a time
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
