@@ -8,13 +8,7 @@ import pytest
 import torch
 from ctranslate2 import converters
 from helpers import PARAMS, POOLINGS, ROOT
-from transformers import (
-    AutoTokenizer,
-    MPNetConfig,
-    MPNetModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-)
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint, converted
@@ -27,8 +21,7 @@ TEXTS = ["heart", "the lung and the liver", "bone " * 40, ""]
 
 @pytest.fixture
 def open_embedder(tmp_path):
-    def make(encoder, precision, threads=2, **changes):
-        torch.set_num_threads(threads)
+    def make(encoder, precision, **changes):
         if not (tmp_path / "encoder").exists():
             checkpoint.save(encoder, tmp_path / "encoder")
         options = PARAMS.encode.model_copy(update={"precision": precision} | changes)
@@ -37,8 +30,7 @@ def open_embedder(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("pooling", "tied"), [*((p, True) for p in POOLINGS), ("pooler", False)])
 def test_fp32_by_ctranslate2_is_that_of_torch(make_encoder, open_embedder, pooling, tied):
     encoder = make_encoder(pooling=pooling, tied=tied, similarity="dot")
     embedder = open_embedder(encoder, "fp32")
@@ -49,55 +41,48 @@ def test_fp32_by_ctranslate2_is_that_of_torch(make_encoder, open_embedder, pooli
         np.testing.assert_allclose(embedder.embed(tokens, role), expected, atol=1e-5)
 
 
-def test_int8_is_near_fp32_but_not_equal(make_encoder, open_embedder):
+@pytest.mark.parametrize(("precision", "engine"), [("int8", "ctranslate2"), ("bf16", "torch")])
+def test_half_and_int8_are_near_fp32_but_not_equal(make_encoder, open_embedder, precision, engine):
     encoder = make_encoder()
-    embedder = open_embedder(encoder, "int8")
+    embedder = open_embedder(encoder, precision)
+    assert (embedder.format, embedder.engine) == (precision, engine)
     tokens = encoder.tokenize(TEXTS, "passage")
     exact, rounded = encoder.embed(tokens, "passage", 64, "fp32"), embedder.embed(tokens, "passage")
+    assert rounded.dtype == np.float32
     assert 0.99 < (exact * rounded).sum(axis=1).min() < 0.999999
+    if engine == "torch":
+        assert next(embedder.encoder.parameters()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_threads_do_not_change_the_vectors(make_encoder, open_embedder, precision):
-    encoder = make_encoder()
+    encoder, vectors = make_encoder(), []
     tokens = encoder.tokenize([f"heart {i} " * (i % 9) for i in range(50)], "passage")
-    one, two = (
-        open_embedder(encoder, precision, threads, batch_tokens=64).embed(tokens, "passage")
-        for threads in (1, 2)
-    )
-    np.testing.assert_array_equal(one, two)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        embedder = open_embedder(encoder, precision, batch_tokens=64)
+        assert embedder.encoder.threads == threads
+        vectors.append(embedder.embed(tokens, "passage"))
+    np.testing.assert_array_equal(*vectors)
 
 
-def test_bf16_is_computed_by_torch(make_encoder, open_embedder):
-    encoder = make_encoder()
-    embedder = open_embedder(encoder, "bf16")
-    assert (embedder.format, embedder.engine) == ("bf16", "torch")
-    assert next(embedder.encoder.parameters()).dtype == torch.bfloat16
-    tokens = encoder.tokenize(TEXTS, "query")
-    exact, rounded = encoder.embed(tokens, "query", 64, "fp32"), embedder.embed(tokens, "query")
-    assert rounded.dtype == np.float32
-    assert 0.99 < (exact * rounded).sum(axis=1).min() < 0.999999
-
-
-def test_a_conversion_is_made_once_for_equal_weights(make_encoder, open_embedder, monkeypatch):
-    first, made = make_encoder(), []
-    convert = converters.TransformersConverter
+def test_a_conversion_is_made_once_and_opens_without_transformers(
+    make_encoder, open_embedder, tmp_path, monkeypatch
+):
+    encoder, conversions, convert = make_encoder(), [], converters.TransformersConverter
     monkeypatch.setattr(
-        converters, "TransformersConverter", lambda source: made.append(source) or convert(source)
+        *(converters, "TransformersConverter"),
+        lambda source: conversions.append(source) or convert(source),
     )
-    for _ in range(2):
-        open_embedder(first, "int8")
-    open_embedder(first, "fp32")
-    assert len(made) == 1
-
-
-def test_what_is_converted_opens_without_transformers(make_encoder, open_embedder, tmp_path):
-    vectors = open_embedder(make_encoder(), "int8").embed_texts(TEXTS, "query")
+    for precision in ("int8", "fp32", "int8"):
+        vectors = open_embedder(encoder, precision).embed_texts(TEXTS, "query")
+    assert len(conversions) == 1
     code = f"""
 import sys, numpy as np, torch
 from pathlib import Path
 from dpr.encoders.embedder import Embedder
 from dpr.settings import EncodeSettings
+torch.set_num_threads(2)
 options = EncodeSettings(window=9, batch_tokens=None, precision="int8", dtype="float32")
 root = Path({str(tmp_path)!r})
 embedder = Embedder(root / "encoder", options, torch.device("cpu"), root / "scratch")
@@ -110,41 +95,42 @@ print([name for name in ("transformers", "faiss", "peft") if name in sys.modules
 
 
 @pytest.fixture
-def unknown(tmp_path, make_encoder, tiny_model):
-    """An MPNet, which CTranslate2 does not know."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = MPNetConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes)
-    MPNetModel(config).save_pretrained(tmp_path / "mpnet")
-    tokenizer.save_pretrained(tmp_path / "mpnet")
-    return pretrained(str(tmp_path / "mpnet"), make_encoder().spec)
+def make_of_type(tmp_path, make_encoder, tiny_model):
+    """make_of_type(model_type, pooling) -> an encoder of random weights."""
+
+    def make(model_type, pooling):
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        sizes |= {"vocab_size": len(tokenizer), "intermediate_size": 64}
+        config = AutoConfig.for_model(model_type, **sizes)
+        AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        return pretrained(str(tmp_path / "model"), make_encoder(pooling=pooling).spec)
+
+    return make
 
 
 @pytest.mark.parametrize(
     ("has", "precision", "used"),
     [({}, "auto", "fp32"), ({"avx512_bf16": True}, "auto", "bf16"), ({}, "fp32", "fp32")],
 )
-def test_a_model_that_the_library_does_not_know(
-    unknown, open_embedder, capsys, monkeypatch, has, precision, used
+def test_a_model_that_ctranslate2_does_not_support(
+    make_of_type, open_embedder, capsys, monkeypatch, has, precision, used
 ):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    embedder = open_embedder(unknown, precision)
+    mpnet = make_of_type("mpnet", "mean")
+    embedder = open_embedder(mpnet, precision)
     assert (embedder.engine, embedder.format) == ("torch", used)
     printed = capsys.readouterr().err
     assert printed.count("CTranslate2 cannot run it") == 1
     assert printed.endswith(f"; encoding in {used} by torch\n")
     assert embedder.embed_texts(TEXTS, "query").shape == (4, 32)
     with pytest.raises(InputError, match=r"encode\.precision: int8: .* set fp32 or bf16"):
-        open_embedder(unknown, "int8")
+        open_embedder(mpnet, "int8")
 
 
-def test_a_pooler_that_the_library_leaves_out(make_encoder, open_embedder, tiny_model, tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = XLMRobertaConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes)
-    XLMRobertaModel(config).save_pretrained(tmp_path / "xlm-r")
-    tokenizer.save_pretrained(tmp_path / "xlm-r")
-    encoder = pretrained(str(tmp_path / "xlm-r"), make_encoder(pooling="pooler").spec)
+def test_a_pooler_that_ctranslate2_leaves_out(make_of_type, open_embedder):
+    encoder = make_of_type("xlm-roberta", "pooler")
     with pytest.raises(InputError, match=r"int8: .*it converts the model without its pooler"):
         open_embedder(encoder, "int8")
     assert open_embedder(encoder, "fp32").engine == "torch"
@@ -161,39 +147,42 @@ def test_an_encoder_that_int8_cannot_hold(make_encoder, open_embedder, capsys, m
     assert capsys.readouterr().err.endswith("encoding in fp32 by ctranslate2\n")
 
 
-def test_a_conversion_with_other_vectors_is_refused(make_encoder, open_embedder, monkeypatch):
-    """The library would compute another model than torch."""
-    forward = converted.ConvertedEncoder.embed
+def test_a_conversion_to_a_different_model_is_refused(make_encoder, open_embedder, monkeypatch):
+    embed = converted.ConvertedEncoder.embed
     monkeypatch.setattr(
-        converted.ConvertedEncoder, "embed", lambda *args: -np.ones_like(forward(*args))
+        converted.ConvertedEncoder, "embed", lambda *args: -np.ones_like(embed(*args))
     )
     with pytest.raises(InputError, match=r"int8: .*in fp32 its vectors have a cosine of"):
         open_embedder(make_encoder(), "int8")
 
 
-def test_a_damaged_encoder_is_named_and_not_taken_for_an_unknown_one(
-    make_encoder, open_embedder, tmp_path
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.safetensors", r"encoder: an incomplete encoder .* make it again"),
+        ("model.bin", r"converted/.*: damaged .* delete the folder"),
+    ],
+)
+def test_damage_is_named_and_not_taken_for_an_unknown_model(
+    make_encoder, open_embedder, tmp_path, name, message
 ):
-    checkpoint.save(make_encoder(), tmp_path / "encoder")
-    file = tmp_path / "encoder" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"encoder: an incomplete encoder .* make it again"):
-        open_embedder(None, "int8")
-
-
-def test_a_damaged_conversion_is_named(make_encoder, open_embedder, tmp_path):
-    open_embedder(make_encoder(), "int8")
-    [model] = tmp_path.rglob("model.bin")
-    model.write_bytes(model.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"converted/.*: damaged .* delete the folder"):
-        open_embedder(None, "int8")
+    encoder = make_encoder()
+    if name == "model.bin":
+        open_embedder(encoder, "int8")
+    else:
+        checkpoint.save(encoder, tmp_path / "encoder")
+    (file,) = tmp_path.rglob(name)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match=message):
+        open_embedder(encoder, "int8")
 
 
 def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedder, capsys):
     encoder = make_encoder()
     tokens = encoder.tokenize(TEXTS, "passage")
 
-    def with_room_for(embedder, limit):
+    def with_room_for(limit, **changes):
+        embedder = open_embedder(encoder, "bf16", **changes)
         embed = embedder.encoder.embed
 
         def embed_or_fail(tokens, role, batch_tokens, progress):
@@ -205,13 +194,13 @@ def test_a_batch_that_does_not_fit_is_halved_or_named(make_encoder, open_embedde
         return embedder
 
     expected = open_embedder(encoder, "bf16").embed(tokens, "passage")
-    found = with_room_for(open_embedder(encoder, "bf16"), 600).embed(tokens, "passage")
-    np.testing.assert_allclose(found, expected, atol=0.02)
+    vectors = with_room_for(600).embed(tokens, "passage")
+    np.testing.assert_allclose(vectors, expected, atol=0.02)
     assert capsys.readouterr().err.splitlines() == [
         f"a batch of {n} tokens does not fit in the memory of the device; continuing with {n // 2}"
         for n in (2048, 1024)
     ]
     with pytest.raises(InputError, match=r"encode\.batch_tokens: a batch of 900 tokens"):
-        with_room_for(open_embedder(encoder, "bf16", batch_tokens=900), 600).embed(tokens, "query")
+        with_room_for(600, batch_tokens=900).embed(tokens, "query")
     with pytest.raises(InputError, match=r"encode\.batch_tokens: a batch of 32 tokens"):
-        with_room_for(open_embedder(encoder, "bf16"), 5).embed(tokens, "passage")
+        with_room_for(5).embed(tokens, "passage")

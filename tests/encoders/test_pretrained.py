@@ -34,12 +34,6 @@ def test_the_packaged_model_needs_no_hub(monkeypatch):
     assert encoder.dimension == 384
 
 
-def test_an_unknown_model_is_one_clear_error(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"model\.name: cannot load 'no/such-model'"):
-        pretrained("no/such-model", SPEC)
-
-
 def test_lengths_beyond_the_positions_are_refused(make_encoder):
     with pytest.raises(InputError, match=r"passage_max_length.*129 tokens.*128 positions"):
         make_encoder(passage_max_length=129)
@@ -118,8 +112,8 @@ def test_a_hub_out_of_reach_says_which_file_and_what_to_do(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError) as caught:
         pretrained("microsoft/MiniLM-L12-H384-uncased", SPEC)
-    assert "config.json" in str(caught.value)
-    assert "Give a local folder" in str(caught.value)
+    for part in ("model.name: cannot load 'micro", "config.json", "Give a local folder"):
+        assert part in str(caught.value)
 
 
 def test_a_model_that_records_another_similarity_is_refused(make_encoder, tmp_path):
