@@ -53,24 +53,24 @@ def test_recorded_prompts_are_used(make_encoder, tmp_path, pooling, tied):
     assert np.abs(documents - model.encode(TEXTS, prompt="")).max() > 0.001  # it matters
 
 
-@pytest.mark.parametrize("name", ["passage", "corpus"])
-def test_other_names_of_the_passages_prompt(tiny_model, tmp_path, name):
+@pytest.mark.parametrize(
+    ("prompts", "default", "passage_prompt"),
+    [
+        ({"query": "find: ", "passage": "text: "}, None, "passage"),
+        ({"query": "find: ", "corpus": "text: "}, None, "corpus"),
+        ({"retrieval": "represent: "}, "retrieval", "retrieval"),
+    ],
+)
+def test_prompts_by_different_names_and_by_default(
+    tiny_model, tmp_path, prompts, default, passage_prompt
+):
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
-    record(folder, prompts={"query": "find: ", name: "text: "})
-    theirs = SentenceTransformer(folder, device="cpu")
-    ours = pretrained(folder, SPEC).eval()
-    expected = theirs.encode(TEXTS, prompt_name=name)
+    record(folder, prompts=prompts, default_prompt_name=default)
+    theirs, ours = SentenceTransformer(folder, device="cpu"), pretrained(folder, SPEC).eval()
+    expected = theirs.encode(TEXTS, prompt_name=passage_prompt)
     np.testing.assert_allclose(vectors(ours, "passage"), expected, atol=2e-6)
-    np.testing.assert_allclose(vectors(ours, "query"), theirs.encode_query(TEXTS), atol=2e-6)
-
-
-def test_the_default_prompt_is_that_of_both_roles(tiny_model, tmp_path):
-    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
-    record(folder, prompts={"retrieval": "represent: "}, default_prompt_name="retrieval")
-    expected = SentenceTransformer(folder, device="cpu").encode(TEXTS)
-    ours = pretrained(folder, SPEC).eval()
-    for role in ("query", "passage"):
-        np.testing.assert_allclose(vectors(ours, role), expected, atol=2e-6)
+    queries = theirs.encode(TEXTS) if default else theirs.encode_query(TEXTS)
+    np.testing.assert_allclose(vectors(ours, "query"), queries, atol=2e-6)
 
 
 def test_lower_case_is_recorded_and_kept(tiny_model, tmp_path):

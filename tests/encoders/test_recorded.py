@@ -29,9 +29,8 @@ def test_an_encoder_of_ours_is_read_back_as_a_model(make_encoder, tmp_path, pool
 def recorded(tiny_model, tmp_path):
     """A model with prompts, trained on 24 tokens."""
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", normalize=True)
-    about = tmp_path / "st/config_sentence_transformers.json"
     prompts = {"query": "query: ", "document": "passage: "}
-    about.write_text(json.dumps(json.loads(about.read_text()) | {"prompts": prompts}))
+    change(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
     lengths = {"max_seq_length": 24, "do_lower_case": False}
     (tmp_path / "st/sentence_bert_config.json").write_text(json.dumps(lengths))
     return folder
@@ -60,37 +59,32 @@ def test_what_contradicts_the_record_is_refused(recorded, spec, message):
     assert taken.query_prefix == (spec.query_prefix or "")
 
 
-def test_what_agrees_with_the_record_or_is_open_is_taken(recorded):
+def test_what_agrees_with_the_record_or_is_open_is_taken(recorded, tiny_model):
     for spec in (FITS, replace(FITS, query_prefix="query: ", passage_prefix="passage: ")):
-        found = pretrained(recorded, spec).spec
-        assert (found.query_prefix, found.passage_prefix) == ("query: ", "passage: ")
+        completed = pretrained(recorded, spec).spec
+        assert (completed.query_prefix, completed.passage_prefix) == ("query: ", "passage: ")
     assert pretrained(recorded, replace(FITS, passage_max_length=8)).spec.passage_max_length == 8
+    free = pretrained(tiny_model, replace(SPEC, query_prefix="find: ")).spec  # it records none
+    assert (free.query_prefix, free.passage_prefix) == ("find: ", "")
 
 
-def test_a_prompt_is_free_if_none_is_recorded(tiny_model, tmp_path):
-    folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", normalize=True)
-    found = pretrained(folder, replace(SPEC, query_prefix="query: ")).spec
-    assert (found.query_prefix, found.passage_prefix) == ("query: ", "")
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_a_prompt_that_leaves_no_token_to_a_text_is_refused(recorded, tmp_path):
-    about = tmp_path / "st/config_sentence_transformers.json"
+def test_a_prompt_without_tokens_for_a_text_or_in_the_pooling_is_refused(recorded, tmp_path):
     prompts = {"query": "the heart and the lung " * 5, "document": ""}
-    about.write_text(json.dumps(json.loads(about.read_text()) | {"prompts": prompts}))
+    change(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
     with pytest.raises(InputError, match=r"16 and 25 of the prompt; shorten model\.query_prefix"):
+        pretrained(recorded, FITS)
+    change(tmp_path / "st/1_Pooling/config.json", include_prompt=False)
+    with pytest.raises(InputError, match="leaves out the tokens of the prompt"):
         pretrained(recorded, FITS)
 
 
 def test_a_length_of_nothing_but_special_tokens_is_refused(tiny_model):
     with pytest.raises(InputError, match=r"query_max_length: .* adds 2 tokens to each text"):
         pretrained(tiny_model, replace(SPEC, query_max_length=2))
-
-
-def test_pooling_without_the_prompts_tokens_is_refused(recorded, tmp_path):
-    path = tmp_path / "st/1_Pooling/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"include_prompt": False}))
-    with pytest.raises(InputError, match="leaves out the tokens of the prompt"):
-        pretrained(recorded, FITS)
 
 
 def test_a_local_folder_has_no_revisions(tiny_model):
@@ -127,3 +121,19 @@ def test_a_revision_is_asked_for(monkeypatch):
 def test_both_ways_in_which_a_pooling_is_recorded(recorded, tmp_path, settings, pooling):
     (tmp_path / "st/1_Pooling/config.json").write_text(json.dumps(settings))
     assert read_modules(recorded).pooling == pooling
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (["Transformer", "Pooling", "LSTM"], "its modules are .*'LSTM'.*; set model.respect_mod"),
+        (["Transformer", "Pooling", "Dense"], "it has a Dense module; set model.respect_modules"),
+        (["WordEmbeddings", "Pooling"], "its modules are .*'WordEmbeddings'"),
+    ],
+)
+def test_modules_without_an_equivalent_are_refused(recorded, tmp_path, kinds, message):
+    folders = ("", "1_Pooling", "2_Dense")
+    rows = [{"type": f"x.{kind}", "path": folders[i]} for i, kind in enumerate(kinds)]
+    (tmp_path / "st/modules.json").write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=rf"model\.name: cannot load .*{message}"):
+        pretrained(recorded, FITS)

@@ -1,6 +1,7 @@
 """Tokenizers that transformers 5 rebuilds wrongly: all readers give the ids of tokenizer.json."""
 
 import json
+from dataclasses import replace
 
 import family_helpers
 import numpy as np
@@ -115,23 +116,26 @@ def test_all_readers_give_the_ids_of_the_file(tmp_path, kind, capsys):
     assert capsys.readouterr().err == ""  # what is saved is read by all as it stands
 
 
-def test_an_appended_eos_is_kept_under_a_class_of_its_own(tmp_path):
-    """As Qwen2's or BERT's, which make the end of a text anew."""
-    folder = make_folder(tmp_path / "model", "cased wordpiece under bert", eos_token="<mask>")
-    spec = EncoderSpec("cosine", "last", True, 24, 24, append_eos=True)
-    encoder = pretrained(folder, spec).eval()
+@pytest.mark.parametrize(
+    ("kind", "about", "append_eos"),
+    [
+        # As Qwen2's or BERT's class, which rebuild the end of a text.
+        ("cased wordpiece under bert", {"eos_token": "<mask>"}, True),
+        ("byte bpe under bert", {"eos_token": "<mask>", "add_eos_token": True}, False),
+        ("byte bpe under mpnet", {"truncation_side": "left"}, False),
+    ],
+)
+def test_an_added_eos_and_the_side_of_truncation_are_those_of_all_readers(
+    tmp_path, kind, about, append_eos
+):
+    folder = make_folder(tmp_path / "model", kind, **about)
+    encoder = pretrained(folder, replace(SPEC, append_eos=append_eos)).eval()
     expected = [[*ids[:23], 4] for ids in of_file(folder, length=23)]
-    for found in of_all_readers(encoder, tmp_path / "saved"):
-        assert found == expected
-
-
-def test_a_truncation_on_the_left_is_honoured_by_all(tmp_path):
-    folder = make_folder(tmp_path / "model", "byte bpe under mpnet", truncation_side="left")
-    encoder = pretrained(folder, SPEC).eval()
-    expected = of_file(folder, side="left")
-    assert expected != of_file(folder)
-    for found in of_all_readers(encoder, tmp_path / "saved"):
-        assert found == expected
+    if "truncation_side" in about:
+        expected = of_file(folder, side="left")
+        assert expected != of_file(folder)
+    for ids in of_all_readers(encoder, tmp_path / "saved"):
+        assert ids == expected
 
 
 @pytest.mark.parametrize(
@@ -149,17 +153,8 @@ def test_two_files_that_contradict_each_other_are_refused(tmp_path, kind, about)
         pretrained(folder, SPEC)
 
 
-def test_an_eos_that_the_config_asks_for_is_added(tmp_path):
-    about = {"add_eos_token": True, "eos_token": "<mask>"}
-    folder = make_folder(tmp_path / "model", "byte bpe under bert", **about)
-    encoder = pretrained(folder, SPEC).eval()
-    expected = [[*ids[:23], 4] for ids in of_file(folder, length=23)]
-    for found in of_all_readers(encoder, tmp_path / "saved"):
-        assert found == expected
-
-
-def test_a_query_model_with_other_tokens_of_one_vocabulary_is_refused(tmp_path):
-    """The ids of its queries would be those of another tokenizer."""
+def test_a_query_model_with_different_tokens_of_one_vocabulary_is_refused(tmp_path):
+    """The ids of its queries would be those of a different tokenizer."""
     kind = "cased wordpiece under bert"
     folder, other = (make_folder(tmp_path / name, kind) for name in ("one", "other"))
     state = json.loads((tmp_path / "other/tokenizer.json").read_text())
