@@ -18,7 +18,7 @@ LEVELS = [round(0.1 * i, 1) for i in range(11)]  # the eleven standard points of
 
 
 def compare_systems(results: Results, references: Sequence[str], seed: int) -> dict[str, Any]:
-    """How good each system is, how much better than the references, and whether by chance.
+    """Each system's means, and its differences from the references, tested.
 
     Returns:
         {"systems": {system: {measure: {mean, low, high}}},
@@ -35,17 +35,17 @@ def compare_systems(results: Results, references: Sequence[str], seed: int) -> d
                 f"params.yaml: eval.references: {reference!r} is no system; there are "
                 + ", ".join(results)
             )
-    found = iter(significance.intervals(_values(results, list(results)), seed))
-    systems = {s: {m: next(found)._asdict() for m in results[s]} for s in results}
+    intervals = iter(significance.intervals(_values(results, list(results)), seed))
+    systems = {s: {m: next(intervals)._asdict() for m in results[s]} for s in results}
     against = {reference: _against(results, reference, seed) for reference in references}
     return {"systems": systems, "against": against}
 
 
 def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
     others, names = [s for s in results if s != reference], list(results[reference])
-    own = np.tile(_values(results, [reference]), (len(others), 1))
-    found = iter(significance.compare(_values(results, others), own, seed))
-    compared = {system: {name: next(found) for name in names} for system in others}
+    repeated = np.tile(_values(results, [reference]), (len(others), 1))
+    tests = iter(significance.compare(_values(results, others), repeated, seed))
+    compared = {system: {name: next(tests) for name in names} for system in others}
     rows: dict[str, Any] = {system: {} for system in others}
     for name in names:
         corrected = significance.holm({s: compared[s][name].p_randomization for s in others})
@@ -55,7 +55,7 @@ def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
 
 
 def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
-    """(systems * measures, n), the topics in one order. They share draws, which cost the most."""
+    """(systems * measures, n topics), so that all share the draws, which cost the most."""
     names, topics = next(iter(results.values())), next(iter(next(iter(results.values())).values()))
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
 

@@ -1,4 +1,4 @@
-"""How long the texts are in tokens, and which share is truncated."""
+"""The lengths of texts in tokens, and the share that is truncated."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ import numpy as np
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokenizer
 
-MANY = 0.05  # share of truncated texts that is worth a word
-SAMPLE = 100_000  # passages measured at most
+MANY = 0.05  # share of truncated texts that deserves a message
+SAMPLE = 100_000  # measured passages, at most
 BLOCK = 1_000  # texts in memory at a time
 Item = TypeVar("Item")
 
 
 def token_lengths(tokenizer: Tokenizer, texts: Iterable[str], role: Role) -> np.ndarray:
-    """(N,) int64: tokens of each text, without a prompt, before anything is truncated."""
+    """(N,) int64: the tokens of each text, without a prompt and without truncation."""
     lengths: list[int] = []
     texts = iter(texts)
     while block := list(itertools.islice(texts, BLOCK)):
@@ -37,13 +37,13 @@ def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
     }
 
 
-def told(measured: dict[str, dict[str, Any]]) -> list[str]:
-    """A line for each of `measured`, such as train_queries, with more than a few % truncated."""
-    many = {of: found for of, found in measured.items() if found["truncated"] > MANY}
+def warnings(measured: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each kind of text, such as train_queries, of which more than 5 % is truncated."""
     return [
-        f"{of.replace('_', ' ')}: {found['truncated']:.1%} are truncated to {found['limit']} "
-        "tokens; query_max_length and passage_max_length set how many"
-        for of, found in many.items()
+        f"{kind.replace('_', ' ')}: {lengths['truncated']:.1%} are truncated to "
+        f"{lengths['limit']} tokens; query_max_length and passage_max_length set the limits"
+        for kind, lengths in measured.items()
+        if lengths["truncated"] > MANY
     ]
 
 

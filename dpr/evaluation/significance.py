@@ -1,4 +1,4 @@
-"""Whether a difference between two systems is significant: paired tests over the topics."""
+"""Paired significance tests and bootstrap intervals over the topics."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 RESAMPLES = 9_999
 TIE = 1e-9  # smaller differences are rounding errors
-DECIMALS = 12  # of what is returned: the last digits depend on the processor
+DECIMALS = 12  # of all results, since the last digits depend on the processor
 BLOCK = 2**22  # random numbers in memory at a time
 
 
@@ -29,10 +29,10 @@ class Comparison(NamedTuple):
 
 
 def intervals(values: np.ndarray, seed: int, level: float = 0.95) -> list[Interval]:
-    """The mean over topics with its percentile bootstrap interval (Efron 1979), row by row.
+    """The mean of each row with its percentile bootstrap interval (Efron 1979).
 
     Args:
-        values: (M, n) float, M measures or systems over n topics. All see the same resamples.
+        values: (M, n) float, M measures or systems over n topics. All use the same resamples.
     """
     n, rng = values.shape[1], np.random.default_rng(seed)
     means = np.empty((RESAMPLES, len(values)))
@@ -50,13 +50,13 @@ def intervals(values: np.ndarray, seed: int, level: float = 0.95) -> list[Interv
 
 
 def compare(systems: np.ndarray, references: np.ndarray, seed: int) -> list[Comparison]:
-    """Paired comparisons of systems with references on the same topics, in the same order.
+    """Paired comparisons of systems with references over the same topics, in the same order.
 
-    The randomization test (Smucker et al. 2007) swaps the two values of some topics: in all 2^n
-    ways if they are fewer than 9,999, else in 9,999 ways drawn by seed, and the observed one.
+    The randomization test (Smucker et al. 2007) swaps the two values of a topic, for all subsets of
+    topics if there are fewer than 9,999; else for 9,999 subsets drawn by seed, and for none.
 
     Args:
-        systems: (M, n) float. All see the same swaps.
+        systems: (M, n) float. All use the same swaps.
         references: (n,) or (M, n) float.
     """
     differences = np.subtract(systems, references)
@@ -89,8 +89,8 @@ def _randomization(differences: np.ndarray, seed: int) -> np.ndarray:
         sums = (1.0 - 2.0 * swapped) @ differences.T
         lower += (sums <= observed + margin).sum(axis=0)
         upper += (sums >= observed - margin).sum(axis=0)
-    own = 0 if exact else 1  # the observed differences, if they are not among the drawn ones
-    return np.minimum(1.0, 2 * (np.minimum(lower, upper) + own) / (count + own))
+    extra = 0 if exact else 1  # the observed differences, which are one of all subsets
+    return np.minimum(1.0, 2 * (np.minimum(lower, upper) + extra) / (count + extra))
 
 
 def _t_test(differences: np.ndarray) -> np.ndarray:
@@ -104,14 +104,14 @@ def _t_test(differences: np.ndarray) -> np.ndarray:
 
 
 def _blocks(count: int, width: int) -> Iterator[slice]:
-    """`count` rows of so many numbers, block by block."""
+    """Slices of `count` rows of `width` numbers, as many as fit into memory."""
     size = max(1, BLOCK // width)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """p values by name, corrected for how many there are (Holm 1979)."""
+    """p values by name, corrected for multiple comparisons (Holm 1979)."""
     corrected: dict[str, float] = {}
     largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):

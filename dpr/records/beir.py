@@ -1,11 +1,11 @@
-"""The BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; and training pairs beside it.
+"""The BEIR layout (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv), and training pairs.
 
     corpus.jsonl     {"_id": "d1", "title": "Heart", "text": "It beats."}
-    queries.jsonl    {"_id": "q1", "text": "what beats?"}, and "is_passage": true if so
-    qrels/test.tsv   query-id TAB corpus-id TAB score, with that header
+    queries.jsonl    {"_id": "q1", "text": "what beats?"}; optional: is_passage, mixture_source
+    qrels/test.tsv   query-id TAB corpus-id TAB score, with a header
     pairs.jsonl      {"query_id": "q1", "passage_id": "d1", "negative_ids": ["d7"]}
 
-Any BEIR tool reads the first three. If a file is missing, the same name with `.gz` is read.
+Any BEIR tool reads the first three. If a file is missing, its name with `.gz` is tried.
 """
 
 import shutil
@@ -44,13 +44,13 @@ def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
 
 
 def copy_pairs(source: Path, folder: Path) -> None:
-    """The pairs of one folder, in another."""
+    """Copy the pairs to a different folder."""
     file = existing(source / PAIRS)
     shutil.copy(file, folder / file.name)
 
 
 def count_negatives(folder: Path) -> dict[str, float]:
-    """How many pairs there are, how many have hard negatives, and how many on average."""
+    """The number of pairs, and of those with hard negatives; the mean number of negatives."""
     pairs = with_negatives = negatives = 0
     for pair in stream_pairs(folder):
         pairs += 1
@@ -72,7 +72,7 @@ def read_passages(
     """Passages one by one, in the order of the file; errors as in `read_queries`.
 
     Args:
-        wanted: whether a row, from 0, is parsed and given.
+        wanted: whether to parse and yield a row, numbered from 0.
     """
     for where, row in read_jsonl(Path(folder) / PASSAGES, wanted):
         title = text_of(where, row, "title", default="")
@@ -83,12 +83,11 @@ def stream_queries(folder: str | Path) -> Iterator[Query]:
     """Queries one by one, in the order of the file.
 
     Raises:
-        InputError: naming file and line, for a malformed line, an empty text or a source that is no
-            number from 1.
+        InputError: naming file and line, for a malformed line, an empty text or an invalid source.
     """
     for where, row in read_jsonl(Path(folder) / QUERIES):
-        own, source = row.get("is_passage") is True, row.get("mixture_source", 1)
-        query = Query(id_of(where, row, "_id"), text_of(where, row, "text"), own, source)
+        is_passage, source = row.get("is_passage") is True, row.get("mixture_source", 1)
+        query = Query(id_of(where, row, "_id"), text_of(where, row, "text"), is_passage, source)
         if not query.text.strip():
             raise InputError(f"{where}: query {query.id!r} has no text; remove it or give it one")
         if type(source) is not int or source < 1:
@@ -99,17 +98,20 @@ def stream_queries(folder: str | Path) -> Iterator[Query]:
 
 
 class Queries(dict[str, Query]):
-    """Queries by id; to ask for one that the file lacks is an InputError."""
+    """Queries by id; InputError for an id that the file lacks."""
 
     def __init__(self, folder: str | Path):
         self.file = Path(folder) / QUERIES
 
     def __missing__(self, query_id: str) -> Query:
-        raise InputError(f"{self.file}: no query {query_id!r}, but it is named beside it; cut off?")
+        raise InputError(
+            f"{self.file}: no query {query_id!r}, but pairs or judgments name it; "
+            "is the file truncated?"
+        )
 
 
 def read_queries(folder: str | Path) -> Queries:
-    """All queries; InputError for a duplicate id, and as `stream_queries`."""
+    """All queries; InputError for a duplicate id, and errors of `stream_queries`."""
     queries = Queries(folder)
     for query in stream_queries(folder):
         if query.id in queries:
@@ -138,7 +140,7 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
     """Judgments of a split one by one; none if the file has only a header.
 
     Raises:
-        InputError: naming file and line, for a line that is not `query TAB passage TAB integer`.
+        InputError: naming file and line, for a malformed line.
     """
     path = Path(folder) / "qrels" / f"{split}.tsv"
     if not existing(path).exists():
@@ -161,15 +163,15 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
 
 
 def grade(text: str) -> int:
-    """ValueError for what is no whole number of 32 bits."""
+    """ValueError unless it is a whole number of at most 20 bits: trec_eval counts each grade."""
     value = int(text)
-    if not -(2**31) < value < 2**31:
+    if not -(2**20) < value < 2**20:
         raise ValueError
     return value
 
 
 def read_qrels(folder: str | Path, split: str) -> Qrels:
-    """Judgments by query; InputError for a passage that is judged twice, and as above."""
+    """Judgments by query; InputError for a passage judged twice, and errors as above."""
     qrels: Qrels = {}
     for number, (query_id, passage_id, grade) in enumerate(stream_judgments(folder, split), 2):
         if passage_id in qrels.setdefault(query_id, {}):

@@ -1,8 +1,6 @@
-"""The ids of a corpus on disk: `ids.txt`, one a line, and `ids.npy`, where each line ends.
+"""Ids of corpora that do not fit in memory: on disk (`Ids`), as a set, and as row numbers.
 
-A set of ids in eight bytes an id, for corpora whose ids do not fit in memory.
-
-Ids as numbers: which row an id has, in a few bytes an id.
+Sets and row numbers hold 64-bit hashes. 10 million ids collide with a chance of 1 in 400,000.
 """
 
 from array import array
@@ -18,12 +16,12 @@ import numpy as np
 from dpr.base.errors import InputError
 from dpr.base.files import memory_map
 
-LINES, ENDS = "ids.txt", "ids.npy"
+LINES, ENDS = "ids.txt", "ids.npy"  # one id per line, and where each line ends
 AT_ONCE = 65_536  # ids in memory
 
 
 class Ids(Sequence[str]):
-    """Ids by row number. They stay on disk; what is asked for is read.
+    """Ids by row number. They stay on disk, and each access reads its rows.
 
     Args:
         lines: (bytes,) uint8 memory map of the UTF-8 text.
@@ -35,7 +33,7 @@ class Ids(Sequence[str]):
 
     @classmethod
     def open(cls, folder: str | Path) -> "Ids":
-        """Raises InputError for files that are missing, truncated or do not fit each other."""
+        """InputError if a file is missing or truncated, or they do not belong together."""
         folder = Path(folder)
         ends = memory_map(folder / ENDS, "make it again")
         try:
@@ -45,7 +43,9 @@ class Ids(Sequence[str]):
         except OSError as error:
             raise InputError(f"{folder / LINES}: cannot be read ({error}); make it again") from None
         if ends.dtype != np.int64 or ends.ndim != 1 or (ends[-1] if len(ends) else 0) != size:
-            raise InputError(f"{folder / LINES}: truncated, or not of its {ENDS}; make it again")
+            raise InputError(
+                f"{folder / LINES}: truncated, or of a different {ENDS}; make it again"
+            )
         return cls(lines, ends)
 
     def _text(self, start: int, end: int) -> str:
@@ -65,10 +65,10 @@ class Ids(Sequence[str]):
 
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
-            return [self[at] for at in range(len(self))[row]]
-        at = range(len(self))[row]
-        start = self.ends[at - 1] if at else 0
-        return self._text(start, self.ends[at] - 1)
+            return [self[number] for number in range(len(self))[row]]
+        number = range(len(self))[row]
+        start = self.ends[number - 1] if number else 0
+        return self._text(start, self.ends[number] - 1)
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), AT_ONCE):
@@ -78,7 +78,7 @@ class Ids(Sequence[str]):
 
 
 def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
-    """Both files, from `count` ids; InputError for another number of them."""
+    """Write both files; InputError if there are not `count` ids."""
     ids, end = iter(ids), 0
     ends = np.lib.format.open_memmap(folder / ENDS, mode="w+", dtype=np.int64, shape=(count,))
     with (folder / LINES).open("wb") as file:
@@ -87,16 +87,16 @@ def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
             if len(lines) < min(AT_ONCE, count - first):
                 raise InputError(f"{folder}: {first + len(lines)} ids for {count} passages")
             file.writelines(lines)
-            found = end + np.cumsum([len(line) for line in lines])
-            ends[first : first + AT_ONCE] = found
-            end = int(found[-1])
+            block = end + np.cumsum([len(line) for line in lines])
+            ends[first : first + AT_ONCE] = block
+            end = int(block[-1])
     if next(ids, None) is not None:
         raise InputError(f"{folder}: more than {count} ids for as many passages")
     ends.flush()
 
 
 class IdSet:
-    """Ids by a 64-bit hash: 10 million different ids collide with a chance of 1 in 400,000."""
+    """Eight bytes for each added id; an id that is added twice counts twice in `len`."""
 
     def __init__(self) -> None:
         self._hashes = array("Q")
@@ -110,20 +110,20 @@ class IdSet:
         return len(self._hashes)
 
     def __contains__(self, identifier: str) -> bool:
-        hashes, wanted = self._in_order(), hash64(identifier)
-        position = bisect_left(hashes, wanted)
-        return position < len(hashes) and hashes[position] == wanted
+        hashes, hashed = self._in_order(), hash64(identifier)
+        position = bisect_left(hashes, hashed)
+        return position < len(hashes) and hashes[position] == hashed
 
     def distinct(self) -> int:
-        """How many different ids were added."""
+        """The number of different ids."""
         return len(np.unique(np.frombuffer(self._hashes, np.uint64)))
 
     def duplicates(self) -> "IdSet":
         """The ids that were added more than once."""
         hashes = np.frombuffer(self._in_order(), np.uint64)
-        found = IdSet()
-        found._hashes.frombytes(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tobytes())
-        return found
+        repeated = IdSet()
+        repeated._hashes.frombytes(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tobytes())
+        return repeated
 
     def _in_order(self) -> array:
         if not self._sorted:
@@ -156,16 +156,16 @@ class IdRows:
         """(N,) digests -> (N,) int32 rows, -1 for an id that has none."""
         if not len(self):
             return np.full(len(wanted), -1, np.int32)
-        at = np.minimum(np.searchsorted(self.sorted, wanted), len(self) - 1)
-        return np.where(self.sorted[at] == wanted, self.order[at], np.int32(-1))
+        places = np.minimum(np.searchsorted(self.sorted, wanted), len(self) - 1)
+        return np.where(self.sorted[places] == wanted, self.order[places], np.int32(-1))
 
 
 def among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(N,) digests -> (N,) bool: which are among the wanted ones, which ascend."""
+    """(N,) digests -> (N,) bool: whether each is among the wanted ones, which ascend."""
     if not len(wanted):
         return np.zeros(len(keys), dtype=bool)
-    at = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    return np.asarray(wanted[at] == keys)
+    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    return np.asarray(wanted[places] == keys)
 
 
 def first_of_equals(of_rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,4 @@
-"""Lines of text files, plain or gzipped, with errors that name file and line.
-
-Files of one JSON object a line; an error names file and line.
-"""
+"""Lines of text and of JSON, plain or gzipped, with errors that name file and line."""
 
 import gzip
 import json
@@ -21,7 +18,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises:
         InputError: for a file that is missing, empty, truncated (gzip) or not UTF-8, for a line
-            longer than `LONGEST` bytes, and for lines that end in CR alone.
+            of more than `LONGEST` bytes, and for a CR within a line.
     """
     path, number = existing(path), 0
     try:
@@ -63,10 +60,10 @@ def _decode(where: str, line: bytes, first: bool) -> str:
 def read_jsonl(
     path: Path, wanted: Callable[[int], bool] = lambda row: True
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE:LINE", object) of each line whose row, from 0, is wanted.
+    """("FILE:LINE", object) of each line whose row, numbered from 0, is wanted.
 
     Raises:
-        InputError: naming file and line, for a line that is no JSON object.
+        InputError: naming file and line, for a line that is not a JSON object.
     """
     for number, line in read_lines(path):
         if not wanted(number - 1):
@@ -74,7 +71,7 @@ def read_jsonl(
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
-            if "\\ud" in line.lower():  # half a pair of them is no character
+            if "\\ud" in line.lower():  # a lone surrogate is invalid
                 json.dumps(row, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not a line of JSON ({error})") from None
@@ -84,13 +81,13 @@ def read_jsonl(
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """One object a line; the file is there when it is whole."""
+    """One object per line; the file takes its name only when it is whole."""
     with new_file(path) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def text_of(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
-    """The text of a key, or InputError naming file and line."""
+    """The text of a key; InputError if it has none."""
     value = row.get(key, default)
     if not isinstance(value, str):
         raise InputError(f"{where}: {key!r} must be text, not {value!r}")
@@ -98,7 +95,7 @@ def text_of(where: str, row: dict[str, Any], key: str, default: str | None = Non
 
 
 def id_of(where: str, row: dict[str, Any], key: str) -> str:
-    """The id of a key: text without white space, which a TREC run has between its columns."""
+    """The id of a key: text without white space, which separates the columns of a TREC run."""
     value = text_of(where, row, key)
     if not value or value.split() != [value]:
         raise InputError(f"{where}: {key!r} must be an id without white space, not {value!r}")

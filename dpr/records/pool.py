@@ -1,7 +1,7 @@
-"""The pool of passages that a validation ranks: which topics, and which passages, drawn by seed.
+"""The topics and the pool of passages that a validation ranks, drawn by seed.
 
-Ranking the whole collection would take longer than the training. nDCG@10 over a pool is higher than
-over the collection; it compares steps, and experiments with the same training data.
+Ranking the whole collection would take longer than the training. nDCG@10 is higher over a pool than
+over the collection. It serves to compare steps, and experiments with the same training data.
 """
 
 import itertools
@@ -15,18 +15,16 @@ SEED = 42  # fixed, so that trainings with other seeds are validated on the same
 
 def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
     """At most `count` topics, drawn by seed from those with a relevant passage."""
-    useful = [
-        query_id for query_id, grades in qrels.items() if any(map(is_relevant, grades.values()))
-    ]
-    if len(useful) > count:
-        useful = sorted(random.Random(seed).sample(useful, count))
-    return {query_id: qrels[query_id] for query_id in useful}
+    topics = [q for q, grades in qrels.items() if any(map(is_relevant, grades.values()))]
+    if len(topics) > count:
+        topics = sorted(random.Random(seed).sample(topics, count))
+    return {query_id: qrels[query_id] for query_id in topics}
 
 
 def sample_by_source(
     qrels: Qrels, source_of: Mapping[str, int], count: int, seed: int = SEED
 ) -> Qrels:
-    """At most `count` topics, of each source as many; what a small one lacks goes to the others.
+    """At most `count` topics, equally many of each source; small sources leave theirs to the rest.
 
     With a single source, this is `sample_topics`.
 
@@ -46,11 +44,11 @@ def sample_by_source(
 
 
 def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = SEED) -> list[str]:
-    """Passages drawn by seed: relevant ones of each topic in turn, about half, then any.
+    """Passages drawn by seed: about half are relevant, from each topic in turn; then any.
 
     Args:
-        passage_ids: of the collection; they are read twice, and not held in memory.
-    Returns: `size` ids in the order of the collection; all of them, if it has no more.
+        passage_ids: all ids of the collection; they are read twice, and not held in memory.
+    Returns: `size` ids in the order of the collection, or all ids if it has fewer.
     """
     rng = random.Random(seed)
     remaining = []
@@ -70,7 +68,7 @@ def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = S
 
 
 def best_pairs(qrels: Qrels, seed: int = SEED) -> list[Pair]:
-    """Each topic with each of its passages of the highest grade, in an order drawn by seed."""
+    """Each topic with each of its passages of the highest grade, shuffled by seed."""
     pairs = [
         Pair(query_id, passage_id)
         for query_id, grades in qrels.items()

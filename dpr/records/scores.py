@@ -1,20 +1,18 @@
-"""Scores of passages for queries, as a teacher gives them: JSON lines or Parquet.
+"""A teacher's scores of passages for queries: JSON lines or Parquet.
 
-A row for a pair, or a list for a query; Parquet files have the same columns:
+A row has one pair, or all passages of a query. Parquet files have the same columns.
 
     {"query_id": "q1", "passage_id": "d1", "score": 0.9}
     {"query_id": "q1", "passage_ids": ["d1", "d7"], "scores": [0.9, 0.2]}
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_file
-from dpr.records.lines import read_jsonl
+from dpr.records.lines import read_jsonl, write_jsonl
 
 TEACHER = "teacher.jsonl"  # in a folder with pairs.jsonl
 LAYOUT = '"query_id" with "passage_id" and "score", or with the lists "passage_ids" and "scores"'
@@ -25,7 +23,7 @@ def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]
     """("FILE:LINE", query id, passage ids, scores) of each row.
 
     Raises:
-        InputError: naming file and row, for one that is not of the layout or not finite.
+        InputError: naming file and row, for a wrong layout or a score that is not finite.
     """
     rows = _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
     for where, row in rows:
@@ -46,7 +44,7 @@ def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]
 
 
 def _fit(passage_ids: Any, scores: Any) -> bool:
-    """Whether they are a list of texts and as many numbers, at least one."""
+    """Whether these are a list of texts and an equally long list of numbers, not empty."""
     if not (isinstance(passage_ids, list) and isinstance(scores, list) and passage_ids):
         return False
     texts = all(isinstance(passage_id, str) for passage_id in passage_ids)
@@ -55,12 +53,16 @@ def _fit(passage_ids: Any, scores: Any) -> bool:
 
 
 def write_scores(path: Path, lists: Iterable[tuple[str, dict[str, float]]]) -> None:
-    """(query id, {passage id: score}) as a list for each query."""
-    with new_file(path) as file:
-        for query_id, scores in lists:
-            rounded = [float(f"{score:.6g}") for score in scores.values()]
-            row = {"query_id": query_id, "passage_ids": list(scores), "scores": rounded}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    """A row for each (query id, {passage id: score}), with six digits."""
+    rows = (
+        {
+            "query_id": query_id,
+            "passage_ids": list(scores),
+            "scores": [float(f"{score:.6g}") for score in scores.values()],
+        }
+        for query_id, scores in lists
+    )
+    write_jsonl(path, rows)
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

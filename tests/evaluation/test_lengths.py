@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dpr.encoders.tokens import Tokenizer
-from dpr.evaluation.lengths import spaced, statistics, token_lengths, told
+from dpr.evaluation.lengths import spaced, statistics, token_lengths, warnings
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
@@ -24,10 +24,10 @@ def test_what_is_counted_as_truncated_is_what_is_truncated(make_encoder):
     assert found["truncated"] == 2 / 4
 
 
-def test_many_truncated_texts_are_told():
+def test_many_truncated_texts_are_worth_a_warning():
     measured = {"train_queries": {"truncated": 0.051, "limit": 32}}
     measured |= {"collection_queries": {"truncated": 0.05, "limit": 32}}
-    (line,) = told(measured)
+    (line,) = warnings(measured)
     assert line.startswith("train queries: 5.1% are truncated to 32 tokens")
 
 

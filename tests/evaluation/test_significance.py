@@ -56,7 +56,6 @@ def test_drawn_swaps_agree_with_scipy():
             (system - reference,), np.mean, permutation_type="samples", vectorized=True, rng=rng
         )
         assert ours.p_randomization == pytest.approx(theirs.pvalue, abs=0.02)
-        assert ours.p_t == pytest.approx(stats.ttest_rel(system, reference).pvalue)
         assert ours == compare(system, reference, seed=0)
 
 
@@ -74,13 +73,6 @@ def test_blocks_do_not_change_the_draws(monkeypatch):
     assert whole == tested()
 
 
-def test_no_false_alarms_beyond_the_level():
-    """Under the null hypothesis p < 0.05 comes about one time in twenty."""
-    rng = np.random.default_rng(0)
-    p_values = [compare(list(rng.normal(size=9)), [0.0] * 9, 0).p_randomization for _ in range(400)]
-    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.08
-
-
 def test_equal_systems():
     result = compare([0.1, 0.2], [0.1, 0.2], seed=0)
     assert result == (0.0, 1.0, 1.0, 0, 2, 0)
@@ -95,16 +87,6 @@ def test_holm_by_hand():
     corrected = holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.02})
     assert corrected == pytest.approx({"b": 0.04, "d": 0.06, "c": 0.06, "a": 0.06})
     assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0}
-
-
-def test_the_interval_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(200):
-        found = interval(list(rng.exponential(size=60)), seed=0)
-        assert found.low < found.mean < found.high
-        covered += found.low <= 1.0 <= found.high
-    assert 0.88 <= covered / 200 <= 0.99
 
 
 def test_the_interval_of_a_constant_is_a_point():

@@ -50,6 +50,7 @@ def test_a_bad_passage_names_file_and_line(tmp_path, line, message):
         ("q\td\t1\n", r"test\.tsv:1: the header must be"),
         (beir.QRELS_HEADER + "\nq\td\n", r"test\.tsv:2: .*not `query TAB"),
         (beir.QRELS_HEADER + "\nq\td\t1.5\n", r"test\.tsv:2: .*integer grade"),
+        (beir.QRELS_HEADER + f"\nq\td\t{2**20}\n", r"test\.tsv:2: .*integer grade"),
         (beir.QRELS_HEADER + "\nq\td\t1\nq\td\t2\n", r"test\.tsv:3: 'd' is judged twice for 'q'"),
         ("", r"test\.tsv: empty"),
     ],
@@ -79,19 +80,15 @@ def test_a_writer_that_fails_leaves_no_file(tmp_path):
     assert not (tmp_path / "corpus.jsonl").exists()
 
 
-def test_a_query_that_is_a_passage_stays_one(tmp_path):
-    queries = [Query("a", "x", is_passage=True), Query("b", "y")]
+def test_what_is_more_to_a_query(tmp_path):
+    queries = [Query("a", "x", source=2), Query("b", "y", is_passage=True), Query("c", "z")]
     beir.write_queries(tmp_path, queries)
     assert list(beir.read_queries(tmp_path).values()) == queries
-    assert (tmp_path / "queries.jsonl").read_text().splitlines()[1] == '{"_id": "b", "text": "y"}'
-
-
-def test_the_source_of_a_query(tmp_path):
-    queries = [Query("a", "x", source=2), Query("b", "y", is_passage=True, source=3)]
-    beir.write_queries(tmp_path, queries)
-    assert list(beir.read_queries(tmp_path).values()) == queries
-    line = (tmp_path / "queries.jsonl").read_text().splitlines()[0]
-    assert line == '{"_id": "a", "text": "x", "mixture_source": 2}'
+    assert (tmp_path / "queries.jsonl").read_text().splitlines() == [
+        '{"_id": "a", "text": "x", "mixture_source": 2}',
+        '{"_id": "b", "text": "y", "is_passage": true}',
+        '{"_id": "c", "text": "z"}',
+    ]
 
 
 @pytest.mark.parametrize("source", ["0", "-1", "1.0", '"2"', "true", "null"])

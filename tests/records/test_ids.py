@@ -1,11 +1,11 @@
-"""The ids of a corpus on disk."""
+"""Ids on disk and as a set, against Python's own."""
 
 import numpy as np
 import pytest
 
 from dpr.base.errors import InputError
 from dpr.records import ids as module
-from dpr.records.ids import Ids, write_ids
+from dpr.records.ids import Ids, IdSet, write_ids
 
 NAMES = ["d1", "007", "é", "x" * 300, "a\u2028b", "last"]
 
@@ -33,3 +33,15 @@ def test_damaged_ids_are_refused(tmp_path, file, damage):
         (tmp_path / file).write_bytes(data)
     with pytest.raises(InputError, match="make it again"):
         Ids.open(tmp_path)
+
+
+def test_an_id_set_is_a_set():
+    names = [f"id-{n}" for n in np.random.default_rng(0).integers(0, 5000, size=4000)]
+    ids, reference = IdSet(), set(names)
+    for name in names:
+        ids.add(name)
+    every = {f"id-{n}" for n in range(5000)}
+    assert {name for name in every if name in ids} == reference
+    repeated = {name for name in reference if names.count(name) > 1}
+    assert {name for name in every if name in ids.duplicates()} == repeated
+    assert (len(ids), ids.distinct()) == (len(names), len(reference))
