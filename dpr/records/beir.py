@@ -155,14 +155,14 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
             query_id, passage_id, text = line.split("\t")
             if line.split() != [query_id, passage_id, text]:
                 raise ValueError  # an empty id, or one with white space
-            yield Judgment(query_id, passage_id, grade(text))
+            yield Judgment(query_id, passage_id, _grade(text))
         except ValueError:
             raise InputError(
                 f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
             ) from None
 
 
-def grade(text: str) -> int:
+def _grade(text: str) -> int:
     """ValueError unless it is a whole number of at most 20 bits: trec_eval counts each grade."""
     value = int(text)
     if not -(2**20) < value < 2**20:

@@ -1,6 +1,6 @@
-"""TREC files: runs (`qid Q0 docid rank score tag`) and judgments (`qid 0 docid grade`).
+"""Runs as TREC files: `qid Q0 docid rank score tag`.
 
-The rank column of a run is the ranking that trec_eval evaluates (`dpr.records.run`).
+The rank column is the ranking that trec_eval evaluates (`dpr.records.run`).
 
 A run that found nothing for any topic has one row, with the first topic and the passage `NOTHING`:
 an empty file looks truncated, and trec_eval refuses it.
@@ -13,10 +13,9 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.records import beir
 from dpr.records.lines import read_lines
 from dpr.records.run import Run
-from dpr.records.types import Found, Qrels, Scores
+from dpr.records.types import Found, Scores
 
 NOTHING = "(nothing-found)"
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
@@ -131,21 +130,3 @@ def _read_lines(path: str | Path) -> Scores:
             raise InputError(f"{where}: document {passage_id!r} twice for topic {query_id!r}")
         scores[passage_id] = score
     return run
-
-
-def read_qrels(path: str | Path) -> Qrels:
-    """Judgments in TREC's own format; grades may be negative.
-
-    Raises:
-        InputError: naming file and line.
-    """
-    qrels: Qrels = {}
-    for number, line in read_lines(Path(path)):
-        try:
-            query_id, _, passage_id, grade = line.split()
-            qrels.setdefault(query_id, {})[passage_id] = beir.grade(grade)
-        except ValueError:
-            raise InputError(
-                f"{path}:{number}: {line.rstrip()!r} is not `qid 0 docid grade`"
-            ) from None
-    return qrels

@@ -2,6 +2,7 @@
 
 import ftfy
 import pytest
+import pytrec_eval
 from helpers import SHARED, needs_shared, train
 
 from dpr import measures
@@ -30,6 +31,11 @@ NAMES = {
 }
 
 
+def read_qrels(name):
+    with (ORACLE / name).open() as file:
+        return pytrec_eval.parse_qrel(file)
+
+
 def expected(name):
     """{(measure, topic or "all"): text as printed} of one of trec_eval's outputs."""
     rows = (line.split() for line in (ORACLE / "trec_eval" / name).read_text().splitlines())
@@ -37,7 +43,7 @@ def expected(name):
 
 
 def computed(qrels, run, topics=None):
-    qrels = trec.read_qrels(ORACLE / "trec_eval" / qrels)
+    qrels = read_qrels(f"trec_eval/{qrels}")
     run = trec.read_run(ORACLE / "trec_eval" / run)
     # Without -c, trec_eval averages over the topics that are both judged and in the run.
     qrels = {query_id: qrels[query_id] for query_id in topics or qrels if query_id in qrels}
@@ -54,7 +60,7 @@ def computed(qrels, run, topics=None):
 )
 def test_every_measure_to_its_four_digits(qrels, run, output):
     reference = expected(output)
-    judged = trec.read_qrels(ORACLE / "trec_eval" / qrels)
+    judged = read_qrels(f"trec_eval/{qrels}")
     found = trec.read_run(ORACLE / "trec_eval" / run)
     complete = output.endswith("c")
     topics = list(judged) if complete else [q for q in found if q in judged]
@@ -77,7 +83,7 @@ def test_every_measure_to_its_four_digits(qrels, run, output):
 )
 def test_interpolated_precision_to_its_four_digits(name, output):
     reference = expected(output)
-    judged = trec.read_qrels(ORACLE / f"trec_eval/qrels.{name}")
+    judged = read_qrels(f"trec_eval/qrels.{name}")
     found = trec.read_run(ORACLE / f"trec_eval/results.{name}")
     values = comparison.precision_by_recall({q: judged[q] for q in found if q in judged}, found)
     printed = {f"iprec_at_recall_{level:.2f}": f"{value:.4f}" for level, value in values.items()}
@@ -85,7 +91,7 @@ def test_interpolated_precision_to_its_four_digits(name, output):
 
 
 def test_the_published_bm25_run_on_cacm():
-    qrels = trec.read_qrels(ORACLE / "cacm-bm25/qrels.cacm.txt")
+    qrels = read_qrels("cacm-bm25/qrels.cacm.txt")
     run = trec.read_run(ORACLE / "cacm-bm25/cacm-bm25.run.txt")
     values = measures.by_topic(qrels, run, ["P@30"])
     assert f"{measures.means(values)['P@30']:.4f}" == "0.1942"
@@ -98,7 +104,7 @@ def test_our_bm25_on_cacm_is_near_the_published_one(tmp_path):
     """
     folder = SHARED / "collections/cacm"
     lucene.build_index(Corpus(folder, " ").texts(), tmp_path / "index")
-    qrels = trec.read_qrels(ORACLE / "cacm-bm25/qrels.cacm.txt")
+    qrels = read_qrels("cacm-bm25/qrels.cacm.txt")
     queries = beir.read_queries(folder)
     run = lucene.search(tmp_path / "index", [queries[q] for q in qrels], 0.9, 0.4, 1000, 2)
     values = measures.means(measures.by_topic(qrels, run, ["AP", "P@30"]))

@@ -68,7 +68,6 @@ def ids(folder):
 
 PARAMS = (ROOT / "params.yaml").read_bytes()
 ZIPPED = gzip.compress(jsonl(JSONL))
-TREC_QRELS = b"q1 0 d1 1\nq1 0 d2 0\n"
 TRIPLES, TEXT_PAIRS = b"what\ta yes\ta no\n" * 4, b"what\ta yes\n" * 4
 # name: (file, its bytes or None for a file of an artifact, what reads the folder)
 READERS = {
@@ -77,7 +76,6 @@ READERS = {
     "pairs": ("pairs.jsonl", jsonl(PAIRS), beir.read_pairs),
     "qrels": ("qrels/test.tsv", QRELS.encode(), lambda f: beir.read_qrels(f, "test")),
     "run": ("run.txt", RUN.encode(), lambda f: dict(trec.read_run(f / "run.txt"))),
-    "TREC qrels": ("qrels.txt", TREC_QRELS, lambda f: trec.read_qrels(f / "qrels.txt")),
     "scores": ("s.jsonl", jsonl(SCORES), lambda f: list(read_scores(f / "s.jsonl"))),
     "triples": ("t.tsv", TRIPLES, lambda f: list(text_pairs.read_triples(f / "t.tsv"))),
     "text pairs": ("p.tsv", TEXT_PAIRS, lambda f: list(text_pairs.read_pairs(f / "p.tsv"))),
