@@ -1,8 +1,6 @@
 """The whole graph through real DVC, with a tiny encoder, in a temporary clone."""
 
-import contextlib
 import csv
-import io
 import json
 import re
 import shutil
@@ -18,11 +16,17 @@ from small_collection import TEST_TOPICS, VALID_TOPICS
 from dpr.base.files import read_json, sha256
 
 
-def run_dvc(clone, command):
-    """The standard output of a command of DVC, run in this process."""
-    with contextlib.chdir(clone), contextlib.redirect_stdout(io.StringIO()) as printed:
+@pytest.fixture
+def run_dvc(experiment, monkeypatch, capsys):
+    """run_dvc("status") -> the standard output of DVC, run in this process."""
+    monkeypatch.chdir(experiment)
+
+    def run(command):
+        capsys.readouterr()
         assert dvc.cli.main(command.split()) == 0
-    return printed.getvalue()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.parametrize("stage", ["bm25_search", "eval"])
@@ -38,7 +42,7 @@ def test_a_stage_says_in_one_line_what_it_did(experiment, stage):
         assert f"{TEST_TOPICS} topics; nDCG@10 {means} (" in done.stderr
 
 
-def test_an_experiment_from_end_to_end(experiment):
+def test_an_experiment_from_end_to_end(experiment, run_dvc):
     metrics = read_json(experiment / "metrics/eval.json")
     compared = read_json(experiment / "metrics/compare.json")["systems"]
     assert metrics.keys() == {"dense", "zero_shot"}
@@ -53,13 +57,13 @@ def test_an_experiment_from_end_to_end(experiment):
     topics = (experiment / "plots/topics.csv").read_text().splitlines()
     assert len(topics) == 1 + TEST_TOPICS
 
-    assert "up to date" in run_dvc(experiment, "status")
-    assert "tiny" in run_dvc(experiment, "exp show --csv")
-    assert "dense.nDCG@10" in run_dvc(experiment, "metrics diff")
-    shown = json.loads(run_dvc(experiment, "plots show --json"))
+    assert "up to date" in run_dvc("status")
+    assert "tiny" in run_dvc("exp show --csv")
+    assert "dense.nDCG@10" in run_dvc("metrics diff")
+    shown = json.loads(run_dvc("plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 12
-    compared = json.loads(run_dvc(experiment, "plots diff tiny HEAD --json"))
+    compared = json.loads(run_dvc("plots diff tiny HEAD --json"))
     assert compared["data"].keys() == shown["data"].keys()
 
 

@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,10 @@ def watch_stages(root, model):
                     copy(made / whole, folder / whole)
             given = files(folder)
             module = importlib.import_module(f"stages.{name}")
-            load = module.load_settings
-            patch.setattr(module, "load_settings", lambda path, load=load: WATCH.loaded(load(path)))
-            WATCH.opened = set()
+            WATCH.opened, WATCH.settings, WATCH.on = set(), set(), True
+            if load := getattr(module, "load_settings", None):
+                recorded = partial(lambda load, path: WATCH.loaded(load(path)), load)
+                patch.setattr(module, "load_settings", recorded)
             os.chdir(folder)
             try:
                 module.main(*([system] if system else []))
