@@ -60,10 +60,10 @@ def test_an_experiment_from_end_to_end(experiment, run_dvc):
     assert "up to date" in run_dvc("status")
     assert "tiny" in run_dvc("exp show --csv")
     assert "dense.nDCG@10" in run_dvc("metrics diff")
-    shown = json.loads(run_dvc("plots show --json"))
+    shown = json.loads(sh(experiment, "dvc plots show --json"))
     assert not shown.get("errors")
     assert len(shown["data"]) == 12
-    compared = json.loads(run_dvc("plots diff tiny HEAD --json"))
+    compared = json.loads(sh(experiment, "dvc plots diff tiny HEAD --json"))
     assert compared["data"].keys() == shown["data"].keys()
 
 
