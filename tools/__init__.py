@@ -1,4 +1,4 @@
-"""What a person calls, and the templates of the pages that these tools make (tools/pages)."""
+"""Command-line tools, and the templates of their pages (tools/pages)."""
 
 from pathlib import Path
 

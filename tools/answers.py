@@ -47,7 +47,7 @@ class Answers:
     Args:
         system: one of `dpr.records.types.SYSTEMS`.
     Raises:
-        InputError: if the output of a stage is missing that the system needs.
+        InputError: if a stage output that the system needs is missing.
     """
 
     def __init__(self, system: str):
@@ -92,7 +92,7 @@ class Answers:
             run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
         if self.system == "hybrid":
             run = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(self.weight, k)
-        return sorted(run.get("question", {}).items(), key=lambda item: -item[1])[:k]
+        return list(run.get("question", {}).items())
 
 
 class DenseSearch:

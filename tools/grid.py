@@ -7,8 +7,8 @@ Figures over different numbers do not compare, so each number has its own group 
     dvc queue start
     python -m tools.grid
 
-Choose by validation. An experiment that stopped at a stage before `eval` shows the test figure of
-the commit that it began from, since that file is still there.
+Choose by validation. An experiment that stopped before `eval` shows the test score of its parent
+commit.
 """
 
 import math

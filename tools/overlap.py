@@ -1,7 +1,8 @@
 """Print the gain of training on test topics, by their overlap with the training topics.
 
 Reads data/training, and judgments and runs of data/collection. The overlap of two topics is the
-Jaccard index of their relevant passages. A test topic counts with its nearest training topic. If
+Jaccard index of their relevant passages. Each test topic takes the
+overlap of its most similar training topic. If
 data.train has several sources, only the source that is also searched has the same passages.
 
     python -m tools.overlap

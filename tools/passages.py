@@ -71,7 +71,7 @@ class Words:
             yield text[end:], False
 
     def snippet(self, text: str, length: int = 280) -> str:
-        """Whole words, about `length` letters, where most different words of the query are."""
+        """An excerpt of about `length` characters with the most distinct query words."""
         if len(text) <= length or self.pattern is None:
             return _cut(text, 0, length)
         hits = [(m.start(), m[0].casefold()[:SHORTEST]) for m in self.pattern.finditer(text)]

@@ -3,8 +3,8 @@
 Reads metrics, plots, runs and data/collection. Encoders, embeddings and the log of costs are read
 if they are there, to say how the systems were made. With two sides (revisions, experiments or
 `workspace`), the report compares their `dense`. The page needs no network and no other file.
-`--readme` writes the tables of README.md and the figures in docs/figures instead. The report marks
-figures that do not match code and parameters; `--readme` refuses them.
+`--readme` writes README's tables and the images in docs/figures instead. The report flags outdated
+results; `--readme` refuses them.
 
     python -m tools.report
     python -m tools.report HEAD NAME

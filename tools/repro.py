@@ -1,9 +1,9 @@
-"""`dvc repro --keep-going` that one Ctrl-C ends, and that mends a dvc.lock which a kill has cut.
+"""Run `dvc repro --keep-going`, stop at one Ctrl-C, and repair a truncated dvc.lock.
 
-Reads dvc.yaml and params.yaml; runs what has changed. If a stage fails, the stages that do not
-depend on it still run. DVC alone takes an interrupted stage for a failed one, and goes on with the
-next. It also writes dvc.lock in place: if that file is cut, the last commit's replaces it, and DVC
-takes from its run cache whatever was computed since then. `make repro` calls this tool.
+Reads dvc.yaml and params.yaml; runs the stages that have changed. If a stage fails, the stages that
+do not depend on it still run. Plain DVC treats an interrupted stage as failed and starts the next.
+It also writes dvc.lock in place. If a kill truncated that file, the last commit's replaces it, and
+DVC takes later results from its run cache. `make repro` calls this tool.
 
     python -m tools.repro
     python -m tools.repro bm25_search search@dense      # these, and the stages that they need

@@ -29,7 +29,7 @@ LISTED = 4  # names of changed things in a message
 
 
 class Side(NamedTuple):
-    """The run of a side. About a run file nothing else is known: its last two fields are None."""
+    """The run of a side. For a run file, the last two fields are None."""
 
     name: str
     run: Run
@@ -64,7 +64,7 @@ def text(side: str, path: str) -> str:
         return str(dvc.api.read(path, rev=side))
     except (DvcException, SCMError, OSError) as error:
         raise InputError(
-            f"{side}: neither a run file nor a revision whose {path} is in this DVC cache "
+            f"{side}: no such run file, and this DVC cache lacks {path} of that revision "
             f"({error}); `dvc exp show` lists the experiments. For a commit whose results were "
             "made on a different machine, run `make repro` here and commit dvc.lock"
         ) from None

@@ -34,7 +34,6 @@ from tools.repro import with_this_python
 
 MEASURES = (HEADLINE, "recall@100")
 COMPARED, PARAMS = "metrics/compare.json", Path("params.yaml")
-FOLDERS = ("beir", "nanobeir")  # kinds of collections that name a folder
 # The parameters that may name files, by group; each group has a `version`.
 NAMING = {"data": ("collection", "train"), "model": ("name", "query_name"), "teacher": ("scores",)}
 
@@ -77,8 +76,8 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     """metrics/compare.json of the experiment on a collection; it is run if it has not been.
 
     DVC runs it in a copy of the workspace, and takes from its cache whatever experiments share:
-    above all, the training. The name of the experiment has a key of code, parameters and the files
-    outside the repository that it reads, so the same experiment is never run twice.
+    above all, the training. Its name hashes code, parameters and external files, so identical
+    experiments run once.
 
     Args:
         collection: a value of data.collection; a folder may be relative.
@@ -86,9 +85,6 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     Raises:
         InputError: for parameters that do not load, or if the experiment fails.
     """
-    kind, _, folder = collection.partition(":")
-    if kind in FOLDERS and not Path(folder).is_dir():
-        raise InputError(f"{collection}: no such folder")
     changes = {"data.collection": quoted(collection), **changes}
     changes |= {key: quoted(value) for key, value in outside(changed(changes)).items()}
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", Path(collection).name)  # git allows it in a ref

@@ -130,7 +130,7 @@ def _index_kind(kind: str) -> str:
     except RuntimeError as error:
         if "could not parse" in str(error):
             raise ValueError(
-                f"neither of {', '.join(INDEX_KINDS)}, nor a factory string of FAISS"
+                f"not one of {', '.join(INDEX_KINDS)}, nor a FAISS factory string"
             ) from None
     return kind
 

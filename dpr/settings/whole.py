@@ -106,8 +106,7 @@ class Settings(Group):
         if teaches != (scores is not None):
             raise ValueError(
                 f"teacher.scores is {scores}, train.teacher_share {max(shares):g} and "
-                f"teacher.margin {margin}: a teacher needs scores, and a share of the loss or a "
-                "margin"
+                f"teacher.margin {margin}: set teacher.scores with one of the two, or none of them"
             )
         if all(shares) and margin is not None:
             raise ValueError(
@@ -136,13 +135,13 @@ class Settings(Group):
                 )
 
     def mine_of(self, round_name: Round) -> MineSettings:
-        """Mining in a round."""
+        """The mining settings of a round."""
         if round_name == "first":
             return self.mine
         return _with_changes(self.mine, self.second.mine, "second.mine")
 
     def train_of(self, round_name: Round) -> TrainSettings:
-        """Training in a round."""
+        """The training settings of a round."""
         if round_name == "first":
             return self.train
         changes = {"lr": self.train.lr * self.second.lr_ratio} | self.second.train
