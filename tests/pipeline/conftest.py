@@ -33,6 +33,13 @@ def experiment(tmp_path_factory, tiny_model):
     return clone
 
 
+@pytest.fixture
+def restored(experiment):
+    """The experiment, whose parameters, outputs and dvc.lock are restored after the test."""
+    yield experiment
+    sh(experiment, "dvc exp apply -q tiny")
+
+
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory, tiny_model):
     """{(stage, system): (settings read, files opened, files made)}, from one run of the graph."""

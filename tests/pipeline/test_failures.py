@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import environment, sh
+from helpers import environment
 
 from dpr import measures
 from dpr.base.files import read_json
@@ -21,25 +21,25 @@ def call(folder, *command):
 
 
 @pytest.mark.parametrize("command", ["dvc exp run", "dvc repro --keep-going"])
-def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(experiment, command):
+def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(restored, command):
     """An index that keeps 8 bits a vector misses nearly all; it can be searched nevertheless."""
-    before = read_json(experiment / "metrics/eval.json")
-    params = experiment / "params.yaml"
+    before = read_json(restored / "metrics/eval.json")
+    params = restored / "params.yaml"
     params.write_text(params.read_text().replace("kind: flat", "kind: lsh"))
     params.write_text(params.read_text().replace("lsh_bits:", "lsh_bits: 8 #", 1))
-    done = call(experiment, *command.split())
+    done = call(restored, *command.split())
     assert done.returncode != 0
     assert "below audit.min_recall" in done.stdout + done.stderr
-    qrels = beir.read_qrels(experiment / "data/collection", "test")
-    shown = read_json(experiment / "metrics/eval.json")
-    compared = read_json(experiment / "metrics/compare.json")["systems"]
+    qrels = beir.read_qrels(restored / "data/collection", "test")
+    shown = read_json(restored / "metrics/eval.json")
+    compared = read_json(restored / "metrics/compare.json")["systems"]
     for system in ("zero_shot", "dense"):
-        run = trec.read_run(experiment / f"data/runs/test/{system}.txt")
+        run = trec.read_run(restored / f"data/runs/test/{system}.txt")
         expected = pytest.approx(measures.headline(qrels, run))
-        assert shown[system]["nDCG@10"] == compared[system]["nDCG@10"]["mean"] == expected
+        assert shown[system]["nDCG@10"] == expected
+        assert compared[system]["nDCG@10"]["mean"] == expected
     assert shown != before
-    assert read_json(experiment / "metrics/audit.json")["dense"]["kind"] == "lsh"
-    sh(experiment, "dvc exp apply tiny")
+    assert read_json(restored / "metrics/audit.json")["dense"]["kind"] == "lsh"
 
 
 def test_a_suite_goes_on_after_a_failure_and_runs_nothing_twice(experiment, collection, tmp_path):

@@ -63,13 +63,6 @@ def run(clone, command):
     return started, skipped
 
 
-@pytest.fixture
-def restored(experiment):
-    """The experiment, whose parameters, outputs and dvc.lock are restored after the test."""
-    yield experiment
-    sh(experiment, "dvc exp apply -q tiny")
-
-
 @pytest.mark.slow
 def test_training_the_query_encoder_encodes_no_passage(restored):
     """The vectors are those of zero_shot: a new training changes neither them nor the index."""
