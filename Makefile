@@ -51,8 +51,8 @@ audit: $(VENV)/ready
 	$(VENV)/bin/pip install -q pip-audit
 	pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
 
-# Runs every stage again, which makes the same bytes (except Lucene's index), and prints what each cost. Work that a kill left
-# is not done twice: then it is the cost of the rest.
+# Reruns every stage, which makes the same bytes (except Lucene's index), and prints the costs. Work
+# that a killed stage had finished is not repeated: the cost is then that of the rest.
 costs: $(VENV)/ready
 	python -m tools.costs --forget
 	dvc repro --force --no-run-cache
