@@ -23,7 +23,7 @@ from dpr.mining.teachers import FUSION, open_teacher
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import TEACHER
-from dpr.settings import MineSource, Round, Settings, load_settings
+from dpr.settings import MineRanker, Round, Settings, load_settings
 from dpr.similarity import require_same_similarity
 from stages import rounds
 from stages.run import SCRATCH, run
@@ -78,7 +78,7 @@ def mine(
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
-    rankers: list[tuple[Ranker, MineSource | None]] = []
+    rankers: list[tuple[Ranker, MineRanker | None]] = []
     with folder_of_this_process(SCRATCH / "mine") as work:
         if options.bm25.use or name == FUSION:
             longest = max(options.bm25.last_rank, needed)

@@ -27,7 +27,7 @@ def main() -> str:
     collection = registry.open_collection(data)
     sources = registry.open_training(data, SCRATCH / "downloads")
     collection, sources, dropped = separate(collection, sources, data.overlap)
-    training = mix(data.sources, sources)
+    training = mix(data.source_names, sources)
     with new_folder("data/collection") as folder:
         collected = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:

@@ -62,7 +62,7 @@ def collect(name, out, **changes):
 def training(name, **changes):
     """The training data of a source."""
     data = DATA.model_copy(update={"train": name, "held_out": 1} | changes)
-    return mix(data.sources, registry.open_training(data))
+    return mix(data.source_names, registry.open_training(data))
 
 
 def train(name, out, **changes):

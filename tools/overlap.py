@@ -69,7 +69,7 @@ def source_number(manifest: dict[str, Any]) -> int:
 def training(folder: str, number: int) -> tuple[dict[str, set[str]], set[str]]:
     """The relevant passages of a source's training topics, and its positives, by their own ids."""
     prefix = "" if number == 1 else f"{number}-"  # see `dpr.sources.mixture`
-    own = {query.id for query in beir.stream_queries(folder) if query.source == number}
+    own = {query.id for query in beir.stream_queries(folder) if query.mixture_source == number}
     topics = {
         query_id: {passage_id.removeprefix(prefix) for passage_id in passage_ids}
         for query_id, passage_ids in relevant(beir.read_qrels(folder, "train")).items()

@@ -87,7 +87,7 @@ def tokenize_queries(
         return tokenizer.tokenize([query.text for query in queries], "query")
     tokens: dict[int, Tokens] = {}
     for source, prompt in enumerate(prompts, start=1):
-        rows = [row for row, query in enumerate(queries) if query.source == source]
+        rows = [row for row, query in enumerate(queries) if query.mixture_source == source]
         with_prompt = Tokenizer(tokenizer.backend, replace(tokenizer.spec, query_prefix=prompt))
         of_source = with_prompt.tokenize([queries[row].text for row in rows], "query")
         tokens.update(zip(rows, of_source, strict=True))

@@ -17,12 +17,12 @@ from dpr.mining.rankers import Ranker, ranked
 from dpr.mining.teachers import Teacher
 from dpr.records.scores import write_scores
 from dpr.records.types import Pair, Qrels, Query, Scores, folded, is_relevant
-from dpr.settings import MineSource, TeacherSettings
+from dpr.settings import MineRanker, TeacherSettings
 
 QUERIES_AT_ONCE = 1_000
 
 
-def candidates(scores: dict[str, float], own: str, source: MineSource) -> list[str]:
+def candidates(scores: dict[str, float], own: str, source: MineRanker) -> list[str]:
     """Passages of one query's ranking between the source's ranks.
 
     With a margin (absolute, or a share of the score of the pair's `own` passage), only passages
@@ -83,7 +83,7 @@ class Miner:
         pairs: Sequence[Pair],
         queries: dict[str, Query],
         never: dict[str, set[str]],
-        rankers: list[tuple[Ranker, MineSource | None]],
+        rankers: list[tuple[Ranker, MineRanker | None]],
         teacher: Teacher | None,
         options: TeacherSettings,
     ):

@@ -33,7 +33,7 @@ def write_queries(folder: Path, queries: Iterable[Query]) -> None:
         (
             {"_id": q.id, "text": q.text}
             | ({"is_passage": True} if q.is_passage else {})
-            | ({"mixture_source": q.source} if q.source != 1 else {})
+            | ({"mixture_source": q.mixture_source} if q.mixture_source != 1 else {})
             for q in queries
         ),
     )

@@ -27,13 +27,14 @@ class Query(NamedTuple):
 
     Args:
         is_passage: the query is the passage with the same id, which is never its result.
-        source: the position in data.train, from 1; `data.prompts` has a prompt for each source.
+        mixture_source: the position of its source in data.train, from 1; each has its own prompt in
+            `data.prompts`.
     """
 
     id: str
     text: str
     is_passage: bool = False
-    source: int = 1
+    mixture_source: int = 1
 
 
 class Judgment(NamedTuple):

@@ -16,5 +16,5 @@ from dpr.settings.groups import (
     Pooling,
     SearchSettings,
 )
-from dpr.settings.training import VALIDATION_DEPTH, MineSource, TeacherSettings, TrainSettings
+from dpr.settings.training import VALIDATION_DEPTH, MineRanker, TeacherSettings, TrainSettings
 from dpr.settings.whole import ROUNDS, Round, Settings, load_settings

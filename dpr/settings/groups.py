@@ -64,7 +64,7 @@ class DataSettings(Group):
     medline: MedlineSettings
 
     @property
-    def sources(self) -> list[str]:
+    def source_names(self) -> list[str]:
         """The names in `train`, one per source."""
         return self.train.split(" + ")
 
@@ -75,9 +75,9 @@ class DataSettings(Group):
                 "separator is empty, which would glue titles to texts; white space alone needs "
                 """quotes within quotes: -S 'data.separator=" "'"""
             )
-        if self.prompts is not None and len(self.prompts) != len(self.sources):
+        if self.prompts is not None and len(self.prompts) != len(self.source_names):
             raise ValueError(
-                f"prompts has {len(self.prompts)} texts, but train has {len(self.sources)} "
+                f"prompts has {len(self.prompts)} texts, but train has {len(self.source_names)} "
                 "sources: give each its text, or null"
             )
         return self

@@ -11,7 +11,7 @@ from dpr.settings.groups import Bm25Settings, Count, Fraction, Group, Length, Po
 VALIDATION_DEPTH = 1000  # passages that a validation ranks for a topic
 
 
-class MineSource(Group):
+class MineRanker(Group):
     use: bool
     first_rank: Count
     last_rank: Count
@@ -19,20 +19,20 @@ class MineSource(Group):
     relative_margin: Annotated[float, Field(ge=0, lt=1)] | None
 
     @model_validator(mode="after")
-    def _consistent(self) -> "MineSource":
+    def _consistent(self) -> "MineRanker":
         if self.first_rank > self.last_rank:
             raise ValueError("first_rank is above last_rank")
         return self
 
 
-class MineBm25(MineSource, Bm25Settings):
+class MineBm25(MineRanker, Bm25Settings):
     pass
 
 
 class MineSettings(Group):
     per_pair: Count
     bm25: MineBm25
-    encoder: MineSource
+    encoder: MineRanker
 
 
 def _teacher(name: str) -> str:

@@ -151,7 +151,7 @@ def mix(names: list[str], sources: list[Training]) -> Training:
     def queries() -> Iterator[Query]:
         for prefix, number, source in parts:
             for query in source.queries:
-                yield query._replace(id=prefix + query.id, source=number)
+                yield query._replace(id=prefix + query.id, mixture_source=number)
 
     def judgments(split: str) -> Iterator[Judgment]:
         for prefix, _, source in parts:

@@ -46,7 +46,7 @@ def open_training(data: DataSettings, downloads: Path = DOWNLOADS) -> list[Train
         downloads: the folder that keeps files fetched by URL.
     """
     known = {name: s.training for name, s in SOURCES.items() if s.training}
-    return [_open(known, "data.train", name, data, downloads) for name in data.sources]
+    return [_open(known, "data.train", name, data, downloads) for name in data.source_names]
 
 
 def _open(

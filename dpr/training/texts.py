@@ -104,7 +104,7 @@ def read_queries(
             for query, key in zip(queries, keys.tolist(), strict=True):
                 if query.is_passage:
                     own.append((len(sources), key))
-                sources.append(query.source)
+                sources.append(query.mixture_source)
             yield keys, tokenize_queries(tokenizer, queries, prompts)
 
     texts, tokens = _write(path, tokenized())

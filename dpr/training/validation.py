@@ -57,7 +57,7 @@ class RankedPassages:
             self._draw_pool(size)
 
     def _draw_pool(self, size: int) -> None:
-        corpus, source_of = self.corpus, {q.id: q.source for q in self.queries.values()}
+        corpus, source_of = self.corpus, {q.id: q.mixture_source for q in self.queries.values()}
         sources = len(set(source_of.values()))
         if size < 2 * sources:
             raise InputError(
@@ -163,7 +163,8 @@ class Validator:
         names = list(dict.fromkeys([HEADLINE, self.settings.valid_measure]))
         by_source: dict[int, Qrels] = {}
         for query_id, grades in self.qrels.items():
-            by_source.setdefault(self.ranked.queries[query_id].source, {})[query_id] = grades
+            source = self.ranked.queries[query_id].mixture_source
+            by_source.setdefault(source, {})[query_id] = grades
         values = {
             source: measures.means(measures.by_topic(qrels, run, names))
             for source, qrels in sorted(by_source.items())

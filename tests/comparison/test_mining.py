@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 
 from dpr.mining.mine import candidates
-from dpr.settings import MineSource
+from dpr.settings import MineRanker
 
 PAIRS = {
     f"about the {word}": f"{word} study {i}" for i, word in enumerate(["heart", "lung", "eye"])
@@ -36,7 +36,7 @@ def theirs(model, **margins):
 
 def ours(model, margin=None, relative_margin=None):
     margins = {"margin": margin, "relative_margin": relative_margin}
-    source = MineSource(use=True, first_rank=1, last_rank=len(CORPUS), **margins)
+    source = MineRanker(use=True, first_rank=1, last_rank=len(CORPUS), **margins)
     vectors = model.encode_document(CORPUS, normalize_embeddings=True)
     queries = model.encode_query(list(PAIRS), normalize_embeddings=True)
     found = {}

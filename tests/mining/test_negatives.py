@@ -17,13 +17,13 @@ from dpr.mining.mine import Miner, candidates, never_negative
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Pair, Passage, Query
-from dpr.settings import MineSource, load_settings
+from dpr.settings import MineRanker, load_settings
 from stages import rounds
 
 
 def source(first_rank=1, last_rank=100, margin=None, relative_margin=None):
     ranks = {"first_rank": first_rank, "last_rank": last_rank}
-    return MineSource(use=True, margin=margin, relative_margin=relative_margin, **ranks)
+    return MineRanker(use=True, margin=margin, relative_margin=relative_margin, **ranks)
 
 
 def add_negatives(pairs, queries, never, rankers, per_pair, seed):

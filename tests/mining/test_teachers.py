@@ -14,7 +14,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
 from dpr.records.types import Pair, Passage, Query
-from dpr.settings import MineSource
+from dpr.settings import MineRanker
 
 QUERIES = {q: Query(q, text) for q, text in (("q1", "heart"), ("q2", "lung"), ("q3", "bone"))}
 ASKED = list(QUERIES.values())
@@ -25,7 +25,7 @@ DENSE = {
     "q2": {"c": 0.2, "d": 0.8},
     "q3": {"a": 0.3, "b": 0.1, "e": -0.1},
 }
-ANY_RANK = MineSource(use=True, first_rank=1, last_rank=100, margin=None, relative_margin=None)
+ANY_RANK = MineRanker(use=True, first_rank=1, last_rank=100, margin=None, relative_margin=None)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_a_writer_that_fails_leaves_no_file(tmp_path):
 
 
 def test_what_is_more_to_a_query(tmp_path):
-    queries = [Query("a", "x", source=2), Query("b", "y", is_passage=True), Query("c", "z")]
+    queries = [Query("a", "x", mixture_source=2), Query("b", "y", is_passage=True), Query("c", "z")]
     beir.write_queries(tmp_path, queries)
     assert list(beir.read_queries(tmp_path).values()) == queries
     assert (tmp_path / "queries.jsonl").read_text().splitlines() == [

@@ -162,7 +162,7 @@ def test_a_mixture_keeps_its_sources_apart_and_validates_by_each(folder, tmp_pat
     ((query_id, grades),) = valid.items()
     (held,) = examples - {trained}
     assert (queries[query_id].text, *(passages[p] for p in grades)) == held[:2]
-    numbers = {query.text: query.source for query in queries.values()}
+    numbers = {query.text: query.mixture_source for query in queries.values()}
     assert numbers == {"?": 1, "what": 2, "where": 2}
 
 

@@ -128,7 +128,7 @@ def test_memory_hardly_grows_with_the_pairs(folder, tmp_path, examples, kind):
         tracemalloc.start()
         collection, sources = registry.open_collection(data), registry.open_training(data)
         _, sources, _ = separate(collection, sources, "refuse")
-        write.write_training(mix(data.sources, sources), tmp_path / "out", "pairs")
+        write.write_training(mix(data.source_names, sources), tmp_path / "out", "pairs")
         peaks[count] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert len(beir.read_pairs(tmp_path / "out")) == 990

@@ -90,7 +90,7 @@ def test_each_source_is_mined_with_its_prompt(stages):
     """Of two sources: one whose prompt says nothing, one whose prompt is of another topic."""
     prompts = ["", "skin eye ear of the "]
     sources = [
-        Query(q.id, q.text, source=1 + number % 2)
+        Query(q.id, q.text, mixture_source=1 + number % 2)
         for number, q in enumerate(beir.read_queries("data/training").values())
     ]
     beir.write_queries(Path("data/training"), sources)
@@ -105,9 +105,9 @@ def test_each_source_is_mined_with_its_prompt(stages):
     changed = {1: [], 2: []}
     for plain, prompted in zip(*mined, strict=True):
         query = queries[plain.query_id]
-        text = prompts[query.source - 1] + query.text
+        text = prompts[query.mixture_source - 1] + query.text
         expected = nearest(encoder, set(qrels[query.id]), text, 5)
         assert set(prompted.negative_ids) == expected
-        changed[query.source].append(set(plain.negative_ids) != expected)
+        changed[query.mixture_source].append(set(plain.negative_ids) != expected)
     assert not any(changed[1])
     assert any(changed[2])

@@ -75,7 +75,7 @@ def test_the_overlap_is_with_the_source_that_is_searched(tmp_path, folder, place
     names = [f"beir:{folder}", f"triples:{lines}"]
     train = " + ".join(names if place == 1 else names[::-1])
     data = DATA.model_copy(update={"train": train, "held_out": 1})
-    mixed = mix(data.sources, registry.open_training(data))
+    mixed = mix(data.source_names, registry.open_training(data))
     manifest = {"train": write.write_training(mixed, tmp_path / "training", train)}
     manifest["collection"] = {"name": names[0]}
     assert overlap.source_number(manifest) == place
