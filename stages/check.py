@@ -36,7 +36,7 @@ def main() -> str:
     width = kinds.dimension(settings.index, encoder.dimension)
     kinds.plan(settings.index, encoder.similarity, passages, width).empty_index()
     rounds.write_plans(settings)
-    if settings.runs("second") and (own := settings.own_of_second()):
+    if settings.trains("second") and (own := settings.second_overrides()):
         print(
             f"the second round takes {', '.join(own)} from second.train, not from train",
             file=sys.stderr,

@@ -10,8 +10,8 @@ mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay unchanged.
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.environment import started_first
-from dpr.base.files import folder_of_this_process, new_folder, read_json, write_json
+from dpr.base.environment import is_first_process
+from dpr.base.files import new_folder, read_json, temporary_folder, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
@@ -33,9 +33,12 @@ TRAINING = Path("data/training")
 
 def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    target, plan = rounds.negatives(round_name), read_json(rounds.plan("mine", round_name))
+    target, plan = (
+        rounds.negatives_folder(round_name),
+        read_json(rounds.plan_file("mine", round_name)),
+    )
     if not plan["mines"]:
-        if started_first():
+        if is_first_process():
             with new_folder(target) as folder:
                 keep_pairs(folder, plan["runs"])
             return write_figures(round_name, plan["runs"])
@@ -61,7 +64,7 @@ def keep_pairs(folder: Path, runs: bool) -> None:
 
 def write_figures(round_name: Round, runs: bool) -> str:
     """Write the metrics of a round; return them in words."""
-    figures = beir.count_negatives(rounds.negatives(round_name)) if runs else {"pairs": 0}
+    figures = beir.count_negatives(rounds.negatives_folder(round_name)) if runs else {"pairs": 0}
     write_json(f"metrics/mine{rounds.SUFFIX[round_name]}.json", figures)
     if not runs:
         return "this round does not run"
@@ -73,22 +76,22 @@ def mine(
 ) -> None:
     """Write pairs and scores to `folder`; a process without one takes its share of the rankings."""
     threads = runtime.set_up(settings.threads, settings.seed)
-    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_of(round_name)
+    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_settings(round_name)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
     rankers: list[tuple[Ranker, MineRanker | None]] = []
-    with folder_of_this_process(SCRATCH / "mine") as work:
+    with temporary_folder(SCRATCH / "mine") as work:
         if options.bm25.use or name == FUSION:
             longest = max(options.bm25.last_rank, needed)
             index, heap = work / "bm25", settings.bm25.heap
             ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
             rankers.append((ranker, options.bm25 if options.bm25.use else None))
         if options.encoder.use or name == FUSION:
-            begin = rounds.FROM[round_name]
+            begin = rounds.INITIAL_ENCODER[round_name]
             require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
-            embeddings, encode = Embeddings.open(rounds.vectors(round_name)), settings.encode
+            embeddings, encode = Embeddings.open(rounds.vectors_folder(round_name)), settings.encode
             embedder = open_for_queries(embeddings, begin, encode, processes.device, SCRATCH)
             longest = max(options.encoder.last_rank, needed)
             resources = Resources(settings.search.memory, processes)

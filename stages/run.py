@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from dpr.base.environment import processor, started_first
-from dpr.base.errors import InputError, of_the_disk
+from dpr.base.environment import is_first_process, processor
+from dpr.base.errors import InputError, disk_error_message
 from dpr.base.interrupts import Terminated, raise_on_sigterm
 from dpr.records.types import ENCODERS
 from dpr.settings import Round
@@ -42,7 +42,7 @@ def run(main: Callable[..., str]) -> None:
     with one_line_errors(command):
         versions.require_recorded()
         summary = main(*given)
-        if started_first():
+        if is_first_process():
             cost = log_cost(command, time.monotonic() - started)
             print(f"{command}: {summary} ({cost})", file=sys.stderr)
 
@@ -83,7 +83,7 @@ def one_line_errors(command: str) -> Iterator[None]:
     except InputError as error:
         sys.exit(f"{command}: {error}")
     except Exception as error:
-        reason = of_the_disk(error)
+        reason = disk_error_message(error)
         if reason is None:
             raise
         reason = ", ".join([reason, *getattr(error, "__notes__", [])[:1]])

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from dpr.base import runtime
-from dpr.base.environment import started_first
+from dpr.base.environment import is_first_process
 from dpr.base.files import (
     fingerprint,
-    folder_of_this_process,
     new_folder,
+    temporary_folder,
     write_csv,
     write_json,
 )
@@ -55,15 +55,15 @@ CODE = (
 
 def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    begin, mined = rounds.FROM[round_name], rounds.negatives(round_name)
-    if not settings.runs(round_name):
-        if started_first():
-            with new_folder(rounds.TO[round_name]) as folder:
+    begin, mined = rounds.INITIAL_ENCODER[round_name], rounds.negatives_folder(round_name)
+    if not settings.trains(round_name):
+        if is_first_process():
+            with new_folder(rounds.FINAL_ENCODER[round_name]) as folder:
                 shutil.copytree(begin, folder, dirs_exist_ok=True)
             write_figures(round_name, {"steps": 0}, [], [])
         return f"this round does not run; copied {begin}"
     runtime.set_up(settings.threads, settings.seed)
-    options, processes = settings.train_of(round_name), ProcessGroup.join(runtime.device())
+    options, processes = settings.train_settings(round_name), ProcessGroup.join(runtime.device())
     encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
     require_same_similarity(encoder.spec.similarity, settings.similarity, begin)
     inputs = {
@@ -77,15 +77,15 @@ def main(round_name: Round) -> str:
     }
     fixed = None
     if options.roles == "query":
-        vectors = Embeddings.open(rounds.vectors(round_name))
+        vectors = Embeddings.open(rounds.vectors_folder(round_name))
         require_made_by(begin, vectors)
         fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
-        inputs[str(rounds.vectors(round_name))] = vectors.manifest["sha256"]
+        inputs[str(rounds.vectors_folder(round_name))] = vectors.manifest["sha256"]
     unfinished = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)
     # The first process takes the lock for all.
     with (
         unfinished.locked() if processes.is_first else nullcontext(),
-        folder_of_this_process(SCRATCH / "train") as work,
+        temporary_folder(SCRATCH / "train") as work,
     ):
         if processes.is_first:
             unfinished.begin()
@@ -127,8 +127,10 @@ def main(round_name: Round) -> str:
 def write_results(round_name: Round, trainer: Trainer, history: History) -> None:
     best, before = history.best, history.validations[0]
     # Without a better step, the result is the encoder that the round started from, to the byte.
-    number_format = trainer.format if best.step else checkpoint.trained_in(rounds.FROM[round_name])
-    checkpoint.save(trainer.encoder, rounds.TO[round_name], number_format)
+    number_format = (
+        trainer.format if best.step else checkpoint.trained_in(rounds.INITIAL_ENCODER[round_name])
+    )
+    checkpoint.save(trainer.encoder, rounds.FINAL_ENCODER[round_name], number_format)
     figures = {
         "best": {"step": best.step, "loss": best.loss, **best.measured},
         "before": {"loss": before.loss, **before.measured},

@@ -10,7 +10,7 @@ or first. Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`,
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.environment import started_first
+from dpr.base.environment import is_first_process
 from dpr.base.files import new_folder, read_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
@@ -25,17 +25,17 @@ from stages.run import SCRATCH, run
 
 def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    if not read_json(rounds.plan("vectors", round_name))["needed"]:
-        if started_first():
-            with new_folder(rounds.vectors(round_name)) as folder:
+    if not read_json(rounds.plan_file("vectors", round_name))["needed"]:
+        if is_first_process():
+            with new_folder(rounds.vectors_folder(round_name)) as folder:
                 (folder / "unused").touch()
         return "no vectors needed"
     runtime.set_up(settings.threads)
-    processes, encoder = ProcessGroup.join(runtime.device()), rounds.FROM[round_name]
+    processes, encoder = ProcessGroup.join(runtime.device()), rounds.INITIAL_ENCODER[round_name]
     require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
     corpus = Corpus(Path("data/training"), settings.data.separator)
     embedder = open_for_passages(corpus, encoder, settings.encode, SCRATCH, processes)
-    embeddings = encode_passages(embedder, corpus, rounds.vectors(round_name), processes)
+    embeddings = encode_passages(embedder, corpus, rounds.vectors_folder(round_name), processes)
     processes.leave()
     return embeddings.described
 

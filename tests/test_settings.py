@@ -190,22 +190,22 @@ def test_a_text_from_the_command_line_is_what_a_person_means(tmp_path, override,
 def test_the_second_round_takes_the_settings_of_the_first_and_its_own(load):
     changes = {"mine": {"encoder": {"use": True, "margin": 0.1}}, "train": {"epochs": 2}}
     settings = load(second(**changes))
-    assert (settings.mine_of("first"), settings.train_of("first")) == (
+    assert (settings.mine_settings("first"), settings.train_settings("first")) == (
         settings.mine,
         settings.train,
     )
-    mine, train = settings.mine_of("second"), settings.train_of("second")
+    mine, train = settings.mine_settings("second"), settings.train_settings("second")
     encoder = settings.mine.encoder.model_copy(update={"use": True, "margin": 0.1})
     assert mine == settings.mine.model_copy(update={"encoder": encoder})
     own = {"lr": settings.train.lr / 2, "epochs": 2, "max_steps": None}
     assert train == settings.train.model_copy(update=own)
-    assert load(second(train={"lr": 0.1})).train_of("second").lr == 0.1
+    assert load(second(train={"lr": 0.1})).train_settings("second").lr == 0.1
 
 
 def test_the_keys_that_differ_by_default_are_named():
     """All other keys of `train` act on both rounds."""
     own = {"roles", "max_steps", "symmetric", "initial_share", "valid_passages"}
-    assert set(load_settings(PARAMS).own_of_second()) == own
+    assert set(load_settings(PARAMS).second_overrides()) == own
 
 
 @pytest.mark.parametrize(

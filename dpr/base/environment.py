@@ -71,7 +71,7 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
-def started_first() -> bool:
+def is_first_process() -> bool:
     """Whether this is the launcher's first process, or the only process."""
     return os.environ.get("RANK", "0") == "0"
 

@@ -11,7 +11,7 @@ class InputError(ValueError):
     """Bad input: the message names the file, line or key and says how to fix it."""
 
 
-def of_the_disk(error: BaseException) -> str | None:
+def disk_error_message(error: BaseException) -> str | None:
     """The system's message if a file could not be written, else None.
 
     Libraries in C++, Rust and Java put that message into errors of their own.

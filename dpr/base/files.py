@@ -55,7 +55,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_of_this_process(parent: Path) -> Iterator[Path]:
+def temporary_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in `parent`, which any process may create."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:

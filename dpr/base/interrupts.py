@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 
@@ -13,8 +12,11 @@ class Terminated(KeyboardInterrupt):
     """Raised on SIGTERM, as KeyboardInterrupt is on Ctrl-C."""
 
 
+Pending = list[type[KeyboardInterrupt]]  # exceptions that a block has yet to raise; at most one
+
+
 def raise_on_sigterm() -> None:
-    """Let a command close and remove its files on SIGTERM, as on Ctrl-C."""
+    """On SIGTERM, let a command close and remove its files as on Ctrl-C."""
 
     def handle(*_: Any) -> None:
         raise Terminated
@@ -22,31 +24,27 @@ def raise_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-@dataclass
-class Held:
-    """The exception of a signal that waits for the end of the step, or None."""
-
-    asked: type[KeyboardInterrupt] | None = None
-
-
 @contextmanager
-def held() -> Iterator[Held]:
-    """Hold the first signal until the block looks at it; a second signal raises at once."""
-    waiting = Held()
+def delay_signals() -> Iterator[Pending]:
+    """Put the first signal into a list, which the block must check. A second signal raises at once.
+
+    Outside the main thread, which alone may handle signals, the list stays empty.
+    """
+    pending: Pending = []
 
     def handle(number: int, _: Any) -> None:
         kind = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        if waiting.asked:
+        if pending:
             raise kind
-        waiting.asked = kind
+        pending.append(kind)
         print("stopping after this step (a second Ctrl-C does not wait)", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
-        yield waiting  # only the main thread may handle signals
+        yield pending
         return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield waiting
+        yield pending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

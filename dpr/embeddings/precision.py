@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from dpr.base.environment import started_first
+from dpr.base.environment import is_first_process
 from dpr.base.errors import InputError
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.embeddings.artifact import MANIFEST, Embeddings
@@ -87,7 +87,7 @@ def open_for_queries(
         return Embedder(folder, options, device, scratch, number_format)
     except InputError:  # raised again below, unless the device lacks the format
         embedder = Embedder(folder, options, device, scratch, "fp32")
-    if started_first():
+    if is_first_process():
         print(
             f"{embeddings.folder}: vectors in {number_format}, which this machine cannot compute; "
             "queries are in fp32",

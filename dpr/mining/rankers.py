@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from dpr.base.environment import started_first
+from dpr.base.environment import is_first_process
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
@@ -27,11 +27,11 @@ def bm25_ranker(
     corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
 ) -> Ranker:
     """BM25 over the corpus, with an index that the first process builds in `folder`."""
-    if started_first():
+    if is_first_process():
         lucene.build_index(corpus.texts(), folder, heap=heap)
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
-        if not started_first():
+        if not is_first_process():
             return {}
         k1, b = settings.k1, settings.b
         return dict(lucene.search(folder, queries, k1, b, depth, threads, heap))

@@ -59,19 +59,21 @@ class Settings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        for round_name in filter(self.runs, ROUNDS):
+        for round_name in filter(self.trains, ROUNDS):
             try:
                 self._require_consistent_round(round_name)
             except ValueError as error:
                 where = "in the second round: " if round_name == "second" else ""
                 raise ValueError(f"{where}{error}") from None
-        if shares := [self.train_of(name).teacher_share for name in filter(self.runs, ROUNDS)]:
+        if shares := [
+            self.train_settings(name).teacher_share for name in filter(self.trains, ROUNDS)
+        ]:
             self._require_teaching(shares)
         self._require_deep_search()
         return self
 
     def _require_consistent_round(self, round_name: Round) -> None:
-        mine, train = self.mine_of(round_name), self.train_of(round_name)
+        mine, train = self.mine_settings(round_name), self.train_settings(round_name)
         used = [source for source in (mine.bm25, mine.encoder) if source.use]
         if used and not train.hard_negatives:
             raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
@@ -134,13 +136,13 @@ class Settings(Group):
                     "would not be that measure: raise search.top_k or remove it"
                 )
 
-    def mine_of(self, round_name: Round) -> MineSettings:
+    def mine_settings(self, round_name: Round) -> MineSettings:
         """The mining settings of a round."""
         if round_name == "first":
             return self.mine
         return _with_changes(self.mine, self.second.mine, "second.mine")
 
-    def train_of(self, round_name: Round) -> TrainSettings:
+    def train_settings(self, round_name: Round) -> TrainSettings:
         """The training settings of a round."""
         if round_name == "first":
             return self.train
@@ -149,39 +151,41 @@ class Settings(Group):
             changes = {"max_steps": None, "epochs": None} | changes
         return _with_changes(self.train, changes, "second.train")
 
-    def own_of_second(self) -> list[str]:
+    def second_overrides(self) -> list[str]:
         """The keys of `train` with a different value in `second.train`."""
-        first, second = (self.train_of(round_name).model_dump() for round_name in ROUNDS)
+        first, second = (self.train_settings(round_name).model_dump() for round_name in ROUNDS)
         return [key for key in self.second.train if second[key] != first[key]]
 
-    def runs(self, round_name: Round) -> bool:
+    def trains(self, round_name: Round) -> bool:
         """Whether a round trains. If the first does not, neither does the second."""
         if self.train.max_steps == 0:
             return False
-        return round_name == "first" or (self.second.use and self.train_of("second").max_steps != 0)
+        return round_name == "first" or (
+            self.second.use and self.train_settings("second").max_steps != 0
+        )
 
     def mines(self, round_name: Round) -> bool:
         """Whether a round ranks passages for the training queries."""
-        if not self.runs(round_name):
+        if not self.trains(round_name):
             return False
-        mine = self.mine_of(round_name)
+        mine = self.mine_settings(round_name)
         return mine.bm25.use or mine.encoder.use or self.teacher.scores is not None
 
     def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
-        if not self.runs(round_name):
+        if not self.trains(round_name):
             return False
         reasons = [
-            self.mine_of(round_name).encoder.use,
-            self.train_of(round_name).roles == "query",
+            self.mine_settings(round_name).encoder.use,
+            self.train_settings(round_name).roles == "query",
             self.teacher.scores == "fusion",
         ]
         return any(reasons)
 
     def require_batches(self, pairs: int) -> None:
         """Raises InputError if this number of training pairs fills no batch of a round."""
-        for round_name in filter(self.runs, ROUNDS):
-            batch_size = self.train_of(round_name).batch_size
+        for round_name in filter(self.trains, ROUNDS):
+            batch_size = self.train_settings(round_name).batch_size
             if batch_size > pairs:
                 key = "second.train" if round_name == "second" else "train"
                 raise InputError(

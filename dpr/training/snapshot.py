@@ -19,7 +19,7 @@ from torch import nn
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
-from dpr.base.interrupts import Held
+from dpr.base.interrupts import Pending
 from dpr.base.processes import ProcessGroup
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.training.log import History, Step, Validation
@@ -163,24 +163,24 @@ class Snapshots:
         self.next_save = self.autosave.clock() + self.autosave.seconds
 
     def save_if_due(
-        self, history: History, best_weights: Tensors, held: Held, ended: bool = False
+        self, history: History, best_weights: Tensors, pending: Pending, ended: bool = False
     ) -> None:
         """Every process must call it after each step; clock and signals of the first one decide.
 
         Args:
             ended: it is due, since no step follows.
         Raises:
-            KeyboardInterrupt: after a last save, if it was held back.
+            KeyboardInterrupt: after a last save, if a signal is pending.
         """
-        due = ended or held.asked is not None or self.autosave.clock() >= self.next_save
+        due = ended or bool(pending) or self.autosave.clock() >= self.next_save
         (agreed,) = self.processes.broadcast((float(due),))
         if not agreed:
             return
         self.save(history, best_weights)
         self.next_save = self.autosave.clock() + self.autosave.seconds
-        (stop,) = self.processes.broadcast((float(held.asked is not None),))
+        (stop,) = self.processes.broadcast((float(bool(pending)),))
         if stop:
-            raise held.asked or KeyboardInterrupt
+            raise pending[0] if pending else KeyboardInterrupt
 
     def save(self, history: History, best_weights: Tensors) -> None:
         """Every process must call it; the first one writes."""

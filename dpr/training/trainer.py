@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from dpr.base.interrupts import held
+from dpr.base.interrupts import delay_signals
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.runtime import return_freed
 from dpr.encoders import formats
@@ -110,7 +110,7 @@ class Trainer:
             self._tell(record)
         done = len(history.steps)
         batches = self._batches(done * self.settings.accumulate)
-        with self.console.bar(done, self.max_steps) as bar, held() as signals:
+        with self.console.bar(done, self.max_steps) as bar, delay_signals() as pending:
             for number in range(done + 1, self.max_steps + 1):
                 if history.validations_since_best() >= self.patience:
                     break
@@ -126,9 +126,9 @@ class Trainer:
                     return_freed(over=FREED * self.activation_gib)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._tell(self._validate(history, number))
-                self.snapshots.save_if_due(history, self.best_weights, signals)
+                self.snapshots.save_if_due(history, self.best_weights, pending)
             if len(history.steps) > done:  # the result may be lost: a resume ends at once
-                self.snapshots.save_if_due(history, self.best_weights, signals, ended=True)
+                self.snapshots.save_if_due(history, self.best_weights, pending, ended=True)
         self.console.say_rates()
         if self.settings.overfit_one_batch:
             checks.require_overfitted(len(history.steps), history.steps[-1].loss)
