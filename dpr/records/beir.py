@@ -101,7 +101,7 @@ class Queries(dict[str, Query]):
     """Queries by id; InputError for an id that the file lacks."""
 
     def __init__(self, folder: str | Path):
-        self.file = Path(folder) / QUERIES
+        self.file = existing(Path(folder) / QUERIES)
 
     def __missing__(self, query_id: str) -> Query:
         raise InputError(
@@ -116,7 +116,7 @@ def read_queries(folder: str | Path) -> Queries:
     for query in stream_queries(folder):
         if query.id in queries:
             raise InputError(
-                f"{Path(folder) / QUERIES}:{len(queries) + 1}: the id {query.id!r} comes twice; "
+                f"{queries.file}:{len(queries) + 1}: the id {query.id!r} comes twice; "
                 "ids must be unique"
             )
         queries[query.id] = query
@@ -146,11 +146,11 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
     if not existing(path).exists():
         splits = sorted({p.name.split(".")[0] for p in path.parent.glob("*.tsv*")})
         raise InputError(f"{path}: no such file; the splits here are: {', '.join(splits) or '-'}")
-    for number, line in read_lines(path):
-        if number == 1:
-            if line != QRELS_HEADER:
-                raise InputError(f"{path}:1: the header must be {QRELS_HEADER!r}, not {line!r}")
-            continue
+    lines = read_lines(path)
+    where, header = next(lines)
+    if header != QRELS_HEADER:
+        raise InputError(f"{where}: the header must be {QRELS_HEADER!r}, not {header!r}")
+    for where, line in lines:
         try:
             query_id, passage_id, text = line.split("\t")
             if line.split() != [query_id, passage_id, text]:
@@ -158,7 +158,7 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
             yield Judgment(query_id, passage_id, _grade(text))
         except ValueError:
             raise InputError(
-                f"{path}:{number}: {line!r} is not `query TAB passage TAB integer grade`"
+                f"{where}: {line!r} is not `query TAB passage TAB integer grade`"
             ) from None
 
 
@@ -175,9 +175,7 @@ def read_qrels(folder: str | Path, split: str) -> Qrels:
     qrels: Qrels = {}
     for number, (query_id, passage_id, grade) in enumerate(stream_judgments(folder, split), 2):
         if passage_id in qrels.setdefault(query_id, {}):
-            raise InputError(
-                f"{Path(folder) / 'qrels' / split}.tsv:{number}: {passage_id!r} is judged twice "
-                f"for {query_id!r}"
-            )
+            path = existing(Path(folder) / "qrels" / f"{split}.tsv")
+            raise InputError(f"{path}:{number}: {passage_id!r} is judged twice for {query_id!r}")
         qrels[query_id][passage_id] = grade
     return qrels

@@ -1,5 +1,6 @@
-"""Lines of text and of JSON, plain or gzipped, with errors that name file and line."""
+"""Rows of text, JSON and CSV files, plain or gzipped, and of Parquet; errors name file and row."""
 
+import csv
 import gzip
 import json
 import zlib
@@ -11,10 +12,11 @@ from dpr.base.errors import InputError
 from dpr.base.files import new_file
 
 LONGEST = 16 * 2**20  # bytes; a longer line means a broken file
+ROWS_AT_ONCE = 10_000  # of Parquet
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines, numbered from 1, without line ends and byte order mark.
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """("FILE:LINE", line), without line ends and byte order mark. For CSV, call `read_csv`.
 
     Raises:
         InputError: for a file that is missing, empty, truncated (gzip) or not UTF-8, for a line
@@ -25,7 +27,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while line := file.readline(LONGEST + 1):
                 number += 1
-                yield number, _decode(f"{path}:{number}", line, first=number == 1)
+                where = f"{path}:{number}"
+                yield where, _decode(where, line, first=number == 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
@@ -65,10 +68,9 @@ def read_jsonl(
     Raises:
         InputError: naming file and line, for a line that is not a JSON object.
     """
-    for number, line in read_lines(path):
-        if not wanted(number - 1):
+    for number, (where, line) in enumerate(read_lines(path)):
+        if not wanted(number):
             continue
-        where = f"{path}:{number}"
         try:
             row = json.loads(line)
             if "\\ud" in line.lower():  # a lone surrogate is invalid
@@ -78,6 +80,44 @@ def read_jsonl(
         if not isinstance(row, dict):
             raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")
         yield where, row
+
+
+def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """("FILE:LINE", cells) of each row of a CSV file; its line is its last.
+
+    A quoted cell may have line ends in it, so a row may have several lines.
+
+    Raises:
+        InputError: naming file and line, for bad quotes, and errors of `read_lines`.
+    """
+    csv.field_size_limit(LONGEST)
+    rows = csv.reader((f"{line}\n" for _, line in read_lines(path)), strict=True)
+    try:
+        for cells in rows:
+            yield f"{existing(path)}:{rows.line_num}", cells
+    except csv.Error as error:
+        raise InputError(f"{existing(path)}:{rows.line_num}: not CSV ({error})") from None
+
+
+def read_parquet(
+    path: Path, columns: list[str] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("FILE: row N", {column: value}) of each row, from 1; those of `columns` that it has.
+
+    Raises:
+        InputError: for a file that is missing or damaged.
+    """
+    import pyarrow.parquet  # loads slowly
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for block in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+                for row in block.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
-from dpr.records.lines import read_jsonl, write_jsonl
+from dpr.records.lines import read_jsonl, read_parquet, write_jsonl
 
 TEACHER = "teacher.jsonl"  # in a folder with pairs.jsonl
 LAYOUT = '"query_id" with "passage_id" and "score", or with the lists "passage_ids" and "scores"'
-ROWS_AT_ONCE = 10_000
 
 
 def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]:
@@ -25,7 +24,7 @@ def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]
     Raises:
         InputError: naming file and row, for a wrong layout or a score that is not finite.
     """
-    rows = _parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
+    rows = read_parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
     for where, row in rows:
         query_id: Any = row.get("query_id")
         passage_ids: Any = row.get("passage_ids")
@@ -63,18 +62,3 @@ def write_scores(path: Path, lists: Iterable[tuple[str, dict[str, float]]]) -> N
         for query_id, scores in lists
     )
     write_jsonl(path, rows)
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow  # here, since it loads slowly
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}: row {number}", row
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from None

@@ -111,8 +111,8 @@ def _read_columns(path: str | Path) -> Run | None:
 def _read_lines(path: str | Path) -> Scores:
     """Line by line: any white space between columns, and errors that name the line."""
     run: Scores = {}
-    for number, line in read_lines(Path(path)):
-        where, columns = f"{path}:{number}", line.split(None, 5)
+    for where, line in read_lines(Path(path)):
+        columns = line.split(None, 5)
         if len(columns) != 6:
             raise InputError(
                 f"{where}: {len(columns)} columns; a run has `qid Q0 docid rank score tag`"

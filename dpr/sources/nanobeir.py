@@ -8,9 +8,8 @@ qrels/*.parquet     query-id, corpus-id
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet
-
 from dpr.base.errors import InputError
+from dpr.records.lines import read_parquet
 from dpr.records.types import Judgment, Passage, Query
 from dpr.sources.types import Collection, Request
 
@@ -28,21 +27,16 @@ def collection(request: Request) -> Collection:
     )
 
 
-def _rows(folder: Path, columns: list[str]) -> Iterator[tuple[str, ...]]:
-    """The columns of all files, as strings; one block is in memory at a time."""
+def _rows(folder: Path, columns: list[str]) -> Iterator[list[str]]:
+    """The columns of all files, as strings."""
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise InputError(f"{folder}: no Parquet file; give nanobeir:FOLDER with corpus/, queries/")
+        raise InputError(
+            f"{folder}: no Parquet file; give nanobeir:FOLDER with corpus/, queries/ and qrels/"
+        )
     for path in files:
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for block in file.iter_batches(columns=columns):
-                    if block.schema.names != columns:
-                        raise InputError(f"{path}: columns {block.schema.names}, not {columns}")
-                    for row in zip(*(column.to_pylist() for column in block.columns), strict=True):
-                        if None in row:
-                            missing = columns[row.index(None)]
-                            raise InputError(f"{path}: a row without {missing!r}: {row}")
-                        yield tuple(map(str, row))
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        for where, row in read_parquet(path, columns):
+            for column in columns:
+                if row.get(column) is None:
+                    raise InputError(f"{where}: no {column!r}; the columns must be {columns}")
+            yield [str(row[column]) for column in columns]

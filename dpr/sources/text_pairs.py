@@ -59,11 +59,11 @@ def read_pairs(path: Path) -> Iterator[Example]:
 
 
 def _columns(path: Path, names: tuple[str, ...]) -> Iterator[list[str]]:
-    for number, line in read_lines(path):
+    for where, line in read_lines(path):
         columns = line.split("\t")
         if len(columns) != len(names) or not all(column.strip() for column in columns):
             raise InputError(
-                f"{path}:{number}: {len(columns)} columns or an empty one; a line must be "
+                f"{where}: {len(columns)} columns or an empty one; a line must be "
                 f"`{' TAB '.join(names)}`"
             )
         yield columns
