@@ -14,7 +14,7 @@ from dpr.settings import TrainSettings
 from dpr.training.loss import Id, Targets
 
 
-class Drawn(NamedTuple):
+class SampledPair(NamedTuple):
     """A pair in a batch, with the hard negatives drawn for it."""
 
     query_id: Id
@@ -34,14 +34,14 @@ class Batch:
         return sum(map(len, self.queries)) + sum(map(len, passages))
 
 
-def passages_of(pairs: Sequence[Drawn]) -> list[Id]:
+def passages_of(pairs: Sequence[SampledPair]) -> list[Id]:
     """The distinct passages of pairs: those of the pairs first, then their hard negatives."""
     own = dict.fromkeys(pair.passage_id for pair in pairs)
     return list(own | dict.fromkeys(p for pair in pairs for p in pair.negative_ids))
 
 
 def targets_of(
-    pairs: Sequence[Drawn],
+    pairs: Sequence[SampledPair],
     columns: Sequence[Id],
     relevant_to: Callable[[Id], Iterable[Id]],
     teacher: Callable[[Id], dict[Id, float]] | None = None,

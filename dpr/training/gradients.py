@@ -72,7 +72,7 @@ class ActivationBudget:
         self.bytes_per_token = spent / tokens
 
 
-class ForwardPasses(NamedTuple):
+class ForwardOptions(NamedTuple):
     """How a batch goes through the encoder: it decides time and memory, and `precision` the bits.
 
     With a `chunk_size`, so many texts share a pass, whose activations are then dropped. None keeps
@@ -88,10 +88,10 @@ class EncodedTexts:
     """The (N, D) vectors of texts, and the backward pass through their encoder."""
 
     def __init__(
-        self, encoder: DualEncoder, tokens: list[Tokens], role: Role, passes: ForwardPasses
+        self, encoder: DualEncoder, tokens: list[Tokens], role: Role, options: ForwardOptions
     ):
         self.encoder, self.tokens, self.role = encoder, tokens, role
-        self.precision, chunk_size, self.budget = passes
+        self.precision, chunk_size, self.budget = options
         self.may_keep = chunk_size is None or chunk_size >= len(tokens)
         # Texts of similar length share a pass, which keeps padding low.
         if self.may_keep and encoder.device.type == "cpu":
@@ -102,7 +102,7 @@ class EncodedTexts:
             starts = range(0, len(by_length), size)
             self.chunks = [by_length[start : start + size] for start in starts]
         # Of each chunk: its vectors with their graph, or the state of dropout before it.
-        self.passes: list[torch.Tensor | dict[str, torch.Tensor]] = []
+        self.kept: list[torch.Tensor | dict[str, torch.Tensor]] = []
         none = torch.zeros(0, encoder.dimension, device=encoder.device)
         vectors = torch.cat([none, *map(self._first_forward, self.chunks)])
         order = torch.tensor(list(itertools.chain(*self.chunks)), dtype=torch.long)
@@ -113,9 +113,9 @@ class EncodedTexts:
         if self.may_keep and self.budget.allows(size):
             with self.budget.spend(size):
                 vectors = self._forward(chunk)
-            self.passes.append(vectors)
+            self.kept.append(vectors)
             return vectors.detach()
-        self.passes.append(runtime.random_state(self.encoder.device))
+        self.kept.append(runtime.random_state(self.encoder.device))
         with torch.no_grad():
             return self._forward(chunk)
 
@@ -129,7 +129,7 @@ class EncodedTexts:
         The last pass comes first, as in one graph of all passes: the sums have the same bits.
         """
         for chunk in reversed(self.chunks):
-            vectors = self.passes.pop()
+            vectors = self.kept.pop()
             if isinstance(vectors, dict):
                 with runtime.random_state_of(vectors, self.encoder.device):
                     vectors = self._forward(chunk)
@@ -140,7 +140,7 @@ def forward_backward(
     encoder: DualEncoder,
     batch: Batch,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    passes: ForwardPasses,
+    options: ForwardOptions,
     processes: ProcessGroup,
 ) -> torch.Tensor:
     """Add the gradients of `loss(query vectors, passage vectors)` to the encoder's parameters.
@@ -152,7 +152,7 @@ def forward_backward(
         batch: the whole batch, the same in every process.
     Returns: the loss, the same in every process.
     """
-    passes.budget.reset()
+    options.budget.reset()
     leaves, shards = [], []
     roles: tuple[tuple[list[Tokens] | torch.Tensor, Role], ...] = (
         (batch.queries, "query"),
@@ -163,7 +163,7 @@ def forward_backward(
             leaves.append(tokens.to(encoder.device))
             continue
         shard = processes.shard(len(tokens))
-        encoded = EncodedTexts(encoder, tokens[shard], role, passes)
+        encoded = EncodedTexts(encoder, tokens[shard], role, options)
         vectors = processes.gather(encoded.vectors, len(tokens))
         leaves.append(vectors.requires_grad_())
         shards.append((leaves[-1], encoded, shard))

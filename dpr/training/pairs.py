@@ -19,14 +19,14 @@ from dpr.records.ids import IdRows, among, hash64
 from dpr.records.types import Pair
 from dpr.settings import TrainSettings
 from dpr.training import texts
-from dpr.training.batch import Batch, Drawn, Groups, passages_of, targets_of
+from dpr.training.batch import Batch, Groups, SampledPair, passages_of, targets_of
 from dpr.training.passages import FixedPassages, Teacher, TeacherFile
 from dpr.training.texts import Ragged
 
 Item = TypeVar("Item")
 
 
-class Links(NamedTuple):
+class PairIds(NamedTuple):
     """The ids of N pairs as digests, see `dpr.records.ids`."""
 
     queries: np.ndarray  # (N,) uint64
@@ -35,7 +35,7 @@ class Links(NamedTuple):
     owners: np.ndarray  # (M,) int64, the pair of each negative
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], with_negatives: bool) -> "Links":
+    def of(cls, pairs: Iterable[Pair], with_negatives: bool) -> "PairIds":
         queries, passages, negatives, owners = array("Q"), array("Q"), array("Q"), array("q")
         for number, pair in enumerate(pairs):
             queries.append(hash64(pair.query_id))
@@ -106,7 +106,7 @@ class PairSet:
         prompts: Sequence[str] | None = None,
     ):
         taught = TeacherFile.read(teacher) if teacher else None
-        links = Links.of(pairs, with_negatives=bool(settings.hard_negatives) and not taught)
+        links = PairIds.of(pairs, with_negatives=bool(settings.hard_negatives) and not taught)
         folder = corpus.folder
         queries = texts.read_queries(work / "queries", folder, links.queries, encoder, prompts)
         if fixed:
@@ -152,15 +152,15 @@ class PairSet:
             if number >= start:
                 yield self._batch(drawn, number)
 
-    def _with_negatives(self, number: int, rng: np.random.Generator) -> Drawn:
+    def _with_negatives(self, number: int, rng: np.random.Generator) -> SampledPair:
         query, passage = self.pairs[number].tolist()
         if self.teacher:
             listed = self.teacher.negatives(query, passage)
         else:
             listed = self.negatives[number].tolist()
-        return Drawn(query, passage, _draw(listed, self.settings.hard_negatives, rng))
+        return SampledPair(query, passage, _draw(listed, self.settings.hard_negatives, rng))
 
-    def _batch(self, pairs: list[Drawn], number: int) -> Batch:
+    def _batch(self, pairs: list[SampledPair], number: int) -> Batch:
         columns, log_weights = passages_of(pairs), None
         passages: list[Tokens] | torch.Tensor
         if isinstance(self.passages, FixedPassages):

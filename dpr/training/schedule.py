@@ -32,7 +32,7 @@ def warmup_steps(settings: TrainSettings, max_steps: int) -> int:
     return steps
 
 
-def share(settings: TrainSettings, step: int, warmup: int, max_steps: int) -> float:
+def lr_factor(settings: TrainSettings, step: int, warmup: int, max_steps: int) -> float:
     """Linear warm-up to 1, then the shape of `schedule` down to `min_lr_ratio`; never 0.
 
     The shapes are those of transformers, whose first step has the rate 0 and learns nothing. Here

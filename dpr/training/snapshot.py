@@ -53,7 +53,7 @@ def mix_weights(module: nn.Module, initial: Tensors, share: float) -> None:
             parameter.lerp_(initial[name], share)
 
 
-class RunningMean:
+class EMA:
     """The exponential moving average of a module's trained weights.
 
     The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from the end,
@@ -156,7 +156,7 @@ class Snapshots:
     encoder: DualEncoder
     loss: Loss
     optimizer: torch.optim.Optimizer
-    mean: RunningMean | None
+    ema: EMA | None
     processes: ProcessGroup
 
     def __post_init__(self) -> None:
@@ -191,7 +191,7 @@ class Snapshots:
             "weights": weights(self.encoder),
             "best": best_weights,
             "loss": weights(self.loss),
-            "mean": self.mean.weights if self.mean else {},
+            "ema": self.ema.weights if self.ema else {},
             "optimizer": _optimizer_tensors(self.optimizer),
             "random": {  # of every process, since each draws its own dropout
                 kind: processes.gather(own[None].to(device), processes.size)
@@ -220,8 +220,8 @@ class Snapshots:
             return None
         set_weights(self.encoder, groups["weights"])
         set_weights(self.loss, groups["loss"])
-        if self.mean:
-            self.mean.weights = {k: v.to(device) for k, v in groups["mean"].items()}
+        if self.ema:
+            self.ema.weights = {k: v.to(device) for k, v in groups["ema"].items()}
         _set_optimizer_tensors(self.optimizer, groups.get("optimizer", {}))
         own = {kind: states[self.processes.rank] for kind, states in groups["random"].items()}
         runtime.set_random_state(own, device)

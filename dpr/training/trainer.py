@@ -17,13 +17,13 @@ from dpr.encoders.dual_encoder import DualEncoder
 from dpr.settings import TrainSettings
 from dpr.training import checks, parameters, schedule
 from dpr.training.batch import Batch
-from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.gradients import ActivationBudget, ForwardOptions, forward_backward
 from dpr.training.log import Console, History, Record, Step, Validation, Watcher
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
 from dpr.training.snapshot import (
+    EMA,
     Autosave,
-    RunningMean,
     Snapshots,
     mix_weights,
     set_weights,
@@ -80,14 +80,14 @@ class Trainer:
             fused=True,
         )
         self.peak_lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self.mean = RunningMean(encoder, settings.ema) if settings.ema else None
+        self.ema = EMA(encoder, settings.ema) if settings.ema else None
         self.snapshots = Snapshots(
-            self.autosave, encoder, self.loss, self.optimizer, self.mean, self.processes
+            self.autosave, encoder, self.loss, self.optimizer, self.ema, self.processes
         )
         self.console = Console(self.processes.is_first)
         self.format = formats.training_format(settings.precision, encoder.device)
         budget = ActivationBudget(self.activation_gib if encoder.device.type == "cpu" else None)
-        self.passes = ForwardPasses(self.format, settings.chunk_size, budget)
+        self.forward_options = ForwardOptions(self.format, settings.chunk_size, budget)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
     def _number_of_steps(self) -> int:
@@ -140,7 +140,7 @@ class Trainer:
     def step(self, number: int, batches: list[Batch]) -> Step:
         """One update, counted from 1, with the mean gradient over the batches."""
         settings = self.settings
-        share = schedule.share(settings, number - 1, self.warmup, self.max_steps)
+        share = schedule.lr_factor(settings, number - 1, self.warmup, self.max_steps)
         for group, peak in zip(self.optimizer.param_groups, self.peak_lrs, strict=True):
             group["lr"] = peak * share
         self.encoder.train()
@@ -154,8 +154,8 @@ class Trainer:
         self.optimizer.step()
         if settings.temperature_lr is not None:
             self.loss.limit_temperature()
-        if self.mean:
-            self.mean.add(self.encoder, number)
+        if self.ema:
+            self.ema.add(self.encoder, number)
         # Waits for a GPU, once a step. (Not all GPUs have float64.)
         *values, norm_value = torch.stack([value.float() for value in (*losses, norm)]).tolist()
         loss = sum(values)
@@ -169,7 +169,7 @@ class Trainer:
         def loss(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
             return share * self.loss(queries, passages, batch.targets)
 
-        return forward_backward(self.encoder, batch, loss, self.passes, self.processes)
+        return forward_backward(self.encoder, batch, loss, self.forward_options, self.processes)
 
     def _batches(self, start: int) -> Iterator[Batch]:
         if self.settings.overfit_one_batch:
@@ -189,8 +189,8 @@ class Trainer:
     def _validate(self, history: History, number: int) -> Validation:
         """Validate the weights that a stop now would save; keep the best."""
         trained, started = weights(self.encoder), time.monotonic()
-        if self.mean:
-            set_weights(self.encoder, self.mean.weights)
+        if self.ema:
+            set_weights(self.encoder, self.ema.weights)
         if self.initial:
             mix_weights(self.encoder, self.initial, self.settings.initial_share)
         first = self.processes.is_first

@@ -21,7 +21,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.run import ranking
 from dpr.records.types import Qrels, Scores, is_relevant
 from dpr.settings import VALIDATION_DEPTH, TrainSettings
-from dpr.training.batch import Drawn, passages_of, targets_of
+from dpr.training.batch import SampledPair, passages_of, targets_of
 from dpr.training.log import Validation
 from dpr.training.loss import Id, Targets, in_batch_loss
 from dpr.training.passages import FixedPassages
@@ -177,7 +177,9 @@ class Validator:
 
 def _batches(qrels: Qrels, own: list[str], size: int) -> list[Targets]:
     """Each topic with its passages of the highest grade, in batches of pairs."""
-    pairs = [Drawn(query_id, passage_id) for query_id, passage_id, _ in pool.best_pairs(qrels)]
+    pairs = [
+        SampledPair(query_id, passage_id) for query_id, passage_id, _ in pool.best_pairs(qrels)
+    ]
     size = min(size, len(pairs))
     relevant = {
         q: {p for p, grade in grades.items() if is_relevant(grade)} for q, grades in qrels.items()

@@ -8,8 +8,8 @@ from sentence_transformers.sentence_transformer import losses
 
 from dpr.base.processes import SINGLE
 from dpr.encoders import checkpoint
-from dpr.training.batch import Batch, Drawn, passages_of, targets_of
-from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.batch import Batch, SampledPair, passages_of, targets_of
+from dpr.training.gradients import ActivationBudget, ForwardOptions, forward_backward
 from dpr.training.loss import Loss
 
 QUERIES = ["heart", "lung", "eye"]
@@ -29,7 +29,9 @@ def compared(make_encoder, tmp_path):
     checkpoint.save(encoder, tmp_path / "encoder")
     theirs = SentenceTransformer(str(tmp_path / "encoder"), device="cpu").eval()
     theirs.max_seq_length = 32
-    pairs = [Drawn(*row) for row in zip(*COLUMNS[:2], zip(*NEGATIVES, strict=True), strict=True)]
+    pairs = [
+        SampledPair(*row) for row in zip(*COLUMNS[:2], zip(*NEGATIVES, strict=True), strict=True)
+    ]
     passages = passages_of(pairs)
     given = {
         query: dict(zip((own, *others), scores, strict=True))
@@ -46,8 +48,8 @@ def compared(make_encoder, tmp_path):
 
         encoder.zero_grad()
         batch = Batch(*tokens, targets)
-        passes = ForwardPasses("fp32", chunk_size, ActivationBudget())
-        value = forward_backward(encoder, batch, of_vectors, passes, SINGLE)
+        options = ForwardOptions("fp32", chunk_size, ActivationBudget())
+        value = forward_backward(encoder, batch, of_vectors, options, SINGLE)
         return value.item(), gradients_of(encoder.passage.backbone)
 
     return theirs, ours

@@ -14,7 +14,7 @@ from dpr.encoders import checkpoint
 from dpr.encoders.spec import EncoderSpec
 from dpr.similarity import SIMILARITIES
 from dpr.training.batch import Batch
-from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.gradients import ActivationBudget, ForwardOptions, forward_backward
 from dpr.training.loss import Loss, Targets
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
@@ -136,8 +136,8 @@ def test_cached_gradients_equal_those_of_sentence_transformers(make_encoder, tmp
     def ours(queries, passages):
         return in_batch(queries, passages, batch.targets)
 
-    passes = ForwardPasses("fp32", chunk_size, ActivationBudget())
-    value = forward_backward(encoder, batch, ours, passes, SINGLE)
+    options = ForwardOptions("fp32", chunk_size, ActivationBudget())
+    value = forward_backward(encoder, batch, ours, options, SINGLE)
     assert value.item() == pytest.approx(loss.item(), rel=1e-5)
     ours = gradients_of(encoder.passage.backbone)
     expected = gradients_of(theirs[0].auto_model)

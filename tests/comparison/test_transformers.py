@@ -29,7 +29,7 @@ def test_without_a_floor_it_is_transformers_one_step_on(kind, warmup, steps):
     for step in range(steps):
         optimizer.step()
         theirs.step()
-        ours = schedule.share(chosen, step, warmup, steps)
+        ours = schedule.lr_factor(chosen, step, warmup, steps)
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
 
 
@@ -43,5 +43,5 @@ def test_the_cosine_with_a_floor_is_transformers_one_step_on(floor):
     for step in range(20):
         optimizer.step()
         theirs.step()
-        ours = schedule.share(chosen, step, 3, 20)
+        ours = schedule.lr_factor(chosen, step, 3, 20)
         assert ours == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)

@@ -21,8 +21,8 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Pair, Passage, Query
 from dpr.settings import Pooling, load_settings
-from dpr.training.batch import Batch, Drawn, passages_of, targets_of
-from dpr.training.gradients import ActivationBudget, ForwardPasses, forward_backward
+from dpr.training.batch import Batch, SampledPair, passages_of, targets_of
+from dpr.training.gradients import ActivationBudget, ForwardOptions, forward_backward
 from dpr.training.log import Validation
 from dpr.training.loss import Loss
 from dpr.training.pairs import PairSet
@@ -68,7 +68,7 @@ def test_half_precision_is_near_fp32(make_encoder, device, format, half_weights)
 
 
 def batch_of(encoder):
-    pairs = [Drawn(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
+    pairs = [SampledPair(f"q{i}", f"d{i}") for i in range(len(TEXTS))]
     queries = encoder.tokenize([text.split()[0] for text in TEXTS], "query")
     targets = targets_of(pairs, passages_of(pairs), lambda query: ())
     return Batch(queries, encoder.tokenize(TEXTS, "passage"), targets)
@@ -78,8 +78,8 @@ def gradients(encoder, precision, chunk_size):
     encoder.train()
     batch = batch_of(encoder)
     loss = Loss(encoder.similarity, TRAIN).to(encoder.device)
-    passes = ForwardPasses(precision, chunk_size, ActivationBudget())
-    value = forward_backward(encoder, batch, lambda *v: loss(*v, batch.targets), passes, SINGLE)
+    options = ForwardOptions(precision, chunk_size, ActivationBudget())
+    value = forward_backward(encoder, batch, lambda *v: loss(*v, batch.targets), options, SINGLE)
     named = encoder.named_parameters()
     return value.item(), {n: p.grad.cpu() for n, p in named if p.grad is not None}
 

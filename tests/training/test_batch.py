@@ -2,12 +2,17 @@
 
 import math
 
-from dpr.training.batch import Drawn, passages_of, targets_of
+from dpr.training.batch import SampledPair, passages_of, targets_of
 
 
 def test_passages_relevant_to_the_same_topic_are_no_negatives():
     judged = {"q0": ["d0", "d1"], "q1": ["d3"]}
-    pairs = [Drawn("q0", "d0"), Drawn("q1", "d3"), Drawn("q1", "d2"), Drawn("q0", "d1")]
+    pairs = [
+        SampledPair("q0", "d0"),
+        SampledPair("q1", "d3"),
+        SampledPair("q1", "d2"),
+        SampledPair("q0", "d1"),
+    ]
     batch = targets_of(pairs, passages_of(pairs), judged.__getitem__)
     assert batch.query_ids == ["q0", "q1"]
     assert batch.passage_ids == ["d0", "d3", "d2", "d1"]
@@ -20,7 +25,11 @@ def test_passages_relevant_to_the_same_topic_are_no_negatives():
 
 def test_hard_negatives_follow_the_positives():
     judged = {"q0": ["d0", "d2"], "q1": [], "q2": []}
-    pairs = [Drawn("q0", "d0", ("d1", "d2")), Drawn("q1", "d1"), Drawn("q2", "d3", ("d9",))]
+    pairs = [
+        SampledPair("q0", "d0", ("d1", "d2")),
+        SampledPair("q1", "d1"),
+        SampledPair("q2", "d3", ("d9",)),
+    ]
     batch = targets_of(pairs, passages_of(pairs), judged.__getitem__)
     assert batch.passage_ids == ["d0", "d1", "d3", "d2", "d9"]  # d1 is q1's positive
     assert batch.pairs.tolist() == [[0, 0], [1, 1], [2, 2]]
@@ -37,7 +46,7 @@ def test_hard_negatives_follow_the_positives():
 
 
 def test_a_teacher_scores_some_of_the_passages():
-    pairs = [Drawn("q0", "d0", ("d1",)), Drawn("q1", "d2")]
+    pairs = [SampledPair("q0", "d0", ("d1",)), SampledPair("q1", "d2")]
     scores = {"q0": {"d0": 2.0, "d2": -1.0, "d9": 5.0}, "q1": {"d2": 0.5}}
     batch = targets_of(pairs, passages_of(pairs), lambda q: (), scores.__getitem__)
     assert batch.passage_ids == ["d0", "d2", "d1"]

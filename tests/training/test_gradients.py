@@ -10,7 +10,7 @@ from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import checkpoint
 from dpr.training import gradients
 from dpr.training.batch import Batch
-from dpr.training.gradients import ActivationBudget, EncodedTexts, ForwardPasses
+from dpr.training.gradients import ActivationBudget, EncodedTexts, ForwardOptions
 from dpr.training.loss import Loss, Targets
 
 QUERIES = ["heart", "lung", "eye", "ear", "bone", "the liver and the kidney"]
@@ -52,15 +52,15 @@ def batch_of(encoder, count, fixed=False):
     return Batch(queries, passages, diagonal(count))
 
 
-def plain_passes(chunk_size=None, precision="fp32", gib=None):
-    return ForwardPasses(precision, chunk_size, ActivationBudget(gib))
+def plain_options(chunk_size=None, precision="fp32", gib=None):
+    return ForwardOptions(precision, chunk_size, ActivationBudget(gib))
 
 
 def forward_backward(encoder, chunk_size, count=6, processes=SINGLE, fixed=False, **changes):
     loss, batch = loss_of(encoder, count, **changes), batch_of(encoder, count, fixed)
     torch.manual_seed(1)
-    passes = plain_passes(chunk_size)
-    value = gradients.forward_backward(encoder, batch, loss, passes, processes)
+    options = plain_options(chunk_size)
+    value = gradients.forward_backward(encoder, batch, loss, options, processes)
     processes.sum_gradients(encoder.parameters())
     return value, gradients_of(encoder)
 
@@ -85,7 +85,7 @@ def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size
     expected = loss_of(reference)(*vectors)
     expected.backward()
     # With the same dropout in each chunk, this would prove nothing.
-    same = EncodedTexts(encoder, [tokens[0]] * 2, "passage", plain_passes(1)).vectors
+    same = EncodedTexts(encoder, [tokens[0]] * 2, "passage", plain_options(1)).vectors
     assert not torch.allclose(same[0], same[1])
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     plain = gradients_of(reference)
@@ -100,7 +100,7 @@ def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypat
     value, in_one = forward_backward(encoder, None)
     monkeypatch.setattr(gradients, "CPU_TOKENS", 12)
     tokens = encoder.tokenize(PASSAGES, "passage")
-    passes = EncodedTexts(encoder, tokens, "passage", plain_passes()).chunks
+    passes = EncodedTexts(encoder, tokens, "passage", plain_options()).chunks
     assert sorted(i for chunk in passes for i in chunk) == list(range(8))
     assert 1 < len(passes) < 8
     again, in_several = forward_backward(make_encoder(), None)
@@ -120,18 +120,18 @@ def test_a_spent_budget_leaves_the_same_bits(make_encoder, monkeypatch, tied, pr
     graphs = []
     for tokens, role in ((batch.queries, "query"), (batch.passages, "passage")):
         encoded = EncodedTexts(
-            encoder, tokens, role, ForwardPasses(precision, None, ActivationBudget())
+            encoder, tokens, role, ForwardOptions(precision, None, ActivationBudget())
         )
         order = torch.tensor([i for chunk in encoded.chunks for i in chunk]).argsort()
-        graphs.append(torch.cat(encoded.passes)[order])
+        graphs.append(torch.cat(encoded.kept)[order])
     loss(*graphs).backward()
     reference = gradients_of(encoder)
 
     def with_budget(gib=None):
         again = dropped_out(make_encoder(tied=tied), 0.2)
         torch.manual_seed(1)
-        passes = plain_passes(precision=precision, gib=gib)
-        gradients.forward_backward(again, batch, loss, passes, SINGLE)
+        options = plain_options(precision=precision, gib=gib)
+        gradients.forward_backward(again, batch, loss, options, SINGLE)
         return gradients_of(again)
 
     expected = with_budget()

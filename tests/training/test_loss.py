@@ -14,7 +14,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Pair
 from dpr.similarity import SIMILARITIES
-from dpr.training.batch import Drawn, passages_of, targets_of
+from dpr.training.batch import SampledPair, passages_of, targets_of
 from dpr.training.loss import Loss, Targets, in_batch_loss
 from dpr.training.pairs import PairSet
 
@@ -121,7 +121,11 @@ def test_a_learned_temperature_goes_down_its_gradient():
 
 def test_without_in_batch_negatives_by_hand():
     """Of q2's two negatives one is relevant to it; q1 has none; d0 is a negative of q2 alone."""
-    pairs = [Drawn("q0", "d0", ("d3",)), Drawn("q1", "d1"), Drawn("q2", "d2", ("d0", "d4"))]
+    pairs = [
+        SampledPair("q0", "d0", ("d3",)),
+        SampledPair("q1", "d1"),
+        SampledPair("q2", "d2", ("d0", "d4")),
+    ]
     judged = {"q0": [], "q1": ["d3"], "q2": ["d4"]}
     targets = targets_of(pairs, passages_of(pairs), judged.__getitem__)
     scores = torch.tensor([[1.0, 9, 9, 0.5, 9], [9, 2.0, 9, 9, 9], [0.0, 9, 0.7, 9, 9]])

@@ -9,12 +9,12 @@ from helpers import settings
 
 from dpr.embeddings.artifact import Embeddings
 from dpr.similarity import SIMILARITIES
-from dpr.training.batch import Drawn, targets_of
+from dpr.training.batch import SampledPair, targets_of
 from dpr.training.loss import Loss
 from dpr.training.passages import FixedPassages
 
 TEMPERATURE = 2.0
-PAIRS = [Drawn(0, 2), Drawn(1, 5)]
+PAIRS = [SampledPair(0, 2), SampledPair(1, 5)]
 OWN = [2, 5]
 RELEVANT = {0: [2, 7], 1: [5]}  # 7 is no negative of query 0, drawn or not
 RNG = np.random.default_rng(0)

@@ -18,11 +18,11 @@ from dpr.training import schedule
 )
 def test_each_kind_at_start_warmup_middle_and_end(kind, middle):
     chosen = settings(schedule=kind, min_lr_ratio=0.1, cycles=2)
-    shares = [schedule.share(chosen, step, 4, 25) for step in range(25)]
+    shares = [schedule.lr_factor(chosen, step, 4, 25) for step in range(25)]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert (shares[14], shares[24]) == pytest.approx((middle, 1.0 if kind == "constant" else 0.1))
     for warmup, steps in ((0, 1), (0, 5), (5, 5), (9, 5), (1, 2)):  # never 0
-        shares = [schedule.share(chosen, step, warmup, steps) for step in range(steps)]
+        shares = [schedule.lr_factor(chosen, step, warmup, steps) for step in range(steps)]
         assert all(0.1 <= share <= 1 for share in shares)
 
 

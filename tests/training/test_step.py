@@ -102,7 +102,7 @@ def test_each_step_has_the_rate_of_its_schedule(make_trainer):
 
     trainer.optimizer.step = update_and_record
     rates = [step.lr for step in trainer.run().steps]
-    shares = [schedule.share(trainer.settings, step, 3, 6) for step in range(6)]
+    shares = [schedule.lr_factor(trainer.settings, step, 3, 6) for step in range(6)]
     assert rates == pytest.approx([trainer.settings.lr * share for share in shares])
     assert used == [{rate} for rate in rates]
 

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from dpr.training.log import Validation
-from dpr.training.snapshot import RunningMean, mix_weights
+from dpr.training.snapshot import EMA, mix_weights
 
 
 def test_a_few_steps_by_hand():
     """The decay warms up: 2/11, 3/12, 4/13 ..., at most the one in the settings."""
     module = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(8.0)
-    mean = RunningMean(module, 0.28)
+    mean = EMA(module, 0.28)
     expected = 8.0
     decays = [2 / 11, 3 / 12, 0.28, 0.28]
     for step, (decay, value) in enumerate(zip(decays, [4.0, -2.0, 1.0, 3.0], strict=True), 1):
@@ -27,7 +27,7 @@ def test_a_few_steps_by_hand():
 def test_frozen_weights_and_buffers_stay():
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     module[0].bias.requires_grad_(False)
-    mean = RunningMean(module, 0.9)
+    mean = EMA(module, 0.9)
     before = {name: tensor.clone() for name, tensor in mean.weights.items()}
     with torch.no_grad():
         for tensor in [*module.parameters(), module[1].running_mean]:
@@ -79,7 +79,7 @@ def test_the_mean_of_bfloat16_weights_follows_small_steps():
     """bfloat16 has 8 bits: a step of 1 % towards a weight would be rounded off."""
     module = nn.Linear(1, 1, bias=False).to(torch.bfloat16)
     module.weight.data.fill_(1.0)
-    mean = RunningMean(module, 0.999)
+    mean = EMA(module, 0.999)
     module.weight.data.fill_(1.25)
     for step in range(5000, 8000):
         mean.add(module, step)
