@@ -27,7 +27,7 @@ import torch
 from benchmarks.engines import CPU_ENGINES, ENCODER, ENGINES, GPU_ENGINES, REFERENCE
 from dpr.base import runtime
 from dpr.encoders import formats
-from dpr.evaluation import report
+from dpr.evaluation import markdown_tables
 from dpr.evaluation.lengths import spaced
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -91,7 +91,7 @@ def table(measured: dict[str, list[dict[str, float]]]) -> str:
     products = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in matrix.items())
     header = ["engine", "passages/s", "least to most", "ratio", "share of torch's matrix rate"]
     return (
-        report.table([*header, "cosine: least, mean"], rows)
+        markdown_tables.table([*header, "cosine: least, mean"], rows)
         + f"\n\ntorch's matrix products of 2048 x 384 x 1536, Gop/s: {products}"
     )
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks import generated
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from stages.run import parser
 
 Costs = dict[str, tuple[float, float]]  # {stage: (seconds, peak GiB)}

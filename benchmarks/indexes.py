@@ -23,7 +23,7 @@ from dpr.base import runtime
 from dpr.base.environment import thread_count
 from dpr.base.files import read_json, sha256, write_json
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, stored_type, to_stored
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import table
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import Resources, exact_search
@@ -66,7 +66,7 @@ def main() -> None:
     flat = next((row["search_s"] for row in rows if row["kind"] == "flat"), None)
     header = ["kind", "build s", "search s", "search / flat", "recall@10", "bytes per vector"]
     print(
-        report.table(
+        table(
             [*header, "build peak MiB", "peak / size", "search peak MiB"],
             [
                 [

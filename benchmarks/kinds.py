@@ -14,12 +14,12 @@ from pathlib import Path
 from dpr.base import runtime
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import table
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
 from dpr.indexes.index import Index, save
 from dpr.indexes.kinds import KINDS
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.settings import load_settings
 from stages.run import SCRATCH, parser
@@ -63,13 +63,13 @@ def main() -> None:
             if rescore:
                 plain = metrics.get("without_rescoring", metrics)
                 recalls = [plain[f"recall@{k}"] for k in DEPTHS] + recalls
-            lost, size = metrics[f"{HEADLINE}_lost"], metrics["bytes_per_vector"]
+            lost, size = metrics[f"{PRIMARY_MEASURE}_lost"], metrics["bytes_per_vector"]
             rows.append([half, *(f"{r:.4f}" for r in recalls), f"{lost:+.4f}", f"{size:.0f}"])
             print(rows[-1], tradeoff, file=sys.stderr)
     columns = [f"recall@{k}" for k in DEPTHS]
     if rescore:
         columns += [f"rescored @{k}" for k in DEPTHS]
-    print(report.table(["kind", *columns, f"{HEADLINE} lost", "bytes per vector"], rows))
+    print(table(["kind", *columns, f"{PRIMARY_MEASURE} lost", "bytes per vector"], rows))
 
 
 if __name__ == "__main__":

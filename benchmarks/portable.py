@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import generated, growth
 from dpr.base.environment import processor
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from stages.run import parser
 
 RECORDED = Path("benchmarks/portable.json")

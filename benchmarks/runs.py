@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from dpr.records import beir
 from dpr.records.run import Run
 from dpr.records.types import Judgment, Query

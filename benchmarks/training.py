@@ -28,7 +28,7 @@ import torch
 from dpr.base import runtime
 from dpr.base.environment import thread_count
 from dpr.encoders import checkpoint
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import table
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -70,7 +70,7 @@ def main() -> None:
     }
     reference = medians["sentence-transformers"]["tokens_per_second"]
     print(
-        report.table(
+        table(
             ["trainer", "pairs per second", "tokens per second", "ratio", "peak MiB on the GPU"],
             [
                 [

@@ -46,13 +46,13 @@ def main() -> str:
     )
     write_csv("plots/systems.csv", ["system", "measure", "mean", "low", "high"], intervals)
     topics = (
-        [queries[q].text, *(results[system][measures.HEADLINE][q] for system in SYSTEMS)]
+        [queries[q].text, *(results[system][measures.PRIMARY_MEASURE][q] for system in SYSTEMS)]
         for q in qrels
     )
     write_csv("plots/compare_topics.csv", ["query", *SYSTEMS], topics)
     write_csv("plots/recall.csv", ["system", "depth", "recall"], recall)
     write_csv("plots/precision.csv", ["system", "recall", "precision"], precision)
-    return f"{len(qrels)} topics; {measures.headlines(results)}"
+    return f"{len(qrels)} topics; {measures.summary_line(results)}"
 
 
 if __name__ == "__main__":

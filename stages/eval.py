@@ -25,11 +25,11 @@ def main() -> str:
         results[system] = measures.by_topic(qrels, ranked, settings.eval.measures)
     write_json("metrics/eval.json", {s: measures.means(values) for s, values in results.items()})
     rows = (
-        [number, queries[q].text, *(results[s][measures.HEADLINE][q] for s in ENCODERS)]
+        [number, queries[q].text, *(results[s][measures.PRIMARY_MEASURE][q] for s in ENCODERS)]
         for number, q in enumerate(qrels, start=1)
     )
     write_csv("plots/topics.csv", ["topic", "query", *ENCODERS], rows)
-    return f"{len(qrels)} topics; {measures.headlines(results)}"
+    return f"{len(qrels)} topics; {measures.summary_line(results)}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ topics, or fuse.default_weight if there are none; the test topics never choose i
 """
 
 from dpr.base.files import write_json
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion, best_weight
 from dpr.runs.trec import read_run, write_run
@@ -34,7 +34,8 @@ def main() -> str:
         write_run(f"data/runs/{split}/rrf.txt", rrf, tag="rrf")
         hybrid = fusion.weighted(best, depth)
         write_run(f"data/runs/{split}/hybrid.txt", hybrid, tag="hybrid")
-    write_json("metrics/fuse.json", {"dense_weight": best, "valid": {HEADLINE: tried.get(best)}})
+    valid = {PRIMARY_MEASURE: tried.get(best)}
+    write_json("metrics/fuse.json", {"dense_weight": best, "valid": valid})
     return f"dense with weight {best}, of {len(tried)} tried on validation topics"
 
 

@@ -30,7 +30,7 @@ from dpr.base.resume import Work
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import require_made_by
 from dpr.encoders import checkpoint
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import TEACHER
@@ -148,7 +148,7 @@ def write_figures(
     write_json(f"metrics/train{rounds.SUFFIX[round_name]}.json", figures)
     of_steps, of_validations = curves(round_name)
     write_csv(of_steps, Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
-    measured = validations[0].measured if validations else {HEADLINE: 0.0}
+    measured = validations[0].measured if validations else {PRIMARY_MEASURE: 0.0}
     rows = [[v.step, v.loss, *v.measured.values()] for v in validations] or [[0, 0.0, 0.0]]
     write_csv(of_validations, ["step", "loss", *measured], rows)
 

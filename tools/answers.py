@@ -9,7 +9,7 @@ from dpr.base.files import read_json
 from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import no_gain_notes
 from dpr.indexes import kinds
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
@@ -42,7 +42,7 @@ class Answer:
 
 
 class Answers:
-    """A system opened for many questions. `notes` warn about stale or unhelpful training.
+    """A system opened for many questions. `notes` warn about stale outputs and useless training.
 
     Args:
         system: one of `dpr.records.types.SYSTEMS`.
@@ -64,8 +64,8 @@ class Answers:
             for query_id, grades in beir.read_qrels(COLLECTION, split).items():
                 self.judged[folded(queries[query_id].text)] = grades
         trained = system not in ("bm25", "zero_shot")
-        unhelpful = report.unhelpful(sides.training(sides.WORKSPACE)) if trained else ""
-        self.notes = [note for note in (sides.stale(sides.STAGE_OF[system]), unhelpful) if note]
+        no_gain = no_gain_notes(sides.training(sides.WORKSPACE)) if trained else ""
+        self.notes = [note for note in (sides.stale(sides.STAGE_OF[system]), no_gain) if note]
         self.ask("warm up", 1)  # Java and the encoder load the rest with their first question
 
     def ask(self, question: str, k: int = 10) -> list[Answer]:

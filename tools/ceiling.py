@@ -12,7 +12,7 @@ from pathlib import Path
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import comparison
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from dpr.records import beir
 from dpr.records.types import SYSTEMS
 from dpr.runs import trec
@@ -34,13 +34,13 @@ def main(split: str) -> None:
     for system in SYSTEMS:
         if (file := runs / f"{system}.txt").exists():
             run = trec.read_run(file)
-            means = [measures.headline(qrels, run)]
+            means = [measures.mean_primary_measure(qrels, run)]
             means += [comparison.of_reranking(qrels, run, depth) for depth in depths]
             rows.append([system, *(f"{mean:.4f}" for mean in means)])
     if not rows:
         raise InputError(f"{runs}: no run; `dvc repro` makes them")
-    header = ["system", measures.HEADLINE, *(f"first {depth:,} re-ranked" for depth in depths)]
-    print(table(header, rows))
+    ceilings = [f"first {depth:,} re-ranked" for depth in depths]
+    print(table(["system", measures.PRIMARY_MEASURE, *ceilings], rows))
 
 
 if __name__ == "__main__":

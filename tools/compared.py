@@ -9,8 +9,8 @@ import numpy as np
 
 from dpr import measures
 from dpr.evaluation import significance
-from dpr.evaluation.report import ALPHA
-from dpr.measures import HEADLINE
+from dpr.evaluation.markdown_tables import ALPHA
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.records.run import ranking
 from dpr.records.types import Passage, Qrels, Query, is_relevant
@@ -55,7 +55,7 @@ class Compared:
     after: Side
     qrels: Qrels
     seed: int
-    measure: str = HEADLINE
+    measure: str = PRIMARY_MEASURE
 
     @cached_property
     def values(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.resume import forget_finished
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from stages.run import COSTS, SCRATCH, one_line_errors, parser
 
 

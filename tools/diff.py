@@ -14,7 +14,7 @@ import argparse
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import topics_table, verdict
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
 from dpr.settings import load_settings
@@ -41,8 +41,8 @@ def main(arguments: argparse.Namespace) -> None:
     seed = load_settings("params.yaml").seed
     compared = Compared(before, after, qrels, seed, arguments.measure)
     texts = {query_id: compared.queries[query_id].text for query_id in qrels}
-    print(report.topics_table(texts, *compared.values, arguments.top), end="\n\n")
-    print(report.verdict(arguments.measure, *compared.values, compared.test))
+    print(topics_table(texts, *compared.values, arguments.top), end="\n\n")
+    print(verdict(arguments.measure, *compared.values, compared.test))
     if None not in (before.format, after.format) and before.format != after.format:
         print(
             f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
@@ -102,7 +102,7 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("after", help="the same")
     arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="whose run")
     arguments.add_argument("--split", default="test", choices=["test", "valid"])
-    arguments.add_argument("--measure", default=measures.HEADLINE, type=measure_name)
+    arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)
     arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")
     arguments.add_argument("--common", action="store_true", help="only topics that both runs have")
     return arguments.parse_args()

@@ -18,13 +18,14 @@ from typing import Any
 import dvc.api
 from dvc.utils.flatten import flatten
 
-from dpr.evaluation import report
-from dpr.measures import HEADLINE
+from dpr.evaluation.markdown_tables import Experiment, experiments_table
+from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import load_settings
 from stages import rounds
 from stages.run import one_line_errors, parser
 
-VALID, TEST = f"best.{HEADLINE}", f"dense.{HEADLINE}"  # in metrics/train*.json and eval.json
+VALID = f"best.{PRIMARY_MEASURE}"  # in metrics/train*.json
+TEST = f"dense.{PRIMARY_MEASURE}"  # in metrics/eval.json
 SECOND = f"metrics/train{rounds.SUFFIX['second']}.json"
 Row = dict[str, Any]  # of DVC's table
 
@@ -34,13 +35,13 @@ def main() -> None:
     rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
     rows.pop("workspace", None)
     experiments = {name: experiment(row, keys) for name, row in rows.items()}
-    print(report.experiments_table(experiments))
+    print(experiments_table(experiments))
 
 
-def experiment(row: Row, keys: list[str]) -> report.Experiment:
+def experiment(row: Row, keys: list[str]) -> Experiment:
     """The experiment of a row; `keys` are the dotted names of params.yaml."""
     added = [key for key in row if key.startswith(("second.train.", "second.mine."))]
-    return report.Experiment(
+    return Experiment(
         # None: the experiment lacks the key.
         {key: row[key] for key in dict.fromkeys([*keys, *added]) if row.get(key) is not None},
         figure(row, VALID),

@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.evaluation.report import table
-from dpr.measures import HEADLINE, by_topic
+from dpr.evaluation.markdown_tables import table
+from dpr.measures import PRIMARY_MEASURE, by_topic
 from dpr.records import beir
 from dpr.records.types import Qrels, is_relevant
 from dpr.runs.trec import read_run
@@ -39,8 +39,9 @@ def main() -> None:
         "topic are positives of training topics\n"
     )
     overlap = nearest_overlap(test, train)
+    measure = PRIMARY_MEASURE
     before, after = (
-        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [HEADLINE])[HEADLINE]
+        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [measure])[measure]
         for system in ("zero_shot", "dense")
     )
     rows = []
@@ -50,7 +51,7 @@ def main() -> None:
             means = [fmean(values[topic] for topic in topics) for values in (before, after)]
             figures = [f"{means[0]:.4f}", f"{means[1]:.4f}", f"{means[1] - means[0]:+.4f}"]
             rows.append([f"{low:.2f} to {min(high, 1):.2f}", str(len(topics)), *figures])
-    print(table(["overlap", "topics", f"zero_shot {HEADLINE}", "dense", "gain"], rows))
+    print(table(["overlap", "topics", f"zero_shot {measure}", "dense", "gain"], rows))
     rank = spearmanr([overlap[t] for t in test], [after[t] - before[t] for t in test])
     print(f"\nrank correlation with the gain: {rank.statistic:+.3f} (p = {rank.pvalue:.3f})")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
-from dpr.evaluation.report import unhelpful
-from dpr.measures import HEADLINE
+from dpr.evaluation.markdown_tables import no_gain_notes
+from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
 from tools import PAGES, report_tables, sides
@@ -56,11 +56,11 @@ def card() -> str:
         training=manifest["train"],
         table=report_tables.systems(compared, settings.eval.measures).markdown,
         dense=compared["systems"]["dense"],
-        test=test[HEADLINE] if test else None,
-        headline=HEADLINE,
+        test=test[PRIMARY_MEASURE] if test else None,
+        primary_measure=PRIMARY_MEASURE,
         measures=settings.eval.measures,
         commit=commit(),
-        unhelpful=unhelpful(sides.training(sides.WORKSPACE)),
+        no_gain_notes=no_gain_notes(sides.training(sides.WORKSPACE)),
         packaged=PACKAGED,
     )
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
-from dpr.evaluation.report import unhelpful
-from dpr.measures import HEADLINE
+from dpr.evaluation.markdown_tables import no_gain_notes
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
@@ -52,7 +52,7 @@ def contents(names: list[str]) -> dict[str, Any]:
     shown = names or [sides.WORKSPACE]
     won, lost = compared.moved()
     gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
-    charts = [report_charts.gains(gains, HEADLINE), *report_charts.of_dvc(names).values()]
+    charts = [report_charts.gains(gains, PRIMARY_MEASURE), *report_charts.of_dvc(names).values()]
     if names:
         results = [report_tables.changed_parameters(names), report_tables.changed_measures(names)]
     else:
@@ -103,16 +103,17 @@ def answer(compared: Compared) -> str:
     before, after, gain = compared.intervals
     test, verb = compared.test, "has" if compared.significant else "has, within chance,"
     return (
-        f"{compared.after.name} {verb} {HEADLINE} {after.mean:.3f} and {compared.before.name} "
-        f"{before.mean:.3f}: {test.difference:+.3f} (95 % interval {gain.low:+.3f} to "
-        f"{gain.high:+.3f}, p = {test.p_randomization:.4f} by a paired randomization test); "
+        f"{compared.after.name} {verb} {PRIMARY_MEASURE} {after.mean:.3f} and "
+        f"{compared.before.name} {before.mean:.3f}: {test.difference:+.3f} "
+        f"(95 % interval {gain.low:+.3f} to {gain.high:+.3f}, "
+        f"p = {test.p_randomization:.4f} by a paired randomization test); "
         f"{test.wins} topics are better, {test.ties} equal and {test.losses} worse."
     )
 
 
 def notes(side: str) -> list[str]:
     """Warnings: training that did not help, and figures that do not match code and parameters."""
-    trained = unhelpful(sides.training(side))
+    trained = no_gain_notes(sides.training(side))
     if trained and side != sides.WORKSPACE:
         trained = f"{side}: {trained}"
     return [note for note in (trained, sides.stale(side=side)) if note]

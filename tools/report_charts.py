@@ -15,7 +15,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 
 FIGURES, WIDTH = Path("docs/figures"), 560  # pixels
 SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
@@ -80,13 +80,13 @@ def figures() -> dict[str, str]:
 
     charts = of_dvc()
     systems, topics = charts["systems.csv"], _rows(charts["topics.csv"])
-    systems["data"]["values"] = [r for r in _rows(systems) if r["measure"] == HEADLINE]
+    systems["data"]["values"] = [r for r in _rows(systems) if r["measure"] == PRIMARY_MEASURE]
     systems["spec"] |= {"width": WIDTH - 80}
     gained = [(row["query"], float(row["dense"]) - float(row["zero_shot"])) for row in topics]
     drawn = {
         "systems": systems,
         "recall": charts["recall.csv"] | {"width": WIDTH},
-        "topics": gains(sorted(gained, key=lambda t: -t[1]), HEADLINE) | {"width": WIDTH},
+        "topics": gains(sorted(gained, key=lambda t: -t[1]), PRIMARY_MEASURE) | {"width": WIDTH},
     }
     losses = [charts[name] for name in ("loss", "loss_second") if name in charts]
     validations = [charts[name] for name in ("valid.csv", "valid_second.csv") if name in charts]

@@ -8,8 +8,8 @@ from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from dpr.base.files import read_json
-from dpr.evaluation.report import table
-from dpr.measures import HEADLINE
+from dpr.evaluation.markdown_tables import table
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records.types import ENCODERS
 from dpr.settings import load_settings
 from tools import costs, sides
@@ -39,18 +39,18 @@ def systems(compared: dict[str, Any], measures: list[str]) -> Table:
 
 
 def tests(compared: dict[str, Any]) -> Table:
-    """A row for each system and reference: the difference in the headline measure, tested."""
+    """A row for each system and reference: the difference in the primary measure, tested."""
     rows = []
     for reference, by_system in compared["against"].items():
         for system, by_measure in by_system.items():
-            test = by_measure[HEADLINE]
+            test = by_measure[PRIMARY_MEASURE]
             counts = f"{test['wins']} / {test['ties']} / {test['losses']}"
             p_values = [f"{test[key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")]
             name, difference = f"{system} - {reference}", f"{test['difference']:+.4f}"
             rows.append([name, difference, counts, *p_values])
-    header = [HEADLINE, "difference", "wins / ties / losses"]
+    header = [PRIMARY_MEASURE, "difference", "wins / ties / losses"]
     header += ["p randomization", "p t-test", "p Holm"]
-    return Table(f"Tests of {HEADLINE}", header, rows)
+    return Table(f"Tests of {PRIMARY_MEASURE}", header, rows)
 
 
 def results() -> list[Table]:

@@ -26,13 +26,13 @@ from dvc.utils.hydra import apply_overrides
 
 from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, write_csv
-from dpr.evaluation import report
-from dpr.measures import HEADLINE
+from dpr.evaluation import markdown_tables
+from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH, one_line_errors, parser
 from tools.repro import with_this_python
 
-MEASURES = (HEADLINE, "recall@100")
+MEASURES = (PRIMARY_MEASURE, "recall@100")
 COMPARED, PARAMS = "metrics/compare.json", Path("params.yaml")
 # The parameters that may name files, by group; each group has a `version`.
 NAMING = {"data": ("collection", "train"), "model": ("name", "query_name"), "teacher": ("scores",)}
@@ -55,9 +55,9 @@ def main(arguments: argparse.Namespace) -> None:
             failed.append(argument)
     if compared:
         for measure in MEASURES:
-            print(report.collections_table(compared, measure), end="\n\n")
-        print(report.collections_tests_table(compared, HEADLINE))
-        rows = report.collections_rows(compared, MEASURES)
+            print(markdown_tables.collections_table(compared, measure), end="\n\n")
+        print(markdown_tables.collections_tests_table(compared, PRIMARY_MEASURE))
+        rows = markdown_tables.collections_rows(compared, MEASURES)
         write_csv(SCRATCH / "suite.csv", ["collection", "system", "measure", "mean"], rows)
     if failed:
         raise InputError(f"failed: {', '.join(failed)}; the same command tries them again")

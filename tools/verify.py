@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.evaluation.report import table
+from dpr.evaluation.markdown_tables import table
 from stages.run import one_line_errors, parser
 from tools import sides, suite
 

@@ -10,7 +10,7 @@ from dpr.base.errors import InputError
 from dpr.evaluation import significance
 from dpr.measures import ByTopic
 from dpr.records.run import Run
-from dpr.records.types import Found, Qrels, is_relevant
+from dpr.records.types import Qrels, RunLike, is_relevant
 
 Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
 DEPTHS = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]  # of the recall curve
@@ -60,7 +60,7 @@ def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
 
 
-def precision_by_recall(qrels: Qrels, run: Found) -> dict[float, float]:
+def precision_by_recall(qrels: Qrels, run: RunLike) -> dict[float, float]:
     """Mean interpolated precision at the eleven standard points of recall, over judged topics.
 
     It is the highest precision at or after a point. A point is reached with its share of the
@@ -80,10 +80,10 @@ def precision_by_recall(qrels: Qrels, run: Found) -> dict[float, float]:
     return dict(zip(LEVELS, precision.mean(axis=1).tolist(), strict=True))
 
 
-def of_reranking(qrels: Qrels, run: Found, depth: int) -> float:
+def of_reranking(qrels: Qrels, run: RunLike, depth: int) -> float:
     """Mean nDCG@10 if a re-ranker put each topic's first `depth` passages in order of grade."""
     perfect = {}
     for query_id, first in Run.of(run).first(depth).items():
         grades = qrels.get(query_id, {})
         perfect[query_id] = {p: float(max(grades.get(p, 0), 0)) for p in first}
-    return measures.headline(qrels, perfect)
+    return measures.mean_primary_measure(qrels, perfect)

@@ -64,10 +64,11 @@ def audit(
     def search(depth: int, rescore: int | None = None) -> Ranked:
         return index.search(vectors, depth, settings.nprobe, settings.ef_search, rescore)
 
-    def headline(ranked: Ranked) -> float:
+    def mean_measure(ranked: Ranked) -> float:
         scores, rows = (part[:, :depth] for part in ranked)
         run = as_run(list(by_id), scores, rows, embeddings.ids)
-        return measures.headline(qrels, without_own_passages(run, settings.top_k, by_id))
+        run = without_own_passages(run, settings.top_k, by_id)
+        return measures.mean_primary_measure(qrels, run)
 
     exact, exact_speed = timed(
         lambda: exact_search(embeddings, vectors, searched, index.truncates_to, index.resources)
@@ -79,7 +80,7 @@ def audit(
     metrics = {
         "kind": index.manifest["kind"],
         "bytes_per_vector": round(index.size / len(embeddings.vectors), 2),
-        f"{measures.HEADLINE}_lost": headline(exact) - headline(ranked),
+        f"{measures.PRIMARY_MEASURE}_lost": mean_measure(exact) - mean_measure(ranked),
         **{f"recall@{k}": recall(ranked[1], exact[1], k) for k in depths},
     }
     if rescore and index.faiss_index is not None:

@@ -20,7 +20,7 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.kinds import Plan, plan
 from dpr.indexes.wrappers import DotAsL2
-from dpr.records.ids import IdSet
+from dpr.records.ids import IdHashes
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
@@ -107,7 +107,7 @@ def _check_files(embeddings: Embeddings) -> None:
     path = vectors.filename if isinstance(vectors, np.memmap) else None
     if path is not None and sha256(str(path)) != embeddings.manifest["sha256"]:
         raise InputError(f"{path}: damaged (its hash differs from the manifest's); encode again")
-    seen = IdSet()
+    seen = IdHashes()
     for passage_id in embeddings.ids:
         seen.add(passage_id)
     if len(duplicates := seen.duplicates()):

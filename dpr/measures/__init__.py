@@ -11,12 +11,12 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from dpr.records.run import Run
-from dpr.records.types import Found, Qrels, Scores
+from dpr.records.types import Qrels, RunLike, Scores
 
 TOPICS_AT_ONCE = 500  # as dictionaries in memory
 
-HEADLINE_DEPTH = 10
-HEADLINE = f"nDCG@{HEADLINE_DEPTH}"  # of tables, plots, validation, fusion weight and audit
+PRIMARY_DEPTH = 10
+PRIMARY_MEASURE = f"nDCG@{PRIMARY_DEPTH}"  # of tables, plots, validation, fusion weight and audit
 ByTopic = dict[str, dict[str, float]]  # {measure: {query id: value}}
 
 
@@ -78,13 +78,13 @@ def cutoff(name: str) -> int | None:
 
 
 def check(names: list[str]) -> list[str]:
-    """The names; ValueError for one that cannot be computed, a duplicate, or no headline."""
+    """The names; ValueError for one that cannot be computed, a duplicate, or no primary measure."""
     for name in names:
         check_one(name)
     if len(set(map(_parse, names))) < len(names):
         raise ValueError("a measure is listed twice")
-    if HEADLINE not in names:
-        raise ValueError(f"{HEADLINE}, the headline of plots and tables, must be among them")
+    if PRIMARY_MEASURE not in names:
+        raise ValueError(f"{PRIMARY_MEASURE}, the primary measure, must be among them")
     return names
 
 
@@ -99,7 +99,7 @@ def check_one(name: str) -> str:
     return name
 
 
-def by_topic(qrels: Qrels, run: Found, measures: list[str]) -> ByTopic:
+def by_topic(qrels: Qrels, run: RunLike, measures: list[str]) -> ByTopic:
     """Each measure for every judged topic; a topic that the run lacks counts as 0.
 
     That is trec_eval's option -c: without it a system gains by leaving out hard topics.
@@ -167,12 +167,12 @@ def means(values: ByTopic) -> dict[str, float]:
     return {name: fmean(by_query.values()) for name, by_query in values.items()}
 
 
-def headlines(results: dict[str, ByTopic]) -> str:
-    """The mean of the headline measure of each system, in one line."""
-    values = (f"{system} {means(by)[HEADLINE]:.3f}" for system, by in results.items())
-    return f"{HEADLINE} {', '.join(values)}"
+def summary_line(results: dict[str, ByTopic]) -> str:
+    """The mean of the primary measure of each system, in one line."""
+    values = (f"{system} {means(by)[PRIMARY_MEASURE]:.3f}" for system, by in results.items())
+    return f"{PRIMARY_MEASURE} {', '.join(values)}"
 
 
-def headline(qrels: Qrels, run: Found) -> float:
-    """The mean of the headline measure over the judged topics."""
-    return means(by_topic(qrels, run, [HEADLINE]))[HEADLINE]
+def mean_primary_measure(qrels: Qrels, run: RunLike) -> float:
+    """The mean of the primary measure over the judged topics."""
+    return means(by_topic(qrels, run, [PRIMARY_MEASURE]))[PRIMARY_MEASURE]

@@ -95,7 +95,7 @@ def write_ids(folder: Path, ids: Iterable[str], count: int) -> None:
     ends.flush()
 
 
-class IdSet:
+class IdHashes:
     """Eight bytes for each added id; an id that is added twice counts twice in `len`."""
 
     def __init__(self) -> None:
@@ -118,10 +118,10 @@ class IdSet:
         """The number of different ids."""
         return len(np.unique(np.frombuffer(self._hashes, np.uint64)))
 
-    def duplicates(self) -> "IdSet":
+    def duplicates(self) -> "IdHashes":
         """The ids that were added more than once."""
         hashes = np.frombuffer(self._in_order(), np.uint64)
-        repeated = IdSet()
+        repeated = IdHashes()
         repeated._hashes.frombytes(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tobytes())
         return repeated
 

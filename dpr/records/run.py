@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpr.records.types import Found, Query
+from dpr.records.types import Query, RunLike
 
 if TYPE_CHECKING:
     import pyarrow  # in functions, since it loads slowly
@@ -64,7 +64,7 @@ class Run(Mapping[str, dict[str, float]]):
         return cls(query_ids, _bounds(counts), ids, passages[rows].astype(np.int32), scores[rows])
 
     @classmethod
-    def of(cls, scores: Found) -> "Run":
+    def of(cls, scores: RunLike) -> "Run":
         """From a mapping; a run is returned as it is."""
         if isinstance(scores, Run):
             return scores
@@ -149,7 +149,7 @@ def search_depth(top_k: int, queries: Mapping[str, Query]) -> int:
     return top_k + any(query.is_passage for query in queries.values())
 
 
-def without_own_passages(run: Found, top_k: int, queries: Mapping[str, Query]) -> Run:
+def without_own_passages(run: RunLike, top_k: int, queries: Mapping[str, Query]) -> Run:
     """The final run, from one of `search_depth` passages: no query finds itself.
 
     (In ArguAna, each query is a passage and comes first in its own results.)

@@ -10,7 +10,7 @@ ENCODERS = ("zero_shot", "dense")  # dvc.yaml repeats encode, index and search f
 
 Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
 Scores = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
-Found = Mapping[str, Mapping[str, float]]  # the same, or a `dpr.records.run.Run`
+RunLike = Mapping[str, Mapping[str, float]]  # the same, or a `dpr.records.run.Run`
 RELEVANT = 1  # the lowest relevant grade, as in trec_eval; TREC-COVID has grades of -1
 
 

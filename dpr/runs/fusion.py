@@ -8,7 +8,7 @@ import pyarrow
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.records.run import Run, ascending_places
-from dpr.records.types import Found, Qrels
+from dpr.records.types import Qrels, RunLike
 
 # The score that the first and the second retriever give to a passage that they do not find; None if
 # unknown. BM25 gives 0 to a passage without a word of the query. Cosines have the minimum -1, but
@@ -39,7 +39,7 @@ class Fusion:
     minima: Minima
 
     @classmethod
-    def of(cls, first: Found, second: Found, *, minima: Minima = UNKNOWN) -> "Fusion":
+    def of(cls, first: RunLike, second: RunLike, *, minima: Minima = UNKNOWN) -> "Fusion":
         first, second = Run.of(first), Run.of(second)
         query_ids = list(dict.fromkeys([*first.query_ids, *second.query_ids]))
         topic_of = {query_id: topic for topic, query_id in enumerate(query_ids)}
@@ -71,9 +71,9 @@ class Fusion:
         return self._summed(first, second, depth)
 
     def choose_weight(self, weights: list[float], qrels: Qrels) -> dict[float, float]:
-        """The headline measure of each weight over the judged topics. Give it validation topics."""
-        depth = measures.HEADLINE_DEPTH
-        return {w: measures.headline(qrels, self.weighted(w, depth)) for w in weights}
+        """The primary measure of each weight over the judged topics. Give it validation topics."""
+        depth = measures.PRIMARY_DEPTH
+        return {w: measures.mean_primary_measure(qrels, self.weighted(w, depth)) for w in weights}
 
     def _summed(self, first: np.ndarray, second: np.ndarray, depth: int) -> Run:
         """The first `depth` passages of each topic by the sum of the runs' values."""

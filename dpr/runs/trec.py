@@ -15,7 +15,7 @@ from dpr.base.errors import InputError
 from dpr.base.files import new_file
 from dpr.records.lines import read_lines
 from dpr.records.run import Run
-from dpr.records.types import Found, Scores
+from dpr.records.types import RunLike, Scores
 
 NOTHING = "(nothing-found)"
 COLUMNS = ("query", "Q0", "passage", "rank", "score", "tag")
@@ -23,7 +23,7 @@ WRITTEN_AT_ONCE = 2**18  # rows
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def write_run(path: str | Path, run: Found, tag: str) -> None:
+def write_run(path: str | Path, run: RunLike, tag: str) -> None:
     """`tag` is the name of the system, in the last column.
 
     A score has as many digits as its 32-bit float needs to be read back exactly.

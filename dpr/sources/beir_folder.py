@@ -27,7 +27,7 @@ def collection(request: Request) -> Collection:
         queries=[query for query in queries.values() if query.id in judged],
         qrels={name: _judgments(part) for name, part in qrels.items()},
         source={"folder": folder.name, "split": split, "queries_without_judgments": unjudged},
-        ids_of=f"beir:{folder.resolve()}",
+        id_space=f"beir:{folder.resolve()}",
     )
 
 
@@ -55,7 +55,7 @@ def training(request: Request) -> Training:
         pairs=[pair for pair in pairs if pair.query_id in train],
         source={"folder": folder.name, "validation": validation or held_out},
         held_out=frozenset() if validation else frozenset(valid),
-        ids_of=f"beir:{folder.resolve()}",
+        id_space=f"beir:{folder.resolve()}",
     )
 
 

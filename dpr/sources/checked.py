@@ -11,7 +11,7 @@ import ftfy
 
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
-from dpr.records.ids import IdSet
+from dpr.records.ids import IdHashes
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 
 _CONFIG = ftfy.TextFixerConfig(explain=False)
@@ -37,7 +37,7 @@ class Checks:
 
     def __init__(self, name: str, drop_query_id: bool | None):
         self.name, self.drop_query_id = name, drop_query_id
-        self.passage_ids, self.query_ids = IdSet(), IdSet()
+        self.passage_ids, self.query_ids = IdHashes(), IdHashes()
         self.counts: dict[str, dict[str, Any]] = {
             "passages": {"count": 0, "first": None, "last": None, "empty": 0, "repaired": 0},
             "queries": {"count": 0, "repaired": 0, "with_the_id_of_a_passage": 0},
@@ -89,14 +89,14 @@ class Checks:
         kinds = ("judgments", "relevant", "negative_grade", "unknown_passages", "repeated")
         counts = self.counts["judgments"][split] = {**dict.fromkeys(kinds, 0), "queries": 0}
         where = f"{self.name}: qrels {split}"
-        rows, topics = IdSet(), IdSet()
+        rows, topics = IdHashes(), IdHashes()
         for judgment in judgments:
             rows.add(_row(judgment))
             topics.add(judgment.query_id)
         counts["queries"] = topics.distinct()
         repeated = rows.duplicates()
         grades: dict[str, int] = {}  # only of repeated judgments, to save memory
-        within_reach = IdSet()  # the topic of each relevant passage that the collection has
+        within_reach = IdHashes()  # the topic of each relevant passage that the collection has
         missing = ""  # the first that it lacks
         for judgment in judgments:
             query_id, passage_id, grade = judgment
@@ -129,7 +129,7 @@ class Checks:
             self._report_lost(where, counts, within_reach, missing)
 
     def _report_lost(
-        self, where: str, counts: dict[str, int], within_reach: IdSet, missing: str
+        self, where: str, counts: dict[str, int], within_reach: IdHashes, missing: str
     ) -> None:
         relevant, topics = counts["relevant"], counts["queries"]
         if not relevant:
@@ -170,7 +170,7 @@ class Checks:
                 counts["of_unknown_passages"] += 1
 
 
-def refuse_duplicates(ids: IdSet, in_order: Iterable[str], where: str) -> None:
+def refuse_duplicates(ids: IdHashes, in_order: Iterable[str], where: str) -> None:
     """Raises InputError naming an id that occurs twice, and the two positions.
 
     Args:

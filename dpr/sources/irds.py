@@ -35,7 +35,7 @@ def collection(request: Request) -> Collection:
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
         qrels={"test": judgments(dataset)},
         source={"ir_datasets": request.place},
-        ids_of=ids_of(request.place),
+        id_space=id_space(request.place),
     )
 
 
@@ -71,7 +71,7 @@ def training(request: Request) -> Training:
         pairs=[Pair(j.query_id, j.passage_id) for j in drawn if j.query_id in train],
         source={"ir_datasets": identifier} | held_out_by(data),
         held_out=valid,
-        ids_of=ids_of(identifier),
+        id_space=id_space(identifier),
     )
 
 
@@ -156,7 +156,7 @@ def _alone(identifier: str) -> FileLock:
     return FileLock(ir_datasets.util.home_path() / f"{name}.dpr.lock")
 
 
-def ids_of(identifier: str) -> str:
+def id_space(identifier: str) -> str:
     """Several datasets share documents, and some share queries: both name the id space."""
     documents, queries = ir_datasets.docs_parent_id, ir_datasets.queries_parent_id
     return f"irds:{documents(identifier)} {queries(identifier)}"

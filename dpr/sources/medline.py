@@ -39,7 +39,7 @@ def collection(request: Request) -> Collection:
         queries=_queries(topics["valid"] + topics["test"]),
         qrels={split: _judgments(topics[split]) for split in ("valid", "test")},
         source=_source(topics),
-        ids_of="medline",
+        id_space="medline",
     )
 
 
@@ -53,7 +53,7 @@ def training(request: Request) -> Training:
         qrels={split: _judgments(topics[split]) for split in ("train", "valid")},
         pairs=draw(pairs, request.data.train_limit, request.data.held_out_seed),
         source=_source(topics),
-        ids_of="medline",
+        id_space="medline",
     )
 
 
@@ -94,7 +94,7 @@ def collection_2021(request: Request) -> Collection:
         queries=[Query(_query_id(c), c.title) for c in asked],
         qrels={"test": _known_items(asked)},
         source=_source_2021(),
-        ids_of="medline-2021",
+        id_space="medline-2021",
     )
 
 
@@ -113,7 +113,7 @@ def training_2021(request: Request) -> Training:
         pairs=draw(pairs, data.train_limit, data.held_out_seed),
         source=_source_2021() | held_out_by(data),
         held_out=valid,
-        ids_of="medline-2021",
+        id_space="medline-2021",
     )
 
 

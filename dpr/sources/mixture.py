@@ -1,7 +1,7 @@
 """Several sources as one: each query keeps a single purpose, and each id its source.
 
 Two queries are the same if their cleaned texts are equal once folded. They are also the same if
-their ids come from the same place (`ids_of`) and both have one id and share a relevant passage.
+their ids come from the same place (`id_space`) and both have one id and share a relevant passage.
 """
 
 import sys
@@ -16,7 +16,7 @@ from dpr.sources.checked import clean
 from dpr.sources.types import Collection, Records, Stream, Training
 
 Row = TypeVar("Row", Judgment, Pair)
-# Queries are the same if they share a key: a folded text, or (ids_of, query id, passage id).
+# Queries are the same if they share a key: a folded text, or (id_space, query id, passage id).
 Key = str | tuple[str, str, str]
 Topics = dict[str, set[Key]]  # {query id: its keys}
 
@@ -75,8 +75,8 @@ def _topics(data: Records, split: str) -> Topics:
     topics: Topics = {}
     for query_id, passage_id, grade in data.qrels.get(split, ()):
         keys = topics.setdefault(query_id, set())
-        if data.ids_of is not None and is_relevant(grade):
-            keys.add((data.ids_of, query_id, passage_id))
+        if data.id_space is not None and is_relevant(grade):
+            keys.add((data.id_space, query_id, passage_id))
     for query in data.queries:
         if query.id in topics:
             topics[query.id].add(folded(clean(query.text)))
@@ -86,9 +86,9 @@ def _topics(data: Records, split: str) -> Topics:
 def _trained_among(source: Training, others: list[Topics]) -> Topics:
     """The training queries that are also among the others; only these are held in memory."""
     wanted, topics = _keys(others), Topics()
-    if source.ids_of is not None:
+    if source.id_space is not None:
         for pair in source.pairs:
-            if (key := (source.ids_of, pair.query_id, pair.passage_id)) in wanted:
+            if (key := (source.id_space, pair.query_id, pair.passage_id)) in wanted:
                 topics.setdefault(pair.query_id, set()).add(key)
     for query in source.queries:
         if (text := folded(clean(query.text))) in wanted or query.id in topics:

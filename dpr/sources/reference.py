@@ -43,7 +43,7 @@ def trec_covid(request: Request) -> Collection:
         queries=list(_counted(queries, TREC_COVID["queries"], topics, "topics")),
         qrels={"test": irds.judgments(dataset)},
         source={"ir_datasets": identifier, "topics": topics, "field": request.data.topic_field},
-        ids_of=irds.ids_of(identifier),
+        id_space=irds.id_space(identifier),
     )
 
 

@@ -40,14 +40,14 @@ class Records:
     Attributes:
         qrels: judgments by split.
         source: description of the input for the manifest.
-        ids_of: name of the id space; ids are compared only with ids of the same one. None: never.
+        id_space: name of the id space; ids are compared only with ids of the same one. None: never.
     """
 
     passages: Iterable[Passage]
     queries: Iterable[Query]
     qrels: Mapping[str, Iterable[Judgment]]
     source: dict[str, Any]
-    ids_of: str | None = None
+    id_space: str | None = None
 
     def __post_init__(self) -> None:
         for stream in (self.queries, *self.qrels.values(), getattr(self, "pairs", ())):

@@ -1,7 +1,7 @@
 """The loss of a batch: in-batch negatives (Karpukhin et al. 2020), and learning from a teacher.
 
 https://arxiv.org/abs/2004.04906. Each loss is a function of the (Q, P) scores of a batch and its
-`Targets`. `Loss.of_scores` chooses among them by the settings: a new loss is added there.
+`Targets`. `Loss.from_scores` chooses among them by the settings: a new loss is added there.
 """
 
 import math
@@ -84,10 +84,10 @@ class Loss(nn.Module):
                 v if dimension == whole else self.similarity.vectors(v[:, :dimension])
                 for v in (queries, passages)
             ]
-            losses.append(self.of_scores(self.similarity.scores(*truncated), targets))
+            losses.append(self.from_scores(self.similarity.scores(*truncated), targets))
         return torch.stack(losses).mean()
 
-    def of_scores(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
+    def from_scores(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
         """(Q, P) scores -> a scalar: `teacher_share` of a teacher's loss, the rest contrastive."""
         share = self.settings.teacher_share
         loss = torch.zeros((), device=scores.device)

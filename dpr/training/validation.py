@@ -15,7 +15,7 @@ from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.tokens import Tokenizer, tokenize_queries
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir, pool
 from dpr.records.corpus import Corpus
 from dpr.records.run import ranking
@@ -160,7 +160,7 @@ class Validator:
 
     def _measured(self, run: Scores) -> dict[str, float]:
         """The measures; for a mixture the mean over its sources, then each source's own."""
-        names = list(dict.fromkeys([HEADLINE, self.settings.valid_measure]))
+        names = list(dict.fromkeys([PRIMARY_MEASURE, self.settings.valid_measure]))
         by_source: dict[int, Qrels] = {}
         for query_id, grades in self.qrels.items():
             source = self.ranked.queries[query_id].mixture_source

@@ -1,6 +1,6 @@
 """Figures over several collections, by hand."""
 
-from dpr.evaluation import report
+from dpr.evaluation import markdown_tables
 
 
 def compared(bm25, zero_shot, dense, p):
@@ -34,14 +34,14 @@ def cells(table):
 
 
 def test_the_mean_is_over_the_collections():
-    rows = cells(report.collections_table(FOUND, "nDCG@10"))
+    rows = cells(markdown_tables.collections_table(FOUND, "nDCG@10"))
     assert rows[2] == ["one", "0.5000", "0.4000", "0.4500", "0.4500"]
     assert rows[4] == ["mean", "0.4000", "0.3000", "0.4000", "0.4000"]
 
 
 def test_p_values_are_corrected_over_the_collections():
     """Holm: the smallest times two, the other as it is, but not below."""
-    rows = cells(report.collections_tests_table(FOUND, "nDCG@10"))[2:]
+    rows = cells(markdown_tables.collections_tests_table(FOUND, "nDCG@10"))[2:]
     assert rows[:3] == [
         ["dense - zero_shot", "one", "+0.0500", "3 / 1 / 2", "0.0200"],
         ["dense - zero_shot", "two", "+0.1500", "3 / 1 / 2", "0.0400"],
@@ -51,11 +51,11 @@ def test_p_values_are_corrected_over_the_collections():
 
 
 def test_rows():
-    rows = list(report.collections_rows(FOUND, ["nDCG@10"]))
+    rows = list(markdown_tables.collections_rows(FOUND, ["nDCG@10"]))
     assert rows[2] == ["one", "dense", "nDCG@10", 0.45]
     assert len(rows) == 8
 
 
 def test_without_a_reference_there_is_no_test():
     alone = {"one": compared(0.5, 0.4, 0.45, 0.01) | {"against": {}}}
-    assert len(report.collections_tests_table(alone, "nDCG@10").splitlines()) == 2
+    assert len(markdown_tables.collections_tests_table(alone, "nDCG@10").splitlines()) == 2

@@ -130,7 +130,7 @@ def test_a_judged_passage_among_equal_ones_counts_the_same_at_any_depth():
     embeddings = Embeddings(vectors, [f"d{n:02}" for n in range(16)], {"similarity": "cosine"})
     for depth in (10, 16):
         run = as_run(["q"], *exact_search(embeddings, vectors[:1], depth), embeddings.ids)
-        assert measures.headline({"q": {"d15": 1}}, run) == 1.0
+        assert measures.mean_primary_measure({"q": {"d15": 1}}, run) == 1.0
 
 
 def test_padding_is_no_tie():

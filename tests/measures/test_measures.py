@@ -101,7 +101,7 @@ def test_cutoffs():
         (["nDCG@10", "P"], "'P' cannot be computed"),
         (["nDCG@10", "AP", "MAP"], "a measure is listed twice"),
         (["nDCG@10", "recall@5", "R@5"], "a measure is listed twice"),
-        (["AP"], "nDCG@10, the headline of plots and tables, must be among them"),
+        (["AP"], "nDCG@10, the primary measure, must be among them"),
         *[(["nDCG@10", f"{name}@0"], "its depth must be 1 or more") for name in ("RR", "ERR")],
     ],
 )

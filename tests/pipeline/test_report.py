@@ -8,7 +8,7 @@ import pytest
 from helpers import sh
 
 from dpr.base.files import read_json
-from dpr.evaluation.report import unhelpful
+from dpr.evaluation.markdown_tables import no_gain_notes
 from dpr.records.run import Run
 from tools import publish, report, report_charts
 from tools.answers import Answers
@@ -128,7 +128,7 @@ UNTRAINED = {"steps": 0, "best": {"step": 0}}
     ],
 )
 def test_a_training_that_did_not_help_is_named(first, second, notes):
-    text = unhelpful({"first": first, "second": second})
+    text = no_gain_notes({"first": first, "second": second})
     assert text.count("Training did not help") == len(notes)
     assert all(note in text for note in notes)
 

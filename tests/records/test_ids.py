@@ -5,7 +5,7 @@ import pytest
 
 from dpr.base.errors import InputError
 from dpr.records import ids as module
-from dpr.records.ids import Ids, IdSet, write_ids
+from dpr.records.ids import IdHashes, Ids, write_ids
 
 NAMES = ["d1", "007", "é", "x" * 300, "a\u2028b", "last"]
 
@@ -37,7 +37,7 @@ def test_damaged_ids_are_refused(tmp_path, file, damage):
 
 def test_an_id_set_is_a_set():
     names = [f"id-{n}" for n in np.random.default_rng(0).integers(0, 5000, size=4000)]
-    ids, reference = IdSet(), set(names)
+    ids, reference = IdHashes(), set(names)
     for name in names:
         ids.add(name)
     every = {f"id-{n}" for n in range(5000)}

@@ -196,7 +196,7 @@ def test_missing_data_is_named(register, tmp_path):
 
 def test_the_same_documents_and_queries_are_the_same_place():
     """Of ir_datasets: clinicaltrials/2021 has topics 1, 2, ... of each year."""
-    same = irds.ids_of("msmarco-passage/train")
-    assert irds.ids_of("msmarco-passage/train/triples-small") == same
-    years = {irds.ids_of(f"clinicaltrials/2021/trec-ct-{year}") for year in (2021, 2022)}
-    assert len(years | {same, irds.ids_of("beir/scifact"), irds.ids_of("beir/nfcorpus")}) == 5
+    same = irds.id_space("msmarco-passage/train")
+    assert irds.id_space("msmarco-passage/train/triples-small") == same
+    years = {irds.id_space(f"clinicaltrials/2021/trec-ct-{year}") for year in (2021, 2022)}
+    assert len(years | {same, irds.id_space("beir/scifact"), irds.id_space("beir/nfcorpus")}) == 5

@@ -29,7 +29,7 @@ def records(first=(), second=(), trains=False, place="here"):
             for split, rows in zip(splits, (first, second), strict=True)
         },
         "source": {},
-        "ids_of": place,
+        "id_space": place,
     }
     if trains:
         return Training(pairs=[Pair(q, p) for q, _, p in first], **fields)
@@ -136,8 +136,8 @@ def test_a_folder_is_one_place_however_it_is_named(folder, tmp_path, monkeypatch
     data = DATA.model_copy(update={"collection": f"beir:{folder}", "held_out": 1})
     names = f"beir:{folder.name} + beir:{tmp_path / 'other'}"
     sources = registry.open_training(data.model_copy(update={"train": names}))
-    same, different = (source.ids_of for source in sources)
-    assert same == registry.open_collection(data).ids_of != different
+    same, different = (source.id_space for source in sources)
+    assert same == registry.open_collection(data).id_space != different
 
 
 def test_a_mixture_keeps_its_sources_apart_and_validates_by_each(folder, tmp_path):

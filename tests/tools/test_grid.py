@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dpr.evaluation import report
+from dpr.evaluation.markdown_tables import experiments_table
 from tools import grid
 
 
@@ -51,7 +51,7 @@ ROWS = {  # as dvc.api.exp_show has them: null is "None", a key that a row lacks
 def test_only_figures_over_as_many_passages_are_ranked():
     keys = ["train.valid_passages"]
     found = {name: grid.experiment(row, keys) for name, row in ROWS.items()}
-    lines = report.experiments_table(found).splitlines()
+    lines = experiments_table(found).splitlines()
     header, _, *cells = ([c.strip() for c in line.strip("| ").split("|")] for line in lines)
     rows = [dict(zip(header, row, strict=True)) for row in cells]
     assert [(row["experiment"], row["over"], row["validation nDCG@10"]) for row in rows] == [

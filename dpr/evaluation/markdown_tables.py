@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from dpr.evaluation.significance import Comparison, holm
-from dpr.measures import HEADLINE
+from dpr.measures import PRIMARY_MEASURE
 
 ALPHA = 0.05
 Compared = Mapping[str, Any]  # what `compare_systems` returns
@@ -58,7 +58,7 @@ def verdict(
     )
 
 
-def unhelpful(training: dict[str, dict[str, Any]]) -> str:
+def no_gain_notes(training: dict[str, dict[str, Any]]) -> str:
     """A sentence for each round in which no step validated better than the start; else "".
 
     Args:
@@ -73,7 +73,7 @@ def unhelpful(training: dict[str, dict[str, Any]]) -> str:
 
 
 class Experiment(NamedTuple):
-    """Parameters, and the headline measure of the trained encoder; NaN if there is none yet.
+    """Parameters, and the primary measure of the trained encoder; NaN if there is none yet.
 
     Args:
         over: how many passages the validation ranks; None: all.
@@ -111,8 +111,8 @@ def experiments_table(experiments: dict[str, Experiment]) -> str:
         ]
         for name, e in sorted(experiments.items(), key=place)
     )
-    header = ["experiment", *varied, "over", f"validation {HEADLINE}", f"test {HEADLINE}"]
-    return table(header, rows)
+    measured = [f"{topics} {PRIMARY_MEASURE}" for topics in ("validation", "test")]
+    return table(["experiment", *varied, "over", *measured], rows)
 
 
 def collections_table(collections: Mapping[str, Compared], measure: str) -> str:
