@@ -13,7 +13,7 @@ from dpr.base.files import new_folder, write_json
 from dpr.settings import load_settings
 from dpr.sources import registry, write
 from dpr.sources.mixture import mix, separate
-from stages.run import SCRATCH, run
+from stages.run import run
 
 
 def main() -> str:
@@ -25,9 +25,9 @@ def main() -> str:
             file=sys.stderr,
         )
     collection = registry.open_collection(data)
-    sources = registry.open_training(data, SCRATCH / "downloads")
-    collection, sources, dropped = separate(collection, sources, data.overlap)
-    training = mix(data.source_names, sources)
+    trainings = registry.open_training(data)
+    collection, trainings, dropped = separate(collection, trainings, data.overlap)
+    training = mix(data.source_names, trainings)
     with new_folder("data/collection") as folder:
         collected = write.write_collection(collection, folder, data.collection, data.drop_query_id)
     with new_folder("data/training") as folder:

@@ -55,8 +55,7 @@ def jsonl(*rows):
 
 def collect(name, out, **changes):
     data = DATA.model_copy(update={"collection": name} | changes)
-    source = registry.open_collection(data)
-    return write.write_collection(source, out, name, data.drop_query_id)
+    return write.write_collection(registry.open_collection(data), out, name, data.drop_query_id)
 
 
 def training(name, **changes):

@@ -1,6 +1,6 @@
-"""Records on their way from a source to disk: cleaned, checked and counted as they stream past.
+"""Cleans, checks and counts records as they stream from a source to disk.
 
-Invalid input is an error. Repairs, and oddities that are kept, are counted: docs/collections.md.
+Invalid input is an error. Repairs, and oddities that stay, are counted (docs/collections.md).
 """
 
 import sys
@@ -18,7 +18,7 @@ _CONFIG = ftfy.TextFixerConfig(explain=False)
 
 
 def clean(text: str | None) -> str:
-    """Repair mojibake and other damage with ftfy; runs of white space become one space."""
+    """The text, repaired by ftfy (mojibake, control characters), with single spaces."""
     text = text or ""
     if not (text.isascii() and text.isprintable() and "&" not in text):
         text = ftfy.fix_text(text, _CONFIG)  # slow; it changes nothing in plain ASCII
@@ -26,9 +26,9 @@ def clean(text: str | None) -> str:
 
 
 class Checks:
-    """The checks of one source: `passages` first, then `queries`, then `judgments` and `pairs`.
+    """The checks of one source, in order: `passages`, `queries`, then `judgments` and `pairs`.
 
-    `counts` has the counts of each kind, for the manifest; they are complete when it has been read.
+    `counts`, for the manifest, are complete once the records have been read.
 
     Args:
         name: name of the source in errors.
@@ -81,10 +81,10 @@ class Checks:
             yield query._replace(text=text, is_passage=equal_ids and bool(self.drop_query_id))
 
     def judgments(self, judgments: Iterable[Judgment], split: str) -> Iterator[Judgment]:
-        """Judgments, each once. Those of unknown passages stay, as in trec_eval.
+        """Judgments without repetitions. Those of unknown passages stay, as in trec_eval.
 
-        At the end, relevant passages that are not in the collection are a warning, or an error if
-        all are. Not so in "train", which measures nothing.
+        At the end, relevant passages outside the collection give a warning; an error if all are
+        outside. "train" measures nothing and gives neither.
         """
         kinds = ("judgments", "relevant", "negative_grade", "unknown_passages", "repeated")
         counts = self.counts["judgments"][split] = {**dict.fromkeys(kinds, 0), "queries": 0}
@@ -96,8 +96,8 @@ class Checks:
         counts["queries"] = topics.distinct()
         repeated = rows.duplicates()
         grades: dict[str, int] = {}  # only of repeated judgments, to save memory
-        within_reach = IdHashes()  # the topic of each relevant passage that the collection has
-        missing = ""  # the first that it lacks
+        reachable = IdHashes()  # the topic of each relevant passage in the collection
+        missing = ""  # the first relevant passage outside it
         for judgment in judgments:
             query_id, passage_id, grade = judgment
             if query_id not in self.query_ids:
@@ -121,15 +121,15 @@ class Checks:
             known = passage_id in self.passage_ids
             counts["unknown_passages"] += not known
             if is_relevant(grade) and known:
-                within_reach.add(query_id)
+                reachable.add(query_id)
             elif is_relevant(grade):
                 missing = missing or passage_id
             yield judgment
         if split != "train" and counts["judgments"]:
-            self._report_lost(where, counts, within_reach, missing)
+            self._report_lost(where, counts, reachable, missing)
 
     def _report_lost(
-        self, where: str, counts: dict[str, int], within_reach: IdHashes, missing: str
+        self, where: str, counts: dict[str, int], reachable: IdHashes, missing: str
     ) -> None:
         relevant, topics = counts["relevant"], counts["queries"]
         if not relevant:
@@ -137,13 +137,13 @@ class Checks:
                 f"{where}: none of the {counts['judgments']:,} judgments has a grade above 0, so "
                 "nothing is relevant; correct the grades"
             )
-        if not len(within_reach):
+        if not len(reachable):
             raise InputError(
                 f"{where}: none of the {relevant:,} relevant passages is in the collection: "
                 f"{missing!r} is judged, but the first passage is "
                 f"{self.counts['passages']['first']!r}; use the same ids in both"
             )
-        lost, unanswerable = relevant - len(within_reach), topics - within_reach.distinct()
+        lost, unanswerable = relevant - len(reachable), topics - reachable.distinct()
         if counts["unknown_passages"] or unanswerable:
             print(
                 f"{where}: {counts['unknown_passages']:,} judgments name passages that are not in "
@@ -154,7 +154,7 @@ class Checks:
             )
 
     def pairs(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        """Training pairs; those that name an unknown passage are left out."""
+        """Training pairs, without those that name an unknown passage."""
         counts = self.counts["pairs"]
         for pair in pairs:
             if pair.query_id not in self.query_ids:
@@ -171,11 +171,7 @@ class Checks:
 
 
 def refuse_duplicates(ids: IdHashes, in_order: Iterable[str], where: str) -> None:
-    """Raises InputError naming an id that occurs twice, and the two positions.
-
-    Args:
-        in_order: the ids again, as they are numbered in the error.
-    """
+    """Raises InputError for an id that occurs twice, with its two positions in `in_order`."""
     duplicates, first = ids.duplicates(), dict[str, int]()
     for number, key in enumerate(in_order if len(duplicates) else (), start=1):
         if key in duplicates and first.setdefault(key, number) < number:

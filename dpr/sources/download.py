@@ -15,24 +15,25 @@ from dpr.base.files import sha256
 from dpr.base.progress import progress
 from dpr.records.lines import existing
 
+FOLDER = Path(".scratch/downloads")
 TRIES, PAUSE = 3, 1.0  # seconds between two tries
 TIMEOUT = 60.0  # seconds without a byte
 BLOCK = 2**20  # bytes
 
 
-def find(place: str, downloads: Path) -> tuple[Path, dict[str, Any]]:
-    """The file of a path or URL, and its description for the manifest; errors as in `fetch`."""
-    if not place.startswith(("http://", "https://")):
-        path = Path(place)
+def find(location: str) -> tuple[Path, dict[str, Any]]:
+    """The file at a path or URL, and its description for the manifest; errors as in `fetch`."""
+    if not location.startswith(("http://", "https://")):
+        path = Path(location)
         if not existing(path).is_file():
             return path, {}  # its reader raises the error
         return path, {"file": path.name, "sha256": sha256(existing(path))}
-    path = fetch(place, downloads)
-    return path, {"url": place, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    path = fetch(location)
+    return path, {"url": location, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def fetch(url: str, downloads: Path) -> Path:
-    """The file of a URL, from the folder `downloads` if it is there.
+def fetch(url: str) -> Path:
+    """The file at a URL, downloaded into `FOLDER` unless it is there.
 
     Raises:
         InputError: if it cannot be fetched whole, naming the path to put the file at by hand; and
@@ -46,7 +47,7 @@ def fetch(url: str, downloads: Path) -> Path:
         )
     name = PurePosixPath(parts.path).name
     name = "file" if name in ("", "..") else name
-    path = downloads.absolute() / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+    path = FOLDER.absolute() / hashlib.sha256(url.encode()).hexdigest()[:12] / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):  # two experiments may fetch the same file
         if not path.exists():
@@ -55,7 +56,7 @@ def fetch(url: str, downloads: Path) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    """Fetch in up to `TRIES` tries; each continues the one before if the server supports that."""
+    """Fetch in up to `TRIES` tries; each continues the last if the server supports that."""
     partial, version = (path.with_name(f"{path.name}.{end}") for end in ("partial", "version"))
     for left in reversed(range(TRIES)):
         try:

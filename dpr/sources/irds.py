@@ -1,7 +1,7 @@
 """`irds:ID`: any ir_datasets dataset, streamed.
 
-Its triples are read as texts are (`text_pairs`), several times: documents with identical texts are
-one passage. In memory are numbers, about 100 bytes per triple, and one block of texts.
+Triples are read as in `text_pairs`, several times: documents with identical texts are one passage.
+Memory holds numbers, about 100 bytes per triple, and one block of texts.
 """
 
 import itertools
@@ -20,7 +20,13 @@ from dpr.records.ids import hash64
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 from dpr.sources.checked import clean
 from dpr.sources.sampling import draw, held_out_by, hold_out
-from dpr.sources.text_pairs import Example, by_appearance, first_of, from_numbers, numbers
+from dpr.sources.text_pairs import (
+    Example,
+    first_texts,
+    from_numbers,
+    number_hashes,
+    number_texts,
+)
 from dpr.sources.types import Collection, Request, Stream, Training
 
 # Texts looked up at a time. Queries have no store: each block reads all of them.
@@ -28,27 +34,26 @@ DOCUMENTS, QUERIES = 10_000, 100_000
 
 
 def collection(request: Request) -> Collection:
-    """Documents, queries and judgments of a dataset."""
-    dataset = load(request.place, "docs", "queries", "qrels")
+    dataset = load(request.location, "docs", "queries", "qrels")
     return Collection(
-        passages=passages(dataset.docs_iter(), request.place),
+        passages=passages(dataset.docs_iter(), request.location),
         queries=[Query(str(q.query_id), q.default_text()) for q in dataset.queries_iter()],
         qrels={"test": judgments(dataset)},
-        source={"ir_datasets": request.place},
-        id_space=id_space(request.place),
+        description={"ir_datasets": request.location},
+        id_space=id_space(request.location),
     )
 
 
 def training(request: Request) -> Training:
     """The dataset's triples or, if it has none, its relevant documents.
 
-    `data.train_limit` draws examples. All judgments of the queries drawn stay, since they find
-    false negatives and validate.
+    `data.train_limit` draws examples. All judgments of the drawn queries stay: they find false
+    negatives and validate.
 
     Raises:
         InputError: for a dataset with neither, and for a triple of an unknown query or document.
     """
-    identifier, data = request.place, request.data
+    identifier, data = request.location, request.data
     dataset = load(identifier, "docs", "queries")
     if dataset.has_docpairs():
         return _of_triples(dataset, request)
@@ -69,16 +74,16 @@ def training(request: Request) -> Training:
         queries=[Query(q, row.default_text()) for q, row in _queries(dataset, train | valid)],
         qrels={"train": judged(train), "valid": judged(valid)},
         pairs=[Pair(j.query_id, j.passage_id) for j in drawn if j.query_id in train],
-        source={"ir_datasets": identifier} | held_out_by(data),
+        description={"ir_datasets": identifier} | held_out_by(data),
         held_out=valid,
         id_space=id_space(identifier),
     )
 
 
 def _of_triples(dataset: Any, request: Request) -> Training:
-    load(request.place, "docpairs")
+    load(request.location, "docpairs")
     store = dataset.docs_store()
-    with _alone(request.place):
+    with _alone(request.location):
         if hasattr(store, "build"):
             store.build()
 
@@ -89,33 +94,33 @@ def _of_triples(dataset: Any, request: Request) -> Training:
     triples = draw(Stream(read), request.data.train_limit, request.data.held_out_seed)
     query_ids = Stream(lambda: (triple.query for triple in triples))
     document_ids = Stream(lambda: (key for triple in triples for key in triple.passages))
-    query_numbers, document_numbers = numbers(triples, cleaned=str)
+    query_numbers, document_numbers = number_texts(triples, cleaned=str)
 
     def find_queries(ids: list[str]) -> dict[str, Any]:
         return dict(_queries(dataset, set(ids)))
 
-    where = f"irds:{request.place}: a triple names the"
+    where = f"irds:{request.location}: a triple names the"
     query_texts = partial(_look_up, find_queries, QUERIES, f"{where} query")
     document_texts = partial(_look_up, store.get_many, DOCUMENTS, f"{where} document")
     return from_numbers(
         *_by_text(query_numbers, query_ids, query_texts),
         *_by_text(document_numbers, document_ids, document_texts),
         request.data,
-        {"ir_datasets": request.place},
+        {"ir_datasets": request.location},
     )
 
 
 def _by_text(
     by_id: np.ndarray, ids: Iterable[str], look_up: Callable[[Iterable[str]], Iterator[str]]
 ) -> tuple[np.ndarray, Stream[str]]:
-    """From numbers of ids to numbers of cleaned texts, and the text of each number."""
-    texts = look_up(first_of(by_id.ravel(), ids))
-    by_text = by_appearance(array("Q", (hash64(clean(text)) for text in texts)))[by_id]
-    return by_text, Stream(lambda: look_up(first_of(by_text.ravel(), ids)))
+    """Numbers of ids -> numbers of their cleaned texts, and the text of each number."""
+    texts = look_up(first_texts(by_id.ravel(), ids))
+    by_text = number_hashes(array("Q", (hash64(clean(text)) for text in texts)))[by_id]
+    return by_text, Stream(lambda: look_up(first_texts(by_text.ravel(), ids)))
 
 
 def _look_up(
-    find: Callable[[list[str]], dict[str, Any]], block_size: int, what: str, ids: Iterable[str]
+    find: Callable[[list[str]], dict[str, Any]], block_size: int, where: str, ids: Iterable[str]
 ) -> Iterator[str]:
     """The texts of queries or documents, a block at a time."""
     ids = iter(ids)
@@ -123,17 +128,14 @@ def _look_up(
         rows = find(block)
         for identifier in block:
             if identifier not in rows:
-                raise InputError(f"{what} {identifier!r}, which the dataset does not have")
+                raise InputError(f"{where} {identifier!r}, which the dataset does not have")
             yield rows[identifier].default_text()
 
 
 def load(identifier: str, *needs: str) -> Any:
-    """A dataset that has all that is needed: "docs", "queries", "qrels", "docpairs".
+    """A dataset that has each of `needs` ("docs", "queries", "qrels", "docpairs"), or InputError.
 
     Reads the first row of each, so that ir_datasets fetches or builds its files now.
-
-    Raises:
-        InputError: for an unknown id, or a dataset that lacks something.
     """
     try:
         dataset = ir_datasets.load(identifier)
@@ -151,23 +153,19 @@ def load(identifier: str, *needs: str) -> Any:
 
 
 def _alone(identifier: str) -> FileLock:
-    """Held while ir_datasets writes files: two processes at once would corrupt them."""
+    """To hold while ir_datasets writes files: two processes at once would corrupt them."""
     name = quote(ir_datasets.docs_parent_id(identifier), safe="")
     return FileLock(ir_datasets.util.home_path() / f"{name}.dpr.lock")
 
 
 def id_space(identifier: str) -> str:
-    """Several datasets share documents, and some share queries: both name the id space."""
+    """Both name the id space, since datasets may share documents, queries or both."""
     documents, queries = ir_datasets.docs_parent_id, ir_datasets.queries_parent_id
     return f"irds:{documents(identifier)} {queries(identifier)}"
 
 
 def passages(documents: Iterable[Any], identifier: str) -> Iterator[Passage]:
-    """Title and text of documents that are only these; otherwise the default text.
-
-    Raises:
-        InputError: for a document without a text.
-    """
+    """The title and text of a document if it has nothing else; otherwise its default text."""
     for document in documents:
         if not hasattr(document, "default_text"):
             raise InputError(

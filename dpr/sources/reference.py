@@ -28,37 +28,29 @@ MSMARCO_TINY: dict[str, Any] = {
 
 
 def trec_covid(request: Request) -> Collection:
-    """BEIR's TREC-COVID: its documents and judgments, and the topics of round 5 from pyserini.
-
-    Raises:
-        InputError: for an unexpected number of topics or, at the end of reading, of documents.
-    """
-    identifier, topics = TREC_COVID["id"], TREC_COVID["topics"]
+    """BEIR's TREC-COVID: its documents and judgments, and the topics of round 5 from pyserini."""
+    identifier, topics, field = TREC_COVID["id"], TREC_COVID["topics"], request.data.topic_field
     dataset = irds.load(identifier, "docs", "qrels")
-    queries = pyserini_topics(topics, request.data.topic_field)
-    # Counted while reading: ir_datasets' `docs_count` only repeats its catalog.
+    queries = pyserini_topics(topics, field)
+    # Counted while read, since ir_datasets' `docs_count` only repeats its catalog.
     passages = irds.passages(dataset.docs_iter(), identifier)
     return Collection(
         passages=_counted(passages, TREC_COVID["passages"], identifier, "documents"),
         queries=list(_counted(queries, TREC_COVID["queries"], topics, "topics")),
         qrels={"test": irds.judgments(dataset)},
-        source={"ir_datasets": identifier, "topics": topics, "field": request.data.topic_field},
+        description={"ir_datasets": identifier, "topics": topics, "field": field},
         id_space=irds.id_space(identifier),
     )
 
 
 def pyserini_topics(name: str, field: str) -> list[Query]:
-    """One field of pyserini's topics; ids as strings.
-
-    Raises:
-        InputError: for a field that the topics do not have, or topics that cannot be fetched.
-    """
+    """One field of pyserini's topics; InputError if they lack it or cannot be fetched."""
     start_java()
     from pyserini.search import get_topics
 
     try:
         topics = get_topics(name)
-    except Exception as error:  # pyserini and Java raise many kinds
+    except Exception as error:  # of many types
         raise InputError(
             f"topics {name!r}: pyserini cannot get them ({error}); without a network, put their "
             "file into ~/.cache/pyserini/topics-and-qrels"
@@ -74,13 +66,13 @@ def pyserini_topics(name: str, field: str) -> list[Query]:
 
 
 def msmarco_tiny(request: Request) -> Training:
-    """The first 11,000 of MS MARCO's training triples: one file."""
+    """The first 11,000 training triples of MS MARCO: one file."""
 
     def read(path: Path) -> Iterator[Example]:
         triples = text_pairs.read_triples(path)
         return _counted(triples, MSMARCO_TINY["examples"], str(path), "triples")
 
-    return text_pairs.from_file(MSMARCO_TINY["url"], read, request)
+    return text_pairs.from_file(request._replace(location=MSMARCO_TINY["url"]), read)
 
 
 def _counted(items: Iterable[Item], expected: int, where: str, what: str) -> Iterator[Item]:

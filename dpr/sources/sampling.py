@@ -14,18 +14,18 @@ from dpr.sources.types import Item, Stream
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> Iterable[Item]:
-    """`limit` items drawn by seed, in their order; all if there are no more, or without a limit.
+    """`limit` items drawn by seed, in their order; all items if there are fewer, or no limit.
 
     Args:
-        items: a list or a `Stream`: counted first, then read again for each reader.
+        items: a list or a `Stream`; they are counted first.
     """
     if limit is None:
         return items
     count, rng = sum(1 for _ in items), random.Random(seed)
     drawn = np.arange(min(limit, count))
     for number in range(limit, count):  # Vitter 1985, algorithm R
-        if (place := rng.randrange(number + 1)) < limit:
-            drawn[place] = number
+        if (position := rng.randrange(number + 1)) < limit:
+            drawn[position] = number
     chosen = np.zeros(count, bool)
     chosen[drawn] = True
     return Stream(lambda: itertools.compress(items, chosen))
@@ -37,12 +37,12 @@ def hold_out(query_ids: Iterable[str], count: int, seed: int) -> set[str]:
     Args:
         query_ids: the query of each example.
     Raises:
-        InputError: if no query would be left for training.
+        InputError: if that leaves no query for training.
     """
     examples = Counter(query_ids)
     names = sorted(examples)
     sizes = np.array([examples[name] for name in names], np.int64)
-    return {names[place] for place in _held_out(sizes, count, seed)}
+    return {names[position] for position in _held_out(sizes, count, seed)}
 
 
 def hold_out_numbers(queries: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -53,21 +53,21 @@ def hold_out_numbers(queries: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def held_out_by(data: DataSettings) -> dict[str, int]:
-    """The settings that decide what is held out, for the manifest."""
+    """For the manifest."""
     return {"held_out": data.held_out, "held_out_seed": data.held_out_seed}
 
 
 def _held_out(sizes: np.ndarray, count: int, seed: int) -> list[int]:
-    """The positions of the chosen queries. `sizes`: the number of examples of each query."""
+    """The positions of the chosen queries, from the number of examples of each query."""
     order = array("q", range(len(sizes)))
     random.Random(seed).shuffle(order)
     chosen: list[int] = []
     held = 0
-    for place in order:
+    for position in order:
         if held >= count:
             break
-        chosen.append(place)
-        held += int(sizes[place])
+        chosen.append(position)
+        held += int(sizes[position])
     if len(chosen) == len(sizes):
         raise InputError(
             f"params.yaml: data.held_out: holding out {count} of {sizes.sum()} training examples "

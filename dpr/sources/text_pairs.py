@@ -1,7 +1,7 @@
 """`triples:FILE` and `pairs:FILE`: training data in text files, plain or gzipped, also by URL.
 
 Queries and passages have no ids: identical texts (once cleaned) are one query or one passage. A
-file is read several times. In memory are numbers, about 100 bytes per pair, and no texts.
+file is read several times. Memory holds numbers, about 100 bytes per pair, and no texts.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dpr.base.errors import InputError
 from dpr.records.ids import hash64
@@ -34,11 +35,11 @@ class Example(NamedTuple):
 
 
 def triples(request: Request) -> Training:
-    return from_file(request.place, read_triples, request)
+    return from_file(request, read_triples)
 
 
 def pairs(request: Request) -> Training:
-    return from_file(request.place, read_pairs, request)
+    return from_file(request, read_pairs)
 
 
 def read_triples(path: Path) -> Iterator[Example]:
@@ -69,24 +70,24 @@ def _columns(path: Path, names: tuple[str, ...]) -> Iterator[list[str]]:
         yield columns
 
 
-def from_file(place: str, read: Callable[[Path], Iterator[Example]], request: Request) -> Training:
-    """Training data from the examples of a file, or from those that `data.train_limit` draws.
+def from_file(request: Request, read: Callable[[Path], Iterator[Example]]) -> Training:
+    """Training data from a file's examples, or from the sample that `data.train_limit` draws.
 
     Args:
-        place: a path or a URL.
+        request: its location is a path or a URL.
         read: reads the examples, all with a negative or all without.
     """
-    path, source = find(place, request.downloads)
+    path, description = find(request.location)
     data = request.data
     examples = draw(Stream(lambda: read(path)), data.train_limit, data.held_out_seed)
-    queries, passages = numbers(examples)
+    queries, passages = number_texts(examples)
     return from_numbers(
         queries,
-        Stream(lambda: first_of(queries, (example.query for example in examples))),
+        Stream(lambda: first_texts(queries, (example.query for example in examples))),
         passages,
-        Stream(lambda: first_of(passages.ravel(), _passages(examples))),
+        Stream(lambda: first_texts(passages.ravel(), _passages(examples))),
         data,
-        source,
+        description,
     )
 
 
@@ -100,15 +101,13 @@ def from_numbers(
     passages: np.ndarray,
     passage_texts: Iterable[str],
     data: DataSettings,
-    source: dict[str, Any],
+    description: dict[str, Any],
 ) -> Training:
     """Training data from numbered texts; `data.held_out` examples, drawn by seed, validate.
 
     Args:
-        queries, passages: as `numbers` returns them.
+        queries, passages: as `number_texts` returns them.
         query_texts, passage_texts: the texts of the numbers 0, 1, ...; read several times.
-    Raises:
-        InputError: if holding them out leaves nothing to train on.
     """
     chosen = hold_out_numbers(queries, data.held_out, data.held_out_seed)
     valid = np.isin(queries, chosen)
@@ -132,12 +131,12 @@ def from_numbers(
         queries=Stream(lambda: (Query(f"q{n}", text) for n, text in enumerate(query_texts))),
         qrels={"train": judgments(new & ~valid), "valid": judgments(new & valid)},
         pairs=Stream(pairs),
-        source=source | {"examples": len(queries)} | held_out_by(data),
+        description=description | {"examples": len(queries)} | held_out_by(data),
         held_out={f"q{query}" for query in chosen},
     )
 
 
-def numbers(
+def number_texts(
     examples: Iterable[Example], cleaned: Callable[[str], str] = clean
 ) -> tuple[np.ndarray, np.ndarray]:
     """Number queries and passages by first appearance; identical cleaned texts share a number.
@@ -151,20 +150,16 @@ def numbers(
         queries.append(hash64(cleaned(example.query)))
         passages.extend(hash64(cleaned(text)) for text in example.passages)
     width = len(passages) // len(queries) if queries else 1
-    return by_appearance(queries), by_appearance(passages).reshape(len(queries), width)
+    return number_hashes(queries), number_hashes(passages).reshape(len(queries), width)
 
 
-def by_appearance(hashes: array) -> np.ndarray:
+def number_hashes(hashes: array) -> np.ndarray:
     """(N,) int32: number of each hash, from 0 in the order of first appearance."""
-    _, first, number = np.unique(
-        np.frombuffer(hashes, np.uint64), return_index=True, return_inverse=True
-    )
-    rank = np.empty(len(first), np.int32)
-    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
-    return rank[number]
+    numbers, _ = pd.factorize(np.frombuffer(hashes, np.uint64))
+    return numbers.astype(np.int32)
 
 
-def first_of(numbers: np.ndarray, texts: Iterable[str]) -> Iterator[str]:
+def first_texts(numbers: np.ndarray, texts: Iterable[str]) -> Iterator[str]:
     """The text at the first appearance of each number, from 0."""
     new = 0
     for number, text in zip(numbers, texts, strict=True):

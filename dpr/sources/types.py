@@ -6,7 +6,6 @@ Queries, judgments and pairs are read several times: give a list or, for more th
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from dpr.records.types import Judgment, Pair, Passage, Query
@@ -26,27 +25,24 @@ class Stream(Generic[Item]):
 
 
 class Request(NamedTuple):
-    """A name in `data.collection` or `data.train`, and what a source may need to read it."""
-
-    place: str  # the name after its colon: a folder, file, URL or id
+    location: str  # what follows the colon of the source's name: a folder, file, URL or id
     data: DataSettings
-    downloads: Path  # keeps files fetched by URL
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """The records that a collection and training data share.
+    """The records that collections and training data both have.
 
     Attributes:
         qrels: judgments by split.
-        source: description of the input for the manifest.
-        id_space: name of the id space; ids are compared only with ids of the same one. None: never.
+        description: of the input, for the manifest.
+        id_space: ids are compared only within one id space; None: never.
     """
 
     passages: Iterable[Passage]
     queries: Iterable[Query]
     qrels: Mapping[str, Iterable[Judgment]]
-    source: dict[str, Any]
+    description: dict[str, Any]
     id_space: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,7 +60,7 @@ class Training(Records):
     """Training pairs. Splits: "train", which finds false negatives, and "valid".
 
     Attributes:
-        held_out: the validation queries that the source itself drew from its training queries.
+        held_out: the validation queries that `data.held_out` drew from the training queries.
     """
 
     pairs: Iterable[Pair]

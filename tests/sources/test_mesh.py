@@ -37,7 +37,7 @@ def test_grades_by_hand():
     assert found["DHeart"].grades == {"3": 2, "5": 1}
     assert found["DLung, LeftQsurgery"].text == "Left Lung surgery"
     assert found["DLung, Left"].text == "Left Lung"
-    assert found["DLung, LeftQsurgery"].is_pair
+    assert found["DLung, LeftQsurgery"].has_qualifier
     assert found["DLung, Left"].major == ["1", "2"]
 
 
@@ -85,20 +85,22 @@ def test_no_descriptor_occurs_in_two_splits(many_topics):
     assert not descriptors["valid"] & descriptors["test"]
     assert len(descriptors["train"]) == 140  # 70 % of 200
     for name, count in (("valid", 10), ("test", 20)):
-        assert sum(t.is_pair for t in parts[name]) == count // 2
+        assert sum(t.has_qualifier for t in parts[name]) == count // 2
         assert len({t.descriptor for t in parts[name]}) == len(parts[name]) == count
 
 
 def test_as_many_topics_have_a_qualifier_as_there_are_descriptors_with_one(many_topics):
     """A third of the 40 descriptors of the test have none, so 36 topics need plain ones."""
     parts = split(many_topics, SETTINGS.model_copy(update={"test_topics": 36}))
-    assert sum(t.is_pair for t in parts["test"]) == 18
-    rare = [t for t in many_topics if not t.is_pair or t.descriptor in ("D001", "D002", "D004")]
+    assert sum(t.has_qualifier for t in parts["test"]) == 18
+    rare = [
+        t for t in many_topics if not t.has_qualifier or t.descriptor in ("D001", "D002", "D004")
+    ]
     parts = split(rare, SETTINGS.model_copy(update={"test_topics": 36, "test_share": 0.6}))
-    with_pairs = {t.descriptor for t in rare if t.is_pair} - {
+    with_pairs = {t.descriptor for t in rare if t.has_qualifier} - {
         t.descriptor for name in ("train", "valid") for t in parts[name]
     }
-    assert {t.descriptor for t in parts["test"] if t.is_pair} <= with_pairs
+    assert {t.descriptor for t in parts["test"] if t.has_qualifier} <= with_pairs
     assert len(parts["test"]) == 36
 
 

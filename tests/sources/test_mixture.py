@@ -28,7 +28,7 @@ def records(first=(), second=(), trains=False, place="here"):
             split: [Judgment(q, p, 1) for q, _, p in rows]
             for split, rows in zip(splits, (first, second), strict=True)
         },
-        "source": {},
+        "description": {},
         "id_space": place,
     }
     if trains:

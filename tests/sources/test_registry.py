@@ -109,7 +109,9 @@ def test_judgments_that_nothing_can_meet_are_refused(folder, tmp_path, split, ro
     parsed = [row.split("\t") for row in rows.decode().splitlines()]
     qrels = {"test": [Judgment("q0", "d0", 1)]}
     qrels[split] = [Judgment(query, passage, int(grade)) for query, passage, grade in parsed]
-    data = Collection(passages=beir.read_passages(folder), queries=queries, qrels=qrels, source={})
+    data = Collection(
+        passages=beir.read_passages(folder), queries=queries, qrels=qrels, description={}
+    )
     with pytest.raises(InputError, match=rf"mine: qrels {split}: {message}"):
         write.write_collection(data, tmp_path / "out", "mine")
 
@@ -120,7 +122,9 @@ def test_relevant_passages_out_of_reach_are_reported(tmp_path, capsys):
     lost = [Judgment("q1", "gone", 1), Judgment("q0", "gone", 0)]
     for judgments in (qrels, qrels + lost):
         queries = [Query(q, q) for q in sorted({judgment.query_id for judgment in judgments})]
-        data = Collection(passages=passages, queries=queries, qrels={"test": judgments}, source={})
+        data = Collection(
+            passages=passages, queries=queries, qrels={"test": judgments}, description={}
+        )
         write.write_collection(data, tmp_path, "mine")
         lines = capsys.readouterr().err
         assert ("qrels" in lines) == (judgments is not qrels)
@@ -189,7 +193,7 @@ def test_memory_hardly_grows_with_the_corpus(tmp_path):
             passages=(Passage(f"doc-{i}", "heart", f"Study number {i}.") for i in range(count)),
             queries=[Query("q", "x")],
             qrels={"test": [Judgment("q", "doc-0", 1)]},
-            source={},
+            description={},
         )
         tracemalloc.start()
         write.write_collection(data, tmp_path, "many")

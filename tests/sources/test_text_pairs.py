@@ -138,4 +138,4 @@ def test_memory_hardly_grows_with_the_pairs(folder, tmp_path, examples, kind):
 def test_what_can_be_read_only_once_is_refused():
     pairs = (Pair("q", "p") for _ in "a")
     with pytest.raises(TypeError, match="only once"):
-        Training(passages=[], queries=[], qrels={}, pairs=pairs, source={})
+        Training(passages=[], queries=[], qrels={}, pairs=pairs, description={})
