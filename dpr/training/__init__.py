@@ -2,5 +2,5 @@
 
 `pairs` reads the training pairs (`texts`, `passages`) and draws each `batch`. The `trainer` takes
 steps: `gradients` of the `loss`, AdamW over the `parameters`, a `schedule` of the learning rate.
-`validation` chooses the best step, `snapshot` resumes a killed training, `log` reports.
+`validation` scores each checkpoint, `snapshot` resumes a killed training, `log` reports.
 """

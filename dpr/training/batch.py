@@ -1,9 +1,9 @@
-"""Batches: which pairs are trained together, and the targets of their loss."""
+"""Batches: which pairs share one, and the targets of their loss."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from dpr.base.errors import InputError
 from dpr.encoders.tokens import Tokens
 from dpr.settings import TrainSettings
 from dpr.training.loss import Id, Targets
+
+Items = TypeVar("Items", np.ndarray, list)
 
 
 class SampledPair(NamedTuple):
@@ -25,7 +27,7 @@ class SampledPair(NamedTuple):
 @dataclass(frozen=True)
 class Batch:
     queries: list[Tokens]  # Q
-    passages: list[Tokens] | torch.Tensor  # P texts to encode, or the (P, D) vectors of passages
+    passages: list[Tokens] | torch.Tensor  # P texts to encode, or their (P, D) vectors
     targets: Targets
 
     @property
@@ -35,9 +37,9 @@ class Batch:
 
 
 def passages_of(pairs: Sequence[SampledPair]) -> list[Id]:
-    """The distinct passages of pairs: those of the pairs first, then their hard negatives."""
-    own = dict.fromkeys(pair.passage_id for pair in pairs)
-    return list(own | dict.fromkeys(p for pair in pairs for p in pair.negative_ids))
+    """The distinct passages of pairs: first the positives, then the hard negatives."""
+    positives = dict.fromkeys(pair.passage_id for pair in pairs)
+    return list(positives | dict.fromkeys(p for pair in pairs for p in pair.negative_ids))
 
 
 def targets_of(
@@ -46,12 +48,12 @@ def targets_of(
     relevant_to: Callable[[Id], Iterable[Id]],
     teacher: Callable[[Id], dict[Id, float]] | None = None,
 ) -> Targets:
-    """The targets of pairs.
+    """The targets of a batch.
 
     Args:
-        columns: the P passages of the batch, which include those of the pairs.
-        relevant_to: the relevant passages of a query, duplicates of their texts included.
-        teacher: {passage: score} of a query.
+        columns: the P passages of the batch, which include all passages of the pairs.
+        relevant_to: a query's relevant passages, including duplicates of their texts.
+        teacher: a query's {passage: score}.
     """
     rows = {q: i for i, q in enumerate(dict.fromkeys(pair.query_id for pair in pairs))}
     column_of = {p: i for i, p in enumerate(columns)}
@@ -70,15 +72,15 @@ def targets_of(
     return Targets(list(rows), list(columns), torch.tensor(cells), relevant, negatives, scores)
 
 
-GROUPS = {None: "pairs", "query": "queries", "passage": "passages"}  # group_by -> its plural
+GROUP_NAMES = {None: "pairs", "query": "queries", "passage": "passages"}
 
 
 class Groups:
-    """Pairs by query, by passage or each alone, in the order of their first pair.
+    """Pairs grouped by `group_by`, in the order of their first pair, and batches of groups.
 
     Args:
         pairs: (N, 2) rows of query and passage.
-        source_of: (N,) the number of each pair's source.
+        source_of: (N,) number of each pair's source.
     """
 
     def __init__(self, pairs: np.ndarray, source_of: np.ndarray, settings: TrainSettings):
@@ -101,16 +103,14 @@ class Groups:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Full batches in an epoch. The short one at its end is dropped.
-
-        With fewer negatives its loss would be lower.
+        """Full batches only: a short one has fewer negatives, and so a lower loss.
 
         Raises:
-            InputError: for too few groups, and for shares that do not fit the sources.
+            InputError: for too few groups, or a `mixture` that does not fit the sources.
         """
         self._require_enough()
         alone = self.settings.one_source and self.settings.mixture == "proportional"
-        sizes = [len(own) for own in self._by_source] if alone else [len(self)]
+        sizes = [len(groups) for groups in self._by_source] if alone else [len(self)]
         return sum(size // self.settings.batch_size for size in sizes)
 
     def batches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -119,11 +119,13 @@ class Groups:
         size, sources = self.settings.batch_size, self._by_source
         while self.settings.mixture == "proportional":
             if self.settings.one_source:
-                epoch = [b for own in sources for b in _cut(rng.permutation(own), size)]
+                epoch = [
+                    b for groups in sources for b in full_batches(rng.permutation(groups), size)
+                ]
                 yield from (epoch[i] for i in rng.permutation(len(epoch)))
             else:
-                yield from _cut(rng.permutation(len(self)), size)
-        endless = [_endless(own, rng) for own in sources]
+                yield from full_batches(rng.permutation(len(self)), size)
+        endless = [_endless(groups, rng) for groups in sources]
         turns = self._turns(rng)
         while True:
             if self.settings.one_source:
@@ -137,12 +139,12 @@ class Groups:
         count, shares = len(self._by_source), self.settings.mixture
         if isinstance(shares, str):  # round_robin
             return itertools.cycle(range(count))
-        exact = np.divide(shares, sum(shares))  # the settings accept a sum that is not quite 1
+        exact = np.divide(shares, sum(shares))  # the settings accept sums near 1
         return (int(rng.choice(count, p=exact)) for _ in itertools.count())
 
     def _require_enough(self) -> None:
-        settings, unit = self.settings, GROUPS[self.settings.group_by]
-        sizes = [len(own) for own in self._by_source]
+        settings, unit = self.settings, GROUP_NAMES[self.settings.group_by]
+        sizes = [len(groups) for groups in self._by_source]
         if not isinstance(settings.mixture, str) and len(settings.mixture) != len(sizes):
             raise InputError(
                 f"params.yaml: train.mixture: {len(settings.mixture)} shares for {len(sizes)} "
@@ -157,8 +159,8 @@ class Groups:
             )
 
 
-def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
-    """Full batches of an order."""
+def full_batches(order: Items, size: int) -> list[Items]:
+    """Slices of `size` items. A short one at the end is dropped."""
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
 
 

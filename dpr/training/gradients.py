@@ -1,13 +1,12 @@
 """Gradients of one batch: over several processes, and in less memory than the batch would take.
 
-The loss needs the vectors of the whole batch; the encoder's activations are needed only for its own
-backward pass. So the vectors are detached from the encoder, the loss gives their gradients, and
-these are passed back through the encoder, forward pass by forward pass. A pass whose activations
-were dropped runs a second time, with the same dropout (GradCache, Gao et al. 2021,
-https://arxiv.org/abs/2101.06983).
+The loss needs the vectors of the whole batch, but not the encoder's activations. So the vectors are
+detached from the encoder, and the loss gives their gradients. Each forward pass then propagates its
+part back through the encoder. A pass without its activations first runs a second time, with the
+same dropout (GradCache, Gao et al. 2021, https://arxiv.org/abs/2101.06983).
 
-Each process encodes its shard of the batch and computes the loss over all vectors. So the gradients
-of the shards add up to those of the whole batch.
+Each process encodes its shard of the batch and computes the loss over all vectors. So the shards'
+gradients add up to the gradient of the whole batch.
 """
 
 import itertools
@@ -26,18 +25,16 @@ from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokens, token_batches
 from dpr.training.batch import Batch
 
-# Tokens in a forward pass on a CPU, padding included. Several passes have less padding and smaller
-# activations than one over the whole batch: less time and memory. A GPU takes the batch at once.
+# Tokens in a forward pass on a CPU, including padding. Several passes have less padding and smaller
+# activations than a single one, so less time and memory. A GPU encodes the batch at once.
 CPU_TOKENS = 2048
 
 
 class ActivationBudget:
-    """Memory for the activations of a step: it decides which forward passes keep theirs.
+    """Memory for the activations of a step, in GiB; None: unlimited.
 
-    The others run a second time, to the same bits: the budget changes time and memory, no result.
-
-    Args:
-        gib: None: unlimited.
+    A forward pass beyond the budget runs twice, to the same bits. So the budget changes time and
+    memory, but no result.
     """
 
     def __init__(self, gib: float | None = None) -> None:
@@ -48,12 +45,12 @@ class ActivationBudget:
         self.used = 0.0
 
     def allows(self, tokens: int) -> bool:
-        """Whether a pass fits, if its tokens take as much as those of the last pass did."""
+        """Whether a pass fits, if a token takes as much memory as in the last pass."""
         return self.used + self.bytes_per_token * tokens <= self.bytes
 
     @contextmanager
     def spend(self, tokens: int) -> Iterator[None]:
-        """Count the memory that a forward pass keeps."""
+        """Count the memory of the activations that a forward pass keeps."""
         if math.isinf(self.bytes):
             yield
             return
@@ -63,7 +60,7 @@ class ActivationBudget:
             if not isinstance(tensor, torch.nn.Parameter):
                 storage = tensor.untyped_storage()
                 sizes[storage.data_ptr()] = storage.nbytes()
-            return tensor.detach()  # an operation's own result would never be freed
+            return tensor.detach()  # an operation that kept its own result would never free it
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             yield
@@ -73,19 +70,15 @@ class ActivationBudget:
 
 
 class ForwardOptions(NamedTuple):
-    """How a batch goes through the encoder: it decides time and memory, and `precision` the bits.
-
-    With a `chunk_size`, so many texts share a pass, whose activations are then dropped. None keeps
-    as many activations as the budget allows.
-    """
+    """How a batch goes through the encoder."""
 
     precision: str  # of the matrix products, see `formats.autocast`
-    chunk_size: int | None
+    chunk_size: int | None  # texts in a pass, which then drops its activations; None: by the budget
     budget: ActivationBudget
 
 
 class EncodedTexts:
-    """The (N, D) vectors of texts, and the backward pass through their encoder."""
+    """Texts as vectors, and the backward pass through the encoder."""
 
     def __init__(
         self, encoder: DualEncoder, tokens: list[Tokens], role: Role, options: ForwardOptions
@@ -101,7 +94,7 @@ class EncodedTexts:
             size = max(1, len(tokens) if chunk_size is None else min(chunk_size, len(tokens)))
             starts = range(0, len(by_length), size)
             self.chunks = [by_length[start : start + size] for start in starts]
-        # Of each chunk: its vectors with their graph, or the state of dropout before it.
+        # For each chunk: its vectors with their graph, or the random state for its dropout.
         self.kept: list[torch.Tensor | dict[str, torch.Tensor]] = []
         none = torch.zeros(0, encoder.dimension, device=encoder.device)
         vectors = torch.cat([none, *map(self._first_forward, self.chunks)])
@@ -126,7 +119,7 @@ class EncodedTexts:
     def backward(self, gradient: torch.Tensor) -> None:
         """Add to the parameters' gradients, given the (N, D) gradient of the vectors.
 
-        The last pass comes first, as in one graph of all passes: the sums have the same bits.
+        In reverse order, as one graph of all passes would: the sums have the same bits.
         """
         for chunk in reversed(self.chunks):
             vectors = self.kept.pop()
@@ -145,8 +138,7 @@ def forward_backward(
 ) -> torch.Tensor:
     """Add the gradients of `loss(query vectors, passage vectors)` to the encoder's parameters.
 
-    They are the gradients of this process's shard: `processes.sum_gradients` must follow. Passages
-    that a batch holds as vectors get none.
+    Of this process's shard only: call `processes.sum_gradients` after it.
 
     Args:
         batch: the whole batch, the same in every process.

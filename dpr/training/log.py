@@ -1,6 +1,6 @@
-"""What a training records, and who is told: the terminal, files of curves, and loggers.
+"""Records of a training, and their watchers: the terminal, files of curves, loggers.
 
-None of them changes a result: the stage writes the same files anew when the training has ended.
+Watchers change no result: at the end, the stage writes the same files anew.
 """
 
 import csv
@@ -19,12 +19,12 @@ from dpr.training.batch import Batch
 
 
 class Step(NamedTuple):
-    """One update, counted from 1; the gradient norm is the one before clipping."""
+    """One update."""
 
-    step: int
+    step: int  # from 1
     loss: float
     lr: float
-    gradient_norm: float
+    gradient_norm: float  # before clipping
     temperature: float
 
     def curves(self) -> dict[str, float]:
@@ -32,19 +32,19 @@ class Step(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """The encoder after a step; step 0 is the encoder before training."""
+    """The encoder after a step."""
 
-    step: int
+    step: int  # 0: before training
     loss: float
     score: float  # chooses the best encoder
-    measured: dict[str, float] = {}  # by name; of a mixture also for each source  # noqa: RUF012
+    measured: dict[str, float] = {}  # by name; for a mixture, also by source  # noqa: RUF012
 
     def curves(self) -> dict[str, float]:
         return {"loss": self.loss, **self.measured}
 
 
 Record = Step | Validation
-Watcher = Callable[[Record], None]  # told of each record, those before a resume included
+Watcher = Callable[[Record], None]  # gets each record, including those before a resume
 
 
 class History(NamedTuple):
@@ -53,11 +53,11 @@ class History(NamedTuple):
 
     @property
     def best(self) -> Validation:
-        """The validation with the highest score; of equal ones the first."""
+        """The first validation with the highest score."""
         return max(self.validations, key=lambda v: v.score)
 
     def in_order(self) -> list[Record]:
-        """All records as they happened: a validation follows its step."""
+        """All records in order. A validation follows its step."""
         return sorted([*self.steps, *self.validations], key=lambda record: record.step)
 
     def described(self, measure: str) -> str:
@@ -69,12 +69,11 @@ class History(NamedTuple):
         return f"{len(self.steps)} steps; best after {best.step}: validation {scores}"
 
     def validations_since_best(self) -> int:
-        """How many validations have followed the best one."""
         return sum(v.step > self.best.step for v in self.validations)
 
 
 class Console:
-    """Prints for all processes, in the first one. The bar shows only on a terminal."""
+    """Prints in the first process only. The bar needs a terminal."""
 
     def __init__(self, is_first: bool):
         self.is_first = is_first
@@ -103,7 +102,7 @@ class Console:
 
 
 class CurveFiles:
-    """Two CSV files, of steps and of validations: each record appends a row at once."""
+    """Two CSV files, of steps and of validations. Each record appends a row at once."""
 
     def __init__(self, steps: Path, validations: Path):
         self.paths = {Step: steps, Validation: validations}
@@ -119,14 +118,14 @@ class CurveFiles:
 
 
 def _logger(name: str, folder: Path) -> Any:
-    """A tracker of accelerate, not yet started, that writes to `folder`."""
+    """A tracker of accelerate, not yet started, for files in `folder`."""
     from accelerate import tracking  # here, since it loads slowly
 
     if name == "dvclive":  # for Studio and the extension of VS Code
         options = {"save_dvc_exp": False, "dvcyaml": None, "report": None}
         return tracking.DVCLiveTracker(dir=str(folder), **options)
     if name == "tensorboard":  # tensorboard --logdir .scratch/tensorboard
-        # A resumed training tells its earlier points again: purged, or each would be there twice.
+        # A resumed training logs its earlier points again. Without a purge, they would be double.
         return tracking.TensorBoardTracker(folder.name, folder.parent, purge_step=0)
     folder.mkdir(parents=True, exist_ok=True)
     return tracking.WandBTracker("dpr", dir=str(folder))  # WANDB_MODE=offline keeps the data here
@@ -136,11 +135,11 @@ def _logger(name: str, folder: Path) -> Any:
 def watching(
     curves: tuple[Path, Path], loggers: Mapping[str, Path], is_first: bool
 ) -> Iterator[list[Watcher]]:
-    """Files of curves, and loggers, until the training ends.
+    """Files of curves and loggers, open until the training ends.
 
     Args:
         curves: the CSV files of steps and of validations.
-        loggers: {name: folder}; a folder per training, where it goes on after a resume.
+        loggers: {name: folder}, with a folder per training, for all its resumes.
         is_first: the other processes watch nothing.
     Raises:
         InputError: if a logger's package is not installed.

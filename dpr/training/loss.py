@@ -1,7 +1,8 @@
 """The loss of a batch: in-batch negatives (Karpukhin et al. 2020), and learning from a teacher.
 
-https://arxiv.org/abs/2004.04906. Each loss is a function of the (Q, P) scores of a batch and its
-`Targets`. `Loss.from_scores` chooses among them by the settings: a new loss is added there.
+https://arxiv.org/abs/2004.04906. Each loss is a function of a batch's (Q, P) scores and `Targets`.
+To add one, write such a function and call it in `Loss._contrastive`, or in `Loss.from_scores` if it
+learns from a teacher.
 """
 
 import math
@@ -20,18 +21,18 @@ Id = Any  # of a query or passage: text, or a row number
 
 
 class Targets(NamedTuple):
-    """What the loss should learn from B pairs of Q distinct queries and P distinct passages.
+    """B pairs of Q distinct queries and P distinct passages, and what the loss should learn.
 
-    A column in no pair is a hard negative. All queries share it, as they share all passages.
+    Columns outside all pairs are negatives, shared by all queries.
     """
 
     query_ids: list[Id]  # Q
     passage_ids: list[Id]  # P
-    pairs: torch.Tensor  # (B, 2) int64: row and column of each pair's query and passage
+    pairs: torch.Tensor  # (B, 2) int64: each pair's row and column
     relevant: torch.Tensor  # (Q, P) bool: a relevant passage is no negative of the query
     negatives: torch.Tensor | None = None  # (B, P) bool: the hard negatives drawn for each pair
     teacher: torch.Tensor | None = None  # (Q, P) float32: the teacher's scores; NaN: none
-    # (P,) float32: if the passages are a sample, the log of how many each stands for; None: 1 each
+    # (P,) float32: log of how many passages each one stands for, in a sample; None: 1 each
     log_weights: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Targets":
@@ -40,16 +41,16 @@ class Targets(NamedTuple):
         return self._replace(**moved)
 
     def transposed(self) -> "Targets":
-        """The same pairs, with passages that look for queries. The queries are no sample."""
+        """The same pairs, from passage to query. No weights: the queries are not a sample."""
         pairs, relevant = self.pairs.flip(1), self.relevant.T
         return Targets(self.passage_ids, self.query_ids, pairs, relevant)
 
 
 class Loss(nn.Module):
-    """The loss that the settings ask for. Its only parameter is the temperature.
+    """The loss of the settings. Its only parameter is the temperature.
 
-    With `matryoshka` it is the mean over the whole vectors and their truncations to each of these
-    dimensions (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
+    With `matryoshka`, the mean over the whole vectors and their truncations to these dimensions
+    (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
     """
 
     def __init__(self, similarity: Similarity, settings: TrainSettings):
@@ -63,7 +64,7 @@ class Loss(nn.Module):
 
     @property
     def temperature(self) -> torch.Tensor | float:
-        """A tensor if it is learned, else a float: some GPUs have no float64 tensors."""
+        """A tensor if learned, else a float: some GPUs have no float64 tensors."""
         return self.log_temperature.exp() if self.learned else self.settings.temperature
 
     @torch.no_grad()
@@ -102,11 +103,12 @@ class Loss(nn.Module):
 
     def _contrastive(self, scores: torch.Tensor, targets: Targets) -> torch.Tensor:
         settings, temperature = self.settings, self.temperature
-        margin = settings.false_negative_margin
-        loss = in_batch_loss(scores, targets, temperature, margin, not settings.in_batch_negatives)
+        threshold = settings.false_negative_margin
+        loss = in_batch_loss(scores, targets, temperature, threshold, settings.in_batch_negatives)
         if not settings.symmetric:
             return loss
-        return (loss + in_batch_loss(scores.T, targets.transposed(), temperature, margin)) / 2
+        back = in_batch_loss(scores.T, targets.transposed(), temperature, threshold)
+        return (loss + back) / 2
 
 
 def in_batch_loss(
@@ -114,32 +116,32 @@ def in_batch_loss(
     targets: Targets,
     temperature: torch.Tensor | float,
     false_negative_margin: float | None = None,
-    own_negatives_only: bool = False,
+    in_batch_negatives: bool = True,
 ) -> torch.Tensor:
-    """Cross-entropy of each pair's passage against the other passages of the batch.
+    """Cross-entropy of each pair's passage against the batch's other passages.
 
     Args:
-        scores: (Q, P), each query with each passage of the batch.
+        scores: (Q, P).
         temperature: divides the scores.
-        false_negative_margin: also takes as relevant any passage whose score exceeds the pair's
-            minus this margin (Solatorio 2024, https://arxiv.org/abs/2402.16829, with the encoder
-            as its own guide). None: does not.
-        own_negatives_only: a pair's only negatives are those drawn for it.
+        false_negative_margin: also exclude each passage whose score exceeds the positive's minus
+            this number (Solatorio 2024, https://arxiv.org/abs/2402.16829, with the encoder as its
+            own guide). None: do not.
+        in_batch_negatives: False: a pair's only negatives are those drawn for it.
     Returns: the mean over the pairs, a scalar.
     Raises:
-        InputError: if the margin leaves no query a negative, so that nothing would be learned.
+        InputError: if `false_negative_margin` excludes every negative of the batch.
     """
-    query, own = targets.pairs.T
+    query, positive = targets.pairs.T
     rows = scores[query]  # (B, P)
-    positive = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, own[:, None], True)
+    is_positive = torch.zeros_like(rows, dtype=torch.bool).scatter_(1, positive[:, None], True)
     excluded = targets.relevant[query]
-    if own_negatives_only:
+    if not in_batch_negatives:
         assert targets.negatives is not None
         excluded = excluded | ~targets.negatives
     if false_negative_margin is not None:
-        own_score = rows.detach().gather(1, own[:, None])
-        close = rows.detach() > own_score - false_negative_margin
-        if (excluded | close | positive).all() and not (excluded | positive).all():
+        positive_score = rows.detach().gather(1, positive[:, None])
+        close = rows.detach() > positive_score - false_negative_margin
+        if (excluded | close | is_positive).all() and not (excluded | is_positive).all():
             raise InputError(
                 f"params.yaml: train.false_negative_margin: {false_negative_margin} takes every "
                 "negative of a batch as relevant, so nothing is learned; lower it, or set null"
@@ -149,8 +151,8 @@ def in_batch_loss(
     rows = rows / temperature
     if targets.log_weights is not None:
         rows = rows + targets.log_weights
-    rows = rows.masked_fill(excluded & ~positive, -torch.inf)
-    return functional.cross_entropy(rows, own)
+    rows = rows.masked_fill(excluded & ~is_positive, -torch.inf)
+    return functional.cross_entropy(rows, positive)
 
 
 def kl_loss(
@@ -159,19 +161,17 @@ def kl_loss(
     temperature: torch.Tensor | float,
     teacher_temperature: float,
 ) -> torch.Tensor:
-    """KL divergence of the encoder's distribution from the teacher's, over the passages it scored.
+    """KL divergence of the encoder's distribution from the teacher's, over the scored passages.
 
-    As sentence-transformers' DistillKLDivLoss, but without its factor `temperature`^2. That would
-    make the loss vanish at temperatures far below 1 (Lin et al. 2020,
-    https://arxiv.org/abs/2010.11386).
+    As in Lin et al. 2020, https://arxiv.org/abs/2010.11386; and as sentence-transformers'
+    DistillKLDivLoss without its factor `temperature`^2, by which small temperatures hide the loss.
 
     Args:
-        scores: (Q, P), each query with each passage of the batch.
+        scores: (Q, P).
         targets: the teacher has scored at least each pair's passage.
-        temperature: divides the encoder's scores; `teacher_temperature` the teacher's.
     Returns: the mean over the pairs, a scalar.
     """
-    assert targets.teacher is not None  # the settings: a share needs a teacher
+    assert targets.teacher is not None  # the settings require a teacher
     query = targets.pairs[:, 0]
     teacher = targets.teacher[query]
     unscored = teacher.isnan()
@@ -180,27 +180,25 @@ def kl_loss(
         teacher, student = teacher + targets.log_weights, student + targets.log_weights
     teacher = teacher.masked_fill(unscored, -torch.inf).log_softmax(1)
     student = student.masked_fill(unscored, -torch.inf).log_softmax(1)
-    terms = teacher.exp() * (teacher - student)  # unscored: -infinity minus itself, NaN
+    terms = teacher.exp() * (teacher - student)  # NaN where unscored
     return terms.masked_fill(unscored, 0.0).sum(1).mean()
 
 
 def margin_mse_loss(scores: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Mean squared difference between the encoder's margins and the teacher's.
 
-    A margin is the score of the pair's passage minus that of a different one (Hofstätter et al.
-    2020, https://arxiv.org/abs/2010.02666; sentence-transformers' MarginMSELoss).
+    A margin is the positive's score minus a different passage's (Hofstätter et al. 2020,
+    https://arxiv.org/abs/2010.02666; sentence-transformers' MarginMSELoss).
 
     Args: as `kl_loss`.
-    Returns: the mean over all margins, a scalar; 0 if there is none.
+    Returns: the mean over all margins, a scalar; 0 without a margin.
     """
     assert targets.teacher is not None
-    query, own = targets.pairs.T
+    query, positive = targets.pairs.T
     student, teacher = scores[query], targets.teacher[query]
-    errors = (student.gather(1, own[:, None]) - student) - (
-        teacher.gather(1, own[:, None]) - teacher
-    )
-    unscored = teacher.isnan()
-    unscored[torch.arange(len(own)), own] = True  # a passage has no margin to itself
+    column = positive[:, None]
+    errors = (student.gather(1, column) - student) - (teacher.gather(1, column) - teacher)
+    unscored = teacher.isnan().scatter(1, column, True)  # a passage has no margin to itself
     squares, counts = errors.masked_fill(unscored, 0.0).square(), ~unscored
     if targets.log_weights is not None:
         weights = targets.log_weights.exp()

@@ -1,6 +1,6 @@
-"""Training pairs by row numbers, and the batches drawn from them.
+"""Training pairs by row number, and the batches drawn from them.
 
-Memory: a few dozen bytes per pair, so that the pairs need not fit in memory as text.
+Memory holds a few dozen bytes per pair, and not its text.
 """
 
 from array import array
@@ -31,26 +31,26 @@ class PairIds(NamedTuple):
 
     queries: np.ndarray  # (N,) uint64
     passages: np.ndarray  # (N,) uint64
-    negatives: np.ndarray  # (M,) uint64, of all pairs in turn
-    owners: np.ndarray  # (M,) int64, the pair of each negative
+    negatives: np.ndarray  # (M,) uint64, pair by pair
+    pair_of: np.ndarray  # (M,) int64, the pair of each negative
 
     @classmethod
     def of(cls, pairs: Iterable[Pair], with_negatives: bool) -> "PairIds":
-        queries, passages, negatives, owners = array("Q"), array("Q"), array("Q"), array("q")
+        queries, passages, negatives, pair_of = array("Q"), array("Q"), array("Q"), array("q")
         for number, pair in enumerate(pairs):
             queries.append(hash64(pair.query_id))
             passages.append(hash64(pair.passage_id))
             for negative in pair.negative_ids if with_negatives else ():
                 negatives.append(hash64(negative))
-                owners.append(number)
-        return cls(*map(np.asarray, (queries, passages, negatives, owners)))
+                pair_of.append(number)
+        return cls(*map(np.asarray, (queries, passages, negatives, pair_of)))
 
-    def all_passages(self, taught: TeacherFile | None) -> np.ndarray:
-        """The passages of the pairs, and those a teacher scored for their queries, ascending."""
-        of_pairs = [self.passages, self.negatives]
-        if taught:
-            of_pairs.append(taught.passages[among(taught.queries, np.unique(self.queries))])
-        return np.unique(np.concatenate(of_pairs))
+    def all_passages(self, scored: TeacherFile | None) -> np.ndarray:
+        """The passages of the pairs, and their queries' scored passages, ascending."""
+        found = [self.passages, self.negatives]
+        if scored:
+            found.append(scored.passages[among(scored.queries, np.unique(self.queries))])
+        return np.unique(np.concatenate(found))
 
     def rows(
         self, queries: IdRows, passages: IdRows, folder: object
@@ -62,7 +62,7 @@ class PairIds(NamedTuple):
         """
         pairs = np.column_stack([queries.of(self.queries), passages.of(self.passages)])
         negatives = passages.of(self.negatives)
-        wrong = np.concatenate([np.flatnonzero((pairs < 0).any(1)), self.owners[negatives < 0]])
+        wrong = np.concatenate([np.flatnonzero((pairs < 0).any(1)), self.pair_of[negatives < 0]])
         if len(wrong):
             raise InputError(
                 f"{folder}: training pair {wrong.min() + 1}: its query or one of its passages is "
@@ -71,23 +71,23 @@ class PairIds(NamedTuple):
         return pairs, negatives
 
 
-def by_first(pairs: np.ndarray, first_query: np.ndarray, first_passage: np.ndarray) -> np.ndarray:
-    """(N, 2) int32 query and passage rows -> the first rows with their texts, each pair once.
+def canonical_pairs(pairs: np.ndarray, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+    """(N, 2) int32 rows -> their canonical rows (see `Texts`), each pair once and ascending.
 
     Args:
-        first_query: the first row with the text of each row; the same for `first_passage`.
+        queries, passages: the canonical row of each row.
     """
-    firsts = np.unique(first_query[pairs[:, 0]].astype(np.int64) << 32 | first_passage[pairs[:, 1]])
-    return np.column_stack([(firsts >> 32).astype(np.int32), firsts.astype(np.int32)])
+    keys = np.unique(queries[pairs[:, 0]].astype(np.int64) << 32 | passages[pairs[:, 1]])
+    return np.column_stack([(keys >> 32).astype(np.int32), keys.astype(np.int32)])
 
 
 class PairSet:
-    """Pairs with the texts and judgments of a training folder; a batch reads only its own texts.
+    """Pairs with their texts and judgments. A batch reads its texts from disk.
 
     Args:
         work: an empty folder for the files that each step reads.
         fixed: vectors of all passages, in place of their texts.
-        teacher: a file with a teacher's scores.
+        teacher: a file of scores.
         prompts: one query prompt per training source, in place of the encoder's prefix.
     Raises:
         InputError: for a pair of an unknown query or passage.
@@ -105,43 +105,45 @@ class PairSet:
         teacher: Path | None = None,
         prompts: Sequence[str] | None = None,
     ):
-        taught = TeacherFile.read(teacher) if teacher else None
-        links = PairIds.of(pairs, with_negatives=bool(settings.hard_negatives) and not taught)
+        scored = TeacherFile.read(teacher) if teacher else None
+        ids = PairIds.of(pairs, with_negatives=bool(settings.hard_negatives) and not scored)
         folder = corpus.folder
-        queries = texts.read_queries(work / "queries", folder, links.queries, encoder, prompts)
+        queries = texts.read_queries(work / "queries", folder, ids.queries, encoder, prompts)
         if fixed:
             self.passages: FixedPassages | Ragged = fixed
-            passages = texts.passages_with_vectors(corpus, fixed.vectors.ids)
+            passages = texts.passages_with_vectors(corpus, fixed.embeddings.ids)
         else:
-            wanted, limit = links.all_passages(taught), settings.passage_max_length
+            wanted, limit = ids.all_passages(scored), settings.passage_max_length
             tokenized = texts.read_passages(work / "passages", corpus, wanted, encoder, limit)
             passages, self.passages = tokenized
-        rows, negatives = links.rows(queries.rows, passages.rows, folder)
-        if not (settings.in_batch_negatives or taught or len(negatives)):
+        rows, negatives = ids.rows(queries.rows, passages.rows, folder)
+        if not (settings.in_batch_negatives or scored or len(negatives)):
             raise InputError(
                 "params.yaml: train.in_batch_negatives: false, but no training pair has a hard "
                 "negative; set mine.bm25.use or mine.encoder.use to true"
             )
         judged = texts.judged_relevant(folder, queries, passages)
-        relevant = by_first(np.concatenate([rows, judged]), queries.first, passages.first)
+        self.canonical_query, self.canonical_passage = queries.canonical, passages.canonical
+        relevant = canonical_pairs(
+            np.concatenate([rows, judged]), self.canonical_query, self.canonical_passage
+        )
         self.settings, self.queries = settings, queries.tokens
         self.pairs = rows  # (N, 2) int32 rows of query and passage
         self.negatives = Ragged.group(  # passages by pair
-            work / "negatives", np.int32, len(rows), links.owners, negatives
+            work / "negatives", np.int32, len(rows), ids.pair_of, negatives
         )
-        # The passages that are no negatives of a query; both by the first row with their text.
+        # Passages by query: canonical rows.
         self.relevant = Ragged.group(work / "relevant", np.int32, len(queries.rows), *relevant.T)
-        self.first_query, self.first_passage = queries.first, passages.first
         self.groups = Groups(rows, queries.sources[rows[:, 0]], settings)
-        self.teacher = Teacher(work, taught, queries.rows, passages.rows, rows) if taught else None
+        self.teacher = Teacher(work, scored, queries.rows, passages.rows, rows) if scored else None
 
     def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
-        """Batches without end, each epoch in a new order, from number `start` on.
+        """Endless batches from number `start` on. Each epoch has a new order.
 
-        A batch has `batch_size` pairs, or queries or passages if `group_by` says so, each with up
-        to `pairs_per_group` of its pairs, drawn anew each time. By query, each query has the same
-        weight; by passage, one encoded passage trains several queries. Of each pair's negatives,
-        `hard_negatives` are drawn.
+        A batch has `batch_size` pairs; or as many queries or passages, by `group_by`, each with up
+        to `pairs_per_group` of its pairs, drawn anew each time. By query, all queries weigh the
+        same. By passage, one encoded passage trains several queries. Each pair draws
+        `hard_negatives` of its negatives.
         """
         rng = np.random.default_rng(seed)
         for number, chosen in enumerate(self.groups.batches(rng)):
@@ -153,26 +155,26 @@ class PairSet:
                 yield self._batch(drawn, number)
 
     def _with_negatives(self, number: int, rng: np.random.Generator) -> SampledPair:
-        query, passage = self.pairs[number].tolist()
+        query, positive = self.pairs[number].tolist()
         if self.teacher:
-            listed = self.teacher.negatives(query, passage)
+            negatives = self.teacher.negatives(query, positive)
         else:
-            listed = self.negatives[number].tolist()
-        return SampledPair(query, passage, _draw(listed, self.settings.hard_negatives, rng))
+            negatives = self.negatives[number].tolist()
+        return SampledPair(query, positive, _draw(negatives, self.settings.hard_negatives, rng))
 
     def _batch(self, pairs: list[SampledPair], number: int) -> Batch:
         columns, log_weights = passages_of(pairs), None
         passages: list[Tokens] | torch.Tensor
         if isinstance(self.passages, FixedPassages):
-            columns, log_weights = self.passages.columns(columns, number)
-            passages = self.passages.take(columns)
+            columns, log_weights = self.passages.sample_rows(columns, number)
+            passages = self.passages.vectors(columns)
         else:
             passages = [self.passages[row] for row in columns]
         rows = np.array(columns)
-        firsts = self.first_passage[rows]
+        canonical = self.canonical_passage[rows]
 
-        def relevant_to(query: int) -> list[int]:  # and passages of an equal text
-            answers = np.isin(firsts, self.relevant[self.first_query[query]])
+        def relevant_to(query: int) -> list[int]:  # including passages of equal text
+            answers = np.isin(canonical, self.relevant[self.canonical_query[query]])
             return rows[answers].tolist()
 
         teacher = self.teacher.scores if self.teacher else None
@@ -183,7 +185,7 @@ class PairSet:
 
 
 def _draw(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
-    """`count` of the items (all, if there are no more), in their order."""
+    """Up to `count` of the items, in their order."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]

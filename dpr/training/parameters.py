@@ -1,4 +1,4 @@
-"""The parameters that a training changes: of both roles or one, with LoRA or without; and dropout.
+"""Which parameters a training changes: of one role or both, with or without LoRA; and dropout.
 
 transformers keeps a dropout rate in one of three places: a module, a float attribute of the layer
 (`dropout`, `attention_dropout`, `attn_pdrop`, ...), or the config that the layer reads (Falcon).
@@ -19,12 +19,12 @@ from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
 from dpr.settings import TrainSettings
 from dpr.training.snapshot import Tensors, set_weights
 
-LAYERS = ("layer", "path")  # in the name of a rate at which whole layers are skipped
+LAYERS = ("layer", "path")  # parts of names of rates that skip whole layers
 TOKENS = 24  # of a trial text: enough for a small rate to show
 
 
 def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
-    """The encoder; for `roles: query` with a query encoder of its own, which alone is trained."""
+    """The encoder. For `roles: query`, its query encoder is a copy, which alone is trained."""
     if roles == "both":
         return encoder
     backbone = copy.deepcopy(encoder.query.backbone)
@@ -33,9 +33,9 @@ def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
 
 
 def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
-    """Set attention and dropout, freeze what is not trained, add LoRA's matrices if `lora_rank`.
+    """Set attention and dropout, freeze untrained parameters, add LoRA's matrices.
 
-    They are added to every linear layer (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
+    Every linear layer has LoRA's matrices (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
     """
     if settings.roles == "query":
         encoder.passage.requires_grad_(False)
@@ -74,11 +74,10 @@ def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]
 
 
 def set_dropout(encoder: TextEncoder, rate: float) -> None:
-    """Set every dropout rate; whole layers are no longer skipped.
+    """Set every dropout rate. No whole layer is skipped any more.
 
     Raises:
-        InputError: if two forward passes still differ at rate 0: the model keeps a rate where this
-            code does not find it.
+        InputError: if two forward passes still differ at rate 0, so that a rate was not found.
     """
     _set_rates(encoder, 0.0)
     if _is_random(encoder):
@@ -117,8 +116,7 @@ def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
     """Inside, the encoder has the weights that `merge` would give it, rounded to their dtype.
 
     Args:
-        frozen: its weights by name. Those that LoRA does not train are restored afterwards:
-            subtracting the matrices again would round once more.
+        frozen: the encoder's weights, to restore the frozen ones: unmerging rounds once more.
     """
     wrapped = [one.backbone for one in {encoder.query, encoder.passage} if _has_lora(one)]
     for backbone in wrapped:
@@ -131,7 +129,7 @@ def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
 
 
 def merge(encoder: DualEncoder) -> None:
-    """Add LoRA's matrices to the weights, which leaves a plain encoder."""
+    """Add LoRA's matrices to the weights: the result is a plain encoder."""
     for one in {encoder.query, encoder.passage}:
         if _has_lora(one):
             one.backbone = one.backbone.merge_and_unload()
@@ -152,7 +150,7 @@ def groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, 
 
 
 def count(encoder: nn.Module) -> dict[str, int]:
-    """Numbers of parameters: all, and those that the training changes."""
+    """Numbers of all parameters and of the trained ones."""
     parameters = list(encoder.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     return {"all": sum(p.numel() for p in parameters), "trained": trained}

@@ -1,11 +1,11 @@
-"""The learning rate of each step, as a share of its peak: warm-up, then one of the `SHAPES`."""
+"""The learning rate of each step, as a factor of its peak: warm-up, then one of the `SHAPES`."""
 
 import math
 
 from dpr.base.errors import InputError
 from dpr.settings import TrainSettings
 
-SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
+SHAPES = {  # progress from 0 to 1, cycles -> factor from 1 to 0
     "constant": lambda progress, cycles: 1.0,
     "linear": lambda progress, cycles: 1 - progress,
     "cosine": lambda progress, cycles: (1 + math.cos(math.pi * progress)) / 2,
@@ -16,11 +16,7 @@ SHAPES = {  # progress from 0 to 1, cycles -> share from 1 to 0
 
 
 def warmup_steps(settings: TrainSettings, max_steps: int) -> int:
-    """The steps of warm-up, `warmup_steps` or `warmup_ratio` of all.
-
-    Raises:
-        InputError: if no step is left after the warm-up.
-    """
+    """The settings' `warmup_steps`, or `warmup_ratio` of all; InputError if no step remains."""
     steps = settings.warmup_steps
     if steps is None:
         steps = round(settings.warmup_ratio * max_steps)
@@ -33,13 +29,12 @@ def warmup_steps(settings: TrainSettings, max_steps: int) -> int:
 
 
 def lr_factor(settings: TrainSettings, step: int, warmup: int, max_steps: int) -> float:
-    """Linear warm-up to 1, then the shape of `schedule` down to `min_lr_ratio`; never 0.
+    """Linear warm-up to 1, then the shape of `schedule` down to `min_lr_ratio`.
 
-    The shapes are those of transformers, whose first step has the rate 0 and learns nothing. Here
-    step s with w warm-up steps has the rate of transformers' step s + 1 with w + 1.
+    Shapes as in transformers, whose first step has rate 0 and learns nothing. Here, step s with w
+    warm-up steps has the rate of transformers' step s + 1 with w + 1.
 
     Args:
-        settings: `cycles` are of cosine_restarts; each goes from 1 down to `min_lr_ratio`.
         step: from 0. Warm-up gives 1 / (warmup + 1) at step 0 and 1 at step `warmup`. The last,
             `max_steps` - 1, has `min_lr_ratio`, unless the schedule is constant.
     """

@@ -1,7 +1,7 @@
-"""What a killed training needs to resume and end with the same bytes.
+"""Snapshots: a killed training resumes from one and ends with the same bytes.
 
-Weights and optimizer state as named tensors, which are copied, restored and averaged here; and a
-snapshot of them on disk, with JSON numbers, in one safetensors file that is whole or absent.
+A snapshot is one safetensors file, whole or absent: weights and optimizer state as named tensors,
+and JSON numbers. Weights are also copied, restored, mixed and averaged here.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ Tensors = dict[str, torch.Tensor]
 
 
 def weights(module: nn.Module) -> Tensors:
-    """A copy of parameters and buffers by name; a tensor with two names comes once."""
+    """A copy of parameters and buffers by name. A shared tensor has only its first name."""
     named = [*module.named_parameters(), *module.named_buffers()]
     return {name: tensor.detach().clone() for name, tensor in named}
 
 
 @torch.no_grad()
 def set_weights(module: nn.Module, saved: Tensors, trained: bool = True) -> None:
-    """Set parameters and buffers by name; without `trained`, only those that no step changes."""
+    """Set parameters and buffers by name; without `trained`, only frozen ones and buffers."""
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if trained or not tensor.requires_grad:
             tensor.copy_(saved[name])
@@ -46,7 +46,7 @@ def set_weights(module: nn.Module, saved: Tensors, trained: bool = True) -> None
 def mix_weights(module: nn.Module, initial: Tensors, share: float) -> None:
     """Each trained parameter becomes (1 - share) * itself + share * its initial value.
 
-    Frozen ones are equal in both; mixed, their -0.0 would become 0.0.
+    Frozen parameters keep their bytes: mixing would turn -0.0 into 0.0.
     """
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
@@ -56,18 +56,18 @@ def mix_weights(module: nn.Module, initial: Tensors, share: float) -> None:
 class EMA:
     """The exponential moving average of a module's trained weights.
 
-    The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from the end,
-    count little (as in TensorFlow's ExponentialMovingAverage).
+    Step n decays by at most (1 + n) / (10 + n), so that the first weights count little, as in
+    TensorFlow's ExponentialMovingAverage.
     """
 
     def __init__(self, module: nn.Module, decay: float):
         self.decay = decay
-        # In float32, since bfloat16 would round small updates of the mean off.
+        # In float32: bfloat16 would round off small updates.
         self.weights = {name: tensor.float() for name, tensor in weights(module).items()}
 
     @torch.no_grad()
     def add(self, module: nn.Module, step: int) -> None:
-        """Add the weights after a step, numbered from 1."""
+        """Add the weights after a step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
@@ -75,7 +75,7 @@ class EMA:
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """AdamW's moments and steps, as `NUMBER.NAME` with the number of the parameter."""
+    """AdamW's moments and steps, as `NUMBER.NAME`, with each parameter's number."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{k}": tensor for i, named in state.items() for k, tensor in named.items()}
 
@@ -104,7 +104,7 @@ def save(path: Path, groups: dict[str, Tensors], numbers: dict[str, Any]) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.touch()
-    mode = partial.stat().st_mode  # safetensors lets nobody else read
+    mode = partial.stat().st_mode  # safetensors would let only the owner read
     text = json.dumps(numbers)
     save_file(tensors, partial, metadata={"numbers": text, "sha256": _sha256(tensors, text)})
     partial.chmod(mode)
@@ -112,10 +112,10 @@ def save(path: Path, groups: dict[str, Tensors], numbers: dict[str, Any]) -> Non
 
 
 def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:
-    """The groups (but for empty ones) and numbers that `save` wrote; None without a file.
+    """The groups and numbers that `save` wrote, without empty groups; None without a file.
 
     Raises:
-        InputError: for a file that is damaged or cannot be read.
+        InputError: for a damaged or unreadable file.
     """
     if not path.exists():
         return None
@@ -141,9 +141,9 @@ def _sha256(tensors: Tensors, numbers: str) -> str:
 
 
 class Autosave(NamedTuple):
-    """Where and how often a training saves a snapshot; the result does not depend on it."""
+    """Where and how often a training saves a snapshot. No result depends on it."""
 
-    path: Path | None = None  # its name: a key of all that decides the training; None: no snapshots
+    path: Path | None = None  # a path for these inputs and this code alone; None: no snapshots
     seconds: float = 60.0  # between two saves
     clock: Callable[[], float] = time.monotonic
 
@@ -165,10 +165,10 @@ class Snapshots:
     def save_if_due(
         self, history: History, best_weights: Tensors, pending: Pending, ended: bool = False
     ) -> None:
-        """Every process must call it after each step; clock and signals of the first one decide.
+        """Every process must call it after each step. The first one's clock and signals decide.
 
         Args:
-            ended: it is due, since no step follows.
+            ended: save in any case, since no step follows.
         Raises:
             KeyboardInterrupt: after a last save, if a signal is pending.
         """
@@ -183,7 +183,7 @@ class Snapshots:
             raise pending[0] if pending else KeyboardInterrupt
 
     def save(self, history: History, best_weights: Tensors) -> None:
-        """Every process must call it; the first one writes."""
+        """Every process must call it. The first one writes."""
         if self.autosave.path is None:
             return
         device, processes = self.encoder.device, self.processes
@@ -194,15 +194,15 @@ class Snapshots:
             "ema": self.ema.weights if self.ema else {},
             "optimizer": _optimizer_tensors(self.optimizer),
             "random": {  # of every process, since each draws its own dropout
-                kind: processes.gather(own[None].to(device), processes.size)
-                for kind, own in runtime.random_state(device).items()
+                kind: processes.gather(state[None].to(device), processes.size)
+                for kind, state in runtime.random_state(device).items()
             },
         }
         if processes.is_first:
             save(self.autosave.path, groups, history._asdict())
 
     def resume(self) -> tuple[History, Tensors] | None:
-        """Restore everything; returns the history and the best weights. None without a snapshot.
+        """Restore everything, and return history and best weights. None without a snapshot.
 
         Raises:
             InputError: if a machine's snapshot differs from the first process's.
@@ -223,8 +223,8 @@ class Snapshots:
         if self.ema:
             self.ema.weights = {k: v.to(device) for k, v in groups["ema"].items()}
         _set_optimizer_tensors(self.optimizer, groups.get("optimizer", {}))
-        own = {kind: states[self.processes.rank] for kind, states in groups["random"].items()}
-        runtime.set_random_state(own, device)
+        state = {kind: states[self.processes.rank] for kind, states in groups["random"].items()}
+        runtime.set_random_state(state, device)
         history = History(
             [Step(*values) for values in numbers["steps"]],
             [Validation(*values) for values in numbers["validations"]],

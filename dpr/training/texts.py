@@ -1,6 +1,6 @@
-"""The texts of the training pairs, tokenized once into files and found by row number.
+"""The texts of the training pairs: tokenized once into files, and read by row number.
 
-Memory stays flat: it holds a few dozen bytes per text, whatever the texts' lengths.
+Memory holds a few dozen bytes per text, however long it is.
 """
 
 import itertools
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 class Ragged:
     """Rows of different lengths in a file: row i is `values[offsets[i]:offsets[i + 1]]`.
 
-    A row is read from the file each time. The pages of a memory map would count as memory in use.
+    Each access reads the file: the pages of a memory map would count as memory in use.
     """
 
     def __init__(self, path: Path, dtype: DTypeLike):
@@ -46,7 +46,7 @@ class Ragged:
 
     @classmethod
     def write(cls, path: Path, dtype: DTypeLike, rows: Iterable[np.ndarray]) -> "Ragged":
-        """Write rows one by one; only their lengths stay in memory."""
+        """Write rows one by one. Only their lengths stay in memory."""
         lengths = array("q")
         with path.open("wb") as file:
             for row in rows:
@@ -58,7 +58,7 @@ class Ragged:
     def group(
         cls, path: Path, dtype: DTypeLike, count: int, rows: np.ndarray, values: np.ndarray
     ) -> "Ragged":
-        """Write values by row. `rows` has the row, of `count`, of each value; their order stays."""
+        """Write values grouped by row. `rows` has each value's row. Values keep their order."""
         values[np.argsort(rows, kind="stable")].astype(dtype).tofile(path)
         return cls._finish(path, dtype, np.bincount(rows, minlength=count))
 
@@ -76,15 +76,15 @@ class Texts(NamedTuple):
     """N texts by row, in the order of their file."""
 
     rows: IdRows
-    first: np.ndarray  # (N,) int32: the first row with the same text
+    canonical: np.ndarray  # (N,) int32: the first row with the same text
 
 
 class Queries(NamedTuple):
     rows: IdRows
-    first: np.ndarray  # (N,) int32, see `Texts`
+    canonical: np.ndarray  # (N,) int32, see `Texts`
     tokens: Ragged
-    sources: np.ndarray  # (N,) int16: the number of the source in a mixture
-    own: np.ndarray  # (K, 2) uint64: row and id's digest of queries that are passages themselves
+    sources: np.ndarray  # (N,) int16: number of the source in a mixture
+    also_passages: np.ndarray  # (K,) uint64: digests of the ids of queries that are passages too
 
 
 def read_queries(
@@ -94,43 +94,39 @@ def read_queries(
     encoder: DualEncoder,
     prompts: Sequence[str] | None,
 ) -> Queries:
-    """The queries whose digests are wanted, tokenized into `path`."""
-    sources, own = array("h"), []
+    """The queries with the wanted digests, tokenized into `path`."""
+    sources, also_passages = array("h"), array("Q")
     tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
 
     def tokenized() -> Iterator[tuple[np.ndarray, list[Tokens]]]:
         stored = beir.stream_queries(folder)
         for keys, queries in _chosen(stored, attrgetter("id"), np.unique(wanted)):
             for query, key in zip(queries, keys.tolist(), strict=True):
-                if query.is_passage:
-                    own.append((len(sources), key))
                 sources.append(query.mixture_source)
+                if query.is_passage:
+                    also_passages.append(key)
             yield keys, tokenize_queries(tokenizer, queries, prompts)
 
     texts, tokens = _write(path, tokenized())
-    own_rows = np.array(own, np.uint64).reshape(-1, 2)
-    return Queries(*texts, tokens, np.asarray(sources), own_rows)
+    return Queries(*texts, tokens, np.asarray(sources), np.asarray(also_passages))
 
 
 def read_passages(
     path: Path, corpus: Corpus, wanted: np.ndarray, encoder: DualEncoder, limit: int | None
 ) -> tuple[Texts, Ragged]:
-    """The passages whose digests are wanted (ascending), and their tokens, written to `path`."""
-    chosen = _chosen(corpus.texts(), itemgetter(0), wanted)
-    return _write(
-        path,
-        (
-            (keys, encoder.tokenize([text for _, text in passages], "passage", limit))
-            for keys, passages in chosen
-        ),
+    """The passages with the wanted digests (ascending), tokenized into `path`."""
+    tokenized = (
+        (keys, encoder.tokenize([text for _, text in passages], "passage", limit))
+        for keys, passages in _chosen(corpus.texts(), itemgetter(0), wanted)
     )
+    return _write(path, tokenized)
 
 
 def passages_with_vectors(corpus: Corpus, passage_ids: Sequence[str]) -> Texts:
-    """All passages of a corpus, by the rows of their vectors; they have no tokens.
+    """All passages of a corpus, by the rows of their vectors.
 
     Raises:
-        InputError: if the vectors are of different passages.
+        InputError: if the vectors belong to different passages.
     """
     ids, equal = array("Q"), array("Q")
     for passage, expected in itertools.zip_longest(corpus.texts(), passage_ids):
@@ -142,9 +138,9 @@ def passages_with_vectors(corpus: Corpus, passage_ids: Sequence[str]) -> Texts:
 
 
 def judged_relevant(folder: Path, queries: Queries, passages: Texts) -> np.ndarray:
-    """(N, 2) int32 rows of relevant judgments, and of each query that is a passage itself."""
-    own_rows, own_ids = queries.own.T
-    pairs = [np.column_stack([own_rows.astype(np.int32), passages.rows.of(own_ids)])]
+    """(N, 2) int32 rows of relevant judgments, and of each query that is a passage too."""
+    ids = queries.also_passages
+    pairs = [np.column_stack([queries.rows.of(ids), passages.rows.of(ids)])]
     judgments = (
         (q, p) for q, p, grade in beir.stream_judgments(folder, "train") if is_relevant(grade)
     )
@@ -159,7 +155,7 @@ def judged_relevant(folder: Path, queries: Queries, passages: Texts) -> np.ndarr
 def _chosen(
     items: Iterable[Item], id_of: Callable[[Item], str], wanted: np.ndarray
 ) -> Iterator[tuple[np.ndarray, list[Item]]]:
-    """The items whose digests are wanted (ascending): blocks of digests and items."""
+    """Blocks of digests and items, for the wanted digests (ascending)."""
     for block in _blocks(items):
         keys = digests(map(id_of, block))
         inside = among(keys, wanted)
@@ -167,7 +163,7 @@ def _chosen(
 
 
 def _write(path: Path, blocks: Iterable[tuple[np.ndarray, list[Tokens]]]) -> tuple[Texts, Ragged]:
-    """Write blocks of texts, each with the digests of its ids and its tokens."""
+    """Write blocks of texts: the digests of their ids, and their tokens."""
     ids, equal = array("Q"), array("Q")
 
     def rows() -> Iterator[Tokens]:

@@ -109,7 +109,7 @@ def test_its_gradient_is_that_of_plain_pytorch(
 def test_beyond_so_many_passages_each_step_draws_a_sample(make_query_side):
     """Each has the pairs' passages and `at_most` different ones; the seed decides which."""
     trainer = make_query_side(20)
-    vectors = np.array(trainer.pairs.passages.vectors.vectors)
+    vectors = np.array(trainer.pairs.passages.embeddings.vectors)
     batches = list(itertools.islice(trainer.pairs.batches(0), 40))
     for batch in batches:
         rows = batch.targets.passage_ids

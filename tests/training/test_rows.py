@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpr.records.ids import IdRows, among, digests, first_of_equals
-from dpr.training.pairs import by_first
+from dpr.training.pairs import canonical_pairs
 from dpr.training.texts import Ragged
 
 
@@ -54,10 +54,10 @@ def test_which_keys_are_wanted():
 def test_equal_texts_have_the_first_row():
     assert first_of_equals(digests(["x", "y", "x", "z", "y", "x"])).tolist() == [0, 1, 0, 3, 1, 0]
     # Queries 0 and 2 are equal, and so are passages 1, 3 and 4.
-    first_query, first_passage = np.array([0, 1, 0, 3]), np.array([0, 1, 2, 1, 1])
+    queries, passages = np.array([0, 1, 0, 3]), np.array([0, 1, 2, 1, 1])
     pairs = np.array([[2, 3], [1, 2], [0, 1], [0, 0]])
-    firsts = by_first(pairs, first_query, first_passage)
+    firsts = canonical_pairs(pairs, queries, passages)
     assert firsts.tolist() == [[0, 0], [0, 1], [1, 2]]
     assert firsts.dtype == np.int32
     none = np.empty((0, 2), np.int32)
-    assert by_first(none, first_query, first_passage).tolist() == []
+    assert canonical_pairs(none, queries, passages).tolist() == []

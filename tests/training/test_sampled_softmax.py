@@ -27,7 +27,7 @@ def columns(passages, size, steps, own=OWN):
     """The columns of so many steps that draw so many passages."""
     ids = [str(row) for row in range(passages)]
     fixed = FixedPassages(Embeddings(VECTORS[:passages], ids, {}), size, seed=0)
-    return [fixed.columns(own, step) for step in range(steps)]
+    return [fixed.sample_rows(own, step) for step in range(steps)]
 
 
 def columns_of_few(size):

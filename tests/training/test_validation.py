@@ -14,7 +14,7 @@ from dpr.records.corpus import Corpus
 from dpr.records.pool import draw_pool, sample_by_source, sample_topics
 from dpr.records.types import Judgment, Passage, Query
 from dpr.training import validation
-from dpr.training.validation import RankedPassages, Validator
+from dpr.training.validation import Validator
 
 
 def validated(encoder, folder, fixed=None, prompts=None, **changes):
@@ -105,21 +105,21 @@ def mixture(folder, sizes):
 def test_no_source_of_a_mixture_is_forgotten(make_encoder, tmp_path):
     """Two topics and 300; each topic that is drawn has a relevant passage in the pool."""
     corpus = mixture(tmp_path, [2, 300])
-    passages = RankedPassages(corpus, 20, None)
-    assert [query_id[0] for query_id in passages.qrels] == ["1"] * 2 + ["2"] * 8
-    assert all(passages.qrels.values())
-    assert len(passages.pool) == 20
     encoder = make_encoder()
-    result = Validator(corpus, encoder, settings(valid_passages=20)).validate(encoder, 0)
+    validator = Validator(corpus, encoder, settings(valid_passages=20))
+    assert [query_id[0] for query_id in validator.qrels] == ["1"] * 2 + ["2"] * 8
+    assert all(validator.qrels.values())
+    assert len(validator.pool) == 20
+    result = validator.validate(encoder, 0)
     by_source = [result.measured[f"nDCG@10 of {s}"] for s in (1, 2)]
     assert result.score == pytest.approx(np.mean(by_source))
 
 
-def test_a_pool_too_small_for_the_sources_is_refused(tmp_path):
-    corpus = mixture(tmp_path, [5, 5, 5])
+def test_a_pool_too_small_for_the_sources_is_refused(make_encoder, tmp_path):
+    corpus, encoder = mixture(tmp_path, [5, 5, 5]), make_encoder()
     with pytest.raises(InputError, match=r"train\.valid_passages: 5 are too few for 3 sources"):
-        RankedPassages(corpus, 5, None)
-    assert len(RankedPassages(corpus, 6, None).qrels) == 3
+        Validator(corpus, encoder, settings(valid_passages=5))
+    assert len(Validator(corpus, encoder, settings(valid_passages=6)).qrels) == 3
 
 
 # --- measures and loss
