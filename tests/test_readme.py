@@ -96,7 +96,7 @@ def test_the_figures_are_those_of_the_plots(monkeypatch):
     monkeypatch.chdir(ROOT)
     for name, drawn in report_charts.figures().items():
         # Numbers by their first digits: the last ones depend on the processor's C library.
-        committed = (report_charts.FIGURES / f"{name}.svg").read_text()
+        committed = (report.FIGURES / f"{name}.svg").read_text()
         assert shortened(committed) == shortened(drawn), name
 
 
@@ -127,7 +127,7 @@ def test_the_tables_are_written_between_their_markers(monkeypatch, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.setattr(report.sides, "stale", lambda *stages: None)
-    monkeypatch.setattr(report.report_charts, "draw_figures", list)
+    monkeypatch.setattr(report.report_charts, "figures", dict)
     monkeypatch.chdir(tmp_path)
     whole = report.README.read_text()
     report.README.write_text(re.sub(r"\| dense - bm25 .*", "| a changed figure |", whole))

@@ -1,4 +1,4 @@
-"""The best passages of a system for one question, with what the judgments say about them."""
+"""The best passages of a system for a question, with their judgments."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH
 from tools import sides
-from tools.passages import Lookup, Words
+from tools.passages import COLLECTION, Lookup, Words
 
-COLLECTION, BM25 = Path("data/collection"), Path("data/indexes/bm25")
+BM25 = Path("data/indexes/bm25")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class Answer:
 class Answers:
     """A system opened for many questions. `notes` warn about stale outputs and useless training.
 
-    Args:
-        system: one of `dpr.records.types.SYSTEMS`.
     Raises:
         InputError: if a stage output that the system needs is missing.
     """
@@ -72,13 +70,12 @@ class Answers:
         """The `k` best passages. Raises InputError for an empty question."""
         if not question.strip():
             raise InputError("the question is empty; ask in words")
-        words, judged = Words(question), self.judged.get(folded(question))
+        words, grades = Words(question), self.judged.get(folded(question), {})
         answers = []
         for rank, (passage_id, score) in enumerate(self._search(question, k), 1):
             passage = self.passages[passage_id]
-            snippet = words.snippet(passage.text)
-            grade = None if judged is None else judged.get(passage_id)
-            answers.append(Answer(rank, passage_id, score, passage.title, snippet, grade))
+            found = (passage_id, score, passage.title, words.snippet(passage.text))
+            answers.append(Answer(rank, *found, grades.get(passage_id)))
         return answers
 
     def _search(self, question: str, k: int) -> list[tuple[str, float]]:

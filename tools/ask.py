@@ -1,8 +1,8 @@
-"""Ask the collection a question: the best passages of a system, with the question's words marked.
+"""Ask the collection a question. The best passages of a system follow, with its words marked.
 
-Reads data/collection, and encoder, embeddings and indexes of the system; for hybrid, also
+Reads data/collection and the system's encoder, embeddings and indexes; for hybrid, also
 metrics/fuse.json. Without a question it prompts for questions. If the question is a judged topic,
-+ marks a relevant passage and - a passage that was judged not relevant.
++ marks a relevant passage and - a passage judged not relevant.
 
     python -m tools.ask "does zinc deficiency impair wound healing"
     python -m tools.ask --system bm25 --k 3 --json "wound healing"

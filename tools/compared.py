@@ -1,23 +1,20 @@
-"""Two runs over the same topics: their means, the test of the difference, and who won where."""
+"""Two runs over the same topics: means, a test of the difference, and the topics that moved."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dpr import measures
 from dpr.evaluation import significance
-from dpr.evaluation.markdown_tables import ALPHA
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.records.run import ranking
 from dpr.records.types import Passage, Qrels, Query, is_relevant
-from tools.passages import Lookup, Words
+from tools.passages import COLLECTION, Lookup, Words
 from tools.sides import Side
 
-COLLECTION = Path("data/collection")
 MOVED, SHOWN = 10, 3  # topics that moved most; passages of each
 
 
@@ -29,11 +26,11 @@ class Hit(NamedTuple):
     relevant: bool  # by the judgments
 
 
-@dataclass(frozen=True)
-class Topic:
+class Topic(NamedTuple):
     """A topic with its value on both sides. `hits`: by side, the first passages of its run."""
 
     text: str
+    words: Words
     before: float
     after: float
     hits: dict[str, list[Hit]]
@@ -41,10 +38,6 @@ class Topic:
     @property
     def gain(self) -> float:
         return self.after - self.before
-
-    @property
-    def words(self) -> Words:
-        return Words(self.text)
 
 
 @dataclass(frozen=True)
@@ -66,20 +59,21 @@ class Compared:
         )
         return before, after
 
+    @property
+    def arrays(self) -> np.ndarray:
+        """The same as float64 (2, topics)."""
+        return np.array([list(values.values()) for values in self.values])
+
     @cached_property
     def test(self) -> significance.Comparison:
-        before, after = (np.array(list(values.values())) for values in self.values)
+        before, after = self.arrays
         (result,) = significance.compare(after[None], before, self.seed)
         return result
-
-    @property
-    def significant(self) -> bool:
-        return self.test.p_randomization < ALPHA
 
     @cached_property
     def intervals(self) -> list[significance.Interval]:
         """The means with 95 % intervals: before, after, and their difference."""
-        before, after = (np.array(list(values.values())) for values in self.values)
+        before, after = self.arrays
         return significance.intervals(np.stack([before, after, after - before]), self.seed)
 
     @cached_property
@@ -94,11 +88,10 @@ class Compared:
         return beir.read_queries(COLLECTION)
 
     def moved(self) -> tuple[list[Topic], list[Topic]]:
-        """The topics that won most, and those that lost most."""
+        """The topics with the largest gains, and those with the largest losses."""
         passages = Lookup(COLLECTION)
-        won = [topic for topic, gain in self.gains.items() if gain > 0]
-        lost = [topic for topic, gain in reversed(self.gains.items()) if gain < 0]
-        won, lost = won[:MOVED], lost[:MOVED]
+        won = [topic for topic, gain in self.gains.items() if gain > 0][:MOVED]
+        lost = [topic for topic, gain in reversed(self.gains.items()) if gain < 0][:MOVED]
         return [self._topic(t, passages) for t in won], [self._topic(t, passages) for t in lost]
 
     def _topic(self, query_id: str, passages: Lookup) -> Topic:
@@ -110,4 +103,4 @@ class Compared:
                 Hit(p, words.snippet(p.text), is_relevant(grades.get(p.id))) for p in first
             ]
         before, after = self.values
-        return Topic(text, before[query_id], after[query_id], hits)
+        return Topic(text, words, before[query_id], after[query_id], hits)

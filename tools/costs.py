@@ -1,7 +1,7 @@
 """Print time and peak memory of each stage's last run in this workspace.
 
 Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing. It removes finished
-trainings and encodings from .scratch, so that `dvc repro --force` computes them again.
+trainings and encodings from .scratch: `dvc repro --force` then computes them again.
 
     python -m tools.costs
     python -m tools.costs --forget
@@ -27,14 +27,11 @@ def main(forget: bool = False) -> None:
 
 
 def in_workspace() -> list[dict[str, Any]]:
-    """The rows of this workspace, the oldest first. Queued experiments write to the same log.
-
-    A line that a kill cut is skipped.
-    """
+    """The rows of this workspace, the oldest first. Queued experiments write to the same log."""
     lines = COSTS.read_text(encoding="utf-8").splitlines() if COSTS.exists() else []
     rows = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError):  # a kill truncated the line
             rows.append(json.loads(line))
     return [row for row in rows if row.get("workspace") == str(Path.cwd())]
 

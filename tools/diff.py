@@ -1,8 +1,8 @@
 """Compare two experiments topic by topic, and test whether their difference is significant.
 
-Reads the runs of both sides, and topics and judgments of data/collection. Each side is a git
-revision, the name of an experiment, `workspace`, or a run file in TREC format. Sides with a
-different collection, judgments or topics are refused.
+A side is a git revision, an experiment, `workspace`, or a run file in TREC format. Reads both runs,
+and topics and judgments of data/collection. Sides with a different collection, judgments or topics
+are refused.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid
@@ -11,6 +11,8 @@ different collection, judgments or topics are refused.
 """
 
 import argparse
+
+from ruamel.yaml import YAML
 
 from dpr import measures
 from dpr.base.errors import InputError
@@ -52,33 +54,35 @@ def main(arguments: argparse.Namespace) -> None:
 
 def require_depth(side: Side, measure: str) -> None:
     """Raises InputError for a measure deeper than the search of a side; a file has no depth."""
-    cutoff, top_k = measures.cutoff(measure) or 0, sides.depth(side)
-    if top_k is not None and cutoff > top_k:
+    if side.collection is None:
+        return
+    params = YAML(typ="safe", pure=True).load(sides.text(side.name, "params.yaml"))
+    top_k = params["search"]["top_k"]
+    if (measures.cutoff(measure) or 0) > top_k:
         raise InputError(
-            f"--measure {measure}: {side.name} has search.top_k {top_k}, so the measure would be "
-            "cut off there; choose one that is not deeper"
+            f"--measure {measure}: {side.name} has search.top_k {top_k}, which is less deep; "
+            "choose a different measure"
         )
 
 
 def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:
-    """The judgments to compare by: all topics or, with `common`, those that both runs have.
+    """The judgments to compare by: all topics or, with `common`, the topics that both runs have.
 
-    A side of this collection was searched with every topic: if its run lacks a topic, the search
-    found nothing. A run file may have been searched with fewer topics.
+    An experiment searches every topic: its run lacks a topic if the search found nothing. A run
+    file may come from a search with fewer topics.
 
     Raises:
         InputError: for runs of different topics, unless `common` is set.
     """
-    searched = [
-        qrels.keys() if side.collection is not None else qrels.keys() & side.run.keys()
-        for side in (before, after)
-    ]
-    for side, topics in zip((before, after), searched, strict=True):
+    searched = []
+    for side in (before, after):
+        topics = qrels.keys() if side.collection is not None else qrels.keys() & side.run.keys()
         if not topics:
             raise InputError(
                 f"{side.name}: data/collection judges no topic of this run; is it for a different "
                 "collection?"
             )
+        searched.append(topics)
     both = searched[0] & searched[1]
     if common and not both:
         raise InputError(f"{before.name} and {after.name} have no topic in common")
@@ -88,24 +92,12 @@ def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrel
     if searched[0] != searched[1]:
         raise InputError(
             f"{before.name} has {len(searched[0])} of the {len(qrels)} judged topics, {after.name} "
-            f"has {len(searched[1])}, and {len(both)} are the same: means over different topics do "
-            "not compare; add --common to compare over the topics that both have"
+            f"has {len(searched[1])}, and {len(both)} are the same; add --common to compare over "
+            "the topics that both have"
         )
     if len(both) < len(qrels):
         print(f"{len(qrels) - len(both)} judged topics are in neither run: each counts as 0\n")
     return qrels
-
-
-def parse() -> argparse.Namespace:
-    arguments = parser("tools.diff", __doc__)
-    arguments.add_argument("before", help="revision, experiment, `workspace` or run file")
-    arguments.add_argument("after", help="the same")
-    arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="whose run")
-    arguments.add_argument("--split", default="test", choices=["test", "valid"])
-    arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)
-    arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")
-    arguments.add_argument("--common", action="store_true", help="only topics that both runs have")
-    return arguments.parse_args()
 
 
 def measure_name(name: str) -> str:
@@ -116,6 +108,14 @@ def measure_name(name: str) -> str:
 
 
 if __name__ == "__main__":
-    chosen = parse()
+    arguments = parser("tools.diff", __doc__)
+    arguments.add_argument("before", help="revision, experiment, `workspace` or run file")
+    arguments.add_argument("after", help="the same")
+    arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="whose run")
+    arguments.add_argument("--split", default="test", choices=["test", "valid"])
+    arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)
+    arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")
+    arguments.add_argument("--common", action="store_true", help="only topics that both runs have")
+    chosen = arguments.parse_args()
     with one_line_errors("diff"):
         main(chosen)

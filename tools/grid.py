@@ -1,7 +1,7 @@
 """Print all experiments on this commit, the best validation nDCG@10 first, and what they varied.
 
 Reads the table of `dvc exp show`. `over` is the number of passages that the validation ranked.
-Figures over different numbers do not compare, so each number has its own group of experiments.
+Figures over different numbers do not compare: each number has its own group of experiments.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
@@ -51,12 +51,12 @@ def experiment(row: Row, keys: list[str]) -> Experiment:
 
 
 def figure(row: Row, name: str) -> float:
-    """A metric of an experiment, after the second round if it ran; NaN without the metric."""
+    """A metric after the last round that ran; NaN without the metric."""
     return next(_figures(row, name), ("", math.nan))[1]
 
 
 def over(row: Row) -> int | None:
-    """How many passages the validation of that round ranks; None: all."""
+    """How many passages the validation of the same round ranks; None: all."""
     file = next(_figures(row, VALID), ("", math.nan))[0]
     size = row.get("train.valid_passages")
     if SECOND in file and row.get("second.train.valid_passages") is not None:
@@ -67,8 +67,8 @@ def over(row: Row) -> int | None:
 def _figures(row: Row, name: str) -> Iterator[tuple[str, float]]:
     """The full names and values of a metric, the second round first.
 
-    DVC puts the file before a name that two files have. An experiment that failed, waits or runs
-    shows the files of the commit that it began from: those figures are not its own.
+    If two files have a metric, DVC puts the file before its name. An experiment without success
+    shows the figures of its parent commit, which are not its own.
     """
     if row.get("State") not in (None, "Success"):
         return

@@ -1,9 +1,8 @@
 """Print the gain of training on test topics, by their overlap with the training topics.
 
 Reads data/training, and judgments and runs of data/collection. The overlap of two topics is the
-Jaccard index of their relevant passages. Each test topic takes the
-overlap of its most similar training topic. If
-data.train has several sources, only the source that is also searched has the same passages.
+Jaccard index of their relevant passages. Each test topic takes the overlap of its most similar
+training topic. If data.train has several sources, only the source that is also searched counts.
 
     python -m tools.overlap
 """
@@ -46,12 +45,11 @@ def main() -> None:
     )
     rows = []
     for low, high in pairwise(BINS):
-        topics = [topic for topic in test if low <= overlap[topic] < high]
-        if topics:
-            means = [fmean(values[topic] for topic in topics) for values in (before, after)]
-            figures = [f"{means[0]:.4f}", f"{means[1]:.4f}", f"{means[1] - means[0]:+.4f}"]
-            rows.append([f"{low:.2f} to {min(high, 1):.2f}", str(len(topics)), *figures])
-    print(table(["overlap", "topics", f"zero_shot {measure}", "dense", "gain"], rows))
+        if topics := [topic for topic in test if low <= overlap[topic] < high]:
+            one, other = (fmean(values[topic] for topic in topics) for values in (before, after))
+            row = [f"{low:.2f} to {min(high, 1):.2f}", str(len(topics))]
+            rows.append([*row, f"{one:.4f}", f"{other:.4f}", f"{other - one:+.4f}"])
+    print(table(["overlap", "topics", f"zero_shot {PRIMARY_MEASURE}", "dense", "gain"], rows))
     rank = spearmanr([overlap[t] for t in test], [after[t] - before[t] for t in test])
     print(f"\nrank correlation with the gain: {rank.statistic:+.3f} (p = {rank.pvalue:.3f})")
 

@@ -13,6 +13,7 @@ from dpr.records import beir
 from dpr.records.ids import IdRows, digests
 from dpr.records.types import Passage
 
+COLLECTION = Path("data/collection")
 # The most common English words say nothing about a passage.
 COMMON = """
     a an and are as at be but by can did do does for from had has have how if in into is it its
@@ -23,9 +24,7 @@ SHORTEST, ENDING = 4, 3  # letters that a stem keeps at least; letters that it l
 
 
 class Lookup:
-    """The passages of a folder that a stage wrote, by id.
-
-    The file stays on disk; a passage takes 20 bytes of memory.
+    """The passages of a folder, by id. The file stays on disk; a passage takes 20 bytes of memory.
 
     Raises:
         InputError: as `beir.read_passages`.

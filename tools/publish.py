@@ -1,8 +1,8 @@
-"""Make a folder of the trained encoder for others: the model, its card, runs and figures.
+"""Make a folder to share: the trained encoder, its card, runs and figures.
 
 Reads data/encoders/dense, runs, metrics and params.yaml. `SentenceTransformer(FOLDER)` loads the
-folder. The card says how the encoder was trained, on which data, and how good it is. --push uploads
-the folder to a hub for huggingface_hub (HF_TOKEN, HF_ENDPOINT).
+folder. The card describes training, data and figures. --push uploads the folder to the hub that
+huggingface_hub knows (HF_TOKEN, HF_ENDPOINT).
 
     python -m tools.publish FOLDER
     python -m tools.publish FOLDER --push NAME/MODEL
@@ -44,7 +44,6 @@ def main(folder: Path, push: str | None) -> None:
 
 
 def card() -> str:
-    """The model card, with the measured figures."""
     from dpr.encoders.pretrained import PACKAGED  # loads transformers
 
     compared, manifest = read_json(METRICS), read_json(MANIFEST)
@@ -69,8 +68,7 @@ def commit() -> str:
     """The commit of the repository or "unknown", and whether there are uncommitted changes."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
+        return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()
 
     changed = " with uncommitted changes" if git("status", "--porcelain", "-uno") else ""
     return (git("rev-parse", "HEAD") or "unknown") + changed
@@ -88,9 +86,10 @@ def upload(folder: Path, name: str) -> None:
         network_failed = type(error).__module__.startswith("httpx")
         if not (network_failed or isinstance(error, OSError | ValueError)):
             raise
-        advice = f"`hf upload {name} {folder}` tries again"
-        reason = " ".join(str(error).split())
-        raise InputError(f"{name}: not uploaded ({reason}); {folder} is whole: {advice}") from None
+        raise InputError(
+            f"{name}: not uploaded ({' '.join(str(error).split())}); {folder} is whole: "
+            f"`hf upload {name} {folder}` tries again"
+        ) from None
 
 
 if __name__ == "__main__":

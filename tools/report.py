@@ -1,10 +1,9 @@
 """Print the measures of all systems and their tests, and write report.html and report.md.
 
-Reads metrics, plots, runs and data/collection. Encoders, embeddings and the log of costs are read
-if they are there, to say how the systems were made. With two sides (revisions, experiments or
-`workspace`), the report compares their `dense`. The page needs no network and no other file.
-`--readme` writes README's tables and the images in docs/figures instead. The report flags outdated
-results; `--readme` refuses them.
+Reads metrics, plots, runs and data/collection; if they exist, also encoders, embeddings and costs.
+With two sides (revisions, experiments or `workspace`), the report compares their `dense`. The page
+needs no network and no other file. `--readme` writes README's tables and the images in docs/figures
+instead. The report flags outdated results; `--readme` refuses them.
 
     python -m tools.report
     python -m tools.report HEAD NAME
@@ -18,7 +17,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
-from dpr.evaluation.markdown_tables import no_gain_notes
+from dpr.evaluation.markdown_tables import ALPHA, no_gain_notes
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.settings import load_settings
@@ -26,7 +25,7 @@ from stages.run import one_line_errors, parser
 from tools import PAGES, report_charts, report_tables, sides
 from tools.compared import Compared
 
-README, VEGA = Path("README.md"), Path(".dvc/plots.html")
+README, FIGURES, VEGA = Path("README.md"), Path("docs/figures"), Path(".dvc/plots.html")
 PAGE, MARKDOWN = Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
 HUMAN = ("medline", "trec-covid")  # collections with human judgments
@@ -53,10 +52,7 @@ def contents(names: list[str]) -> dict[str, Any]:
     won, lost = compared.moved()
     gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
     charts = [report_charts.gains(gains, PRIMARY_MEASURE), *report_charts.of_dvc(names).values()]
-    if names:
-        results = [report_tables.changed_parameters(names), report_tables.changed_measures(names)]
-    else:
-        results = report_tables.results()
+    results = report_tables.changed(names) if names else report_tables.results()
     details = [report_tables.lengths(shown[-1]), report_tables.indexes(shown[-1])]
     if shown[-1] == sides.WORKSPACE:
         details += report_tables.workspace()
@@ -81,13 +77,13 @@ def compare(names: list[str]) -> Compared:
         raise InputError(f"{names[0]}: the same side twice; name two")
     if names:
         before, after = (sides.read(name, "test", "dense") for name in names)
-        for side in (before, after):
-            sides.require_this_collection(side, "test")
     else:
         before, after = (
             sides.read(sides.WORKSPACE, "test", system)._replace(name=system)
             for system in ("zero_shot", "dense")
         )
+    for side in (before, after):
+        sides.require_this_collection(side, "test")
     seed = load_settings("params.yaml").seed
     return Compared(before, after, beir.read_qrels("data/collection", "test"), seed)
 
@@ -101,7 +97,8 @@ def question(names: list[str], topics: int, collection: str) -> str:
 def answer(compared: Compared) -> str:
     """One sentence with interval and p value."""
     before, after, gain = compared.intervals
-    test, verb = compared.test, "has" if compared.significant else "has, within chance,"
+    test = compared.test
+    verb = "has" if test.p_randomization < ALPHA else "has, within chance,"
     return (
         f"{compared.after.name} {verb} {PRIMARY_MEASURE} {after.mean:.3f} and "
         f"{compared.before.name} {before.mean:.3f}: {test.difference:+.3f} "
@@ -113,10 +110,10 @@ def answer(compared: Compared) -> str:
 
 def notes(side: str) -> list[str]:
     """Warnings: training that did not help, and figures that do not match code and parameters."""
-    trained = no_gain_notes(sides.training(side))
-    if trained and side != sides.WORKSPACE:
-        trained = f"{side}: {trained}"
-    return [note for note in (trained, sides.stale(side=side)) if note]
+    training = no_gain_notes(sides.training(side))
+    if training and side != sides.WORKSPACE:
+        training = f"{side}: {training}"
+    return [note for note in (training, sides.stale(side=side)) if note]
 
 
 def vega() -> str:
@@ -135,8 +132,10 @@ def write_readme() -> None:
         raise InputError(f"{README}: no {BEGIN} ... {END} to put the tables in")
     with new_file(README) as file:
         file.write(block.sub(lambda _: f"{BEGIN}\n{readme_tables()}\n{END}", text))
-    for path in report_charts.draw_figures():
-        print(path)
+    for name, svg in report_charts.figures().items():
+        with new_file(FIGURES / f"{name}.svg") as file:
+            file.write(svg)
+        print(FIGURES / f"{name}.svg")
 
 
 def readme_tables() -> str:

@@ -1,8 +1,7 @@
 """The charts of the report and of docs/figures, in Vega-Lite.
 
-To add a chart to the report, add an entry to plots/dvc.yaml. The report shows every plot that
-`dvc plots show` shows, from the same templates (.dvc/plots). Only the gains by topic are drawn
-here, since they depend on the two sides that a report compares.
+The report shows every plot of `dvc plots show`: a new entry in plots/dvc.yaml is a new chart. Only
+the gains by topic are drawn here, since they depend on the two sides of a report.
 """
 
 import json
@@ -10,14 +9,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
-from dpr.base.files import new_file
 from dpr.measures import PRIMARY_MEASURE
 
-FIGURES, WIDTH = Path("docs/figures"), 560  # pixels
+WIDTH = 560  # of a figure, in pixels
 SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
 Chart = dict[str, Any]
 
@@ -25,14 +22,14 @@ Chart = dict[str, Any]
 def of_dvc(sides: Sequence[str] = ()) -> dict[str, Chart]:
     """{file or name of the plot: chart} of the workspace, or with two sides in each chart.
 
-    The curves of a training round that did not run are left out: they end at step 0.
+    A training round that did not run has no chart: its curves end at step 0.
     """
-    command = ["plots", "diff", *sides] if sides else ["plots", "show"]
+    command = ["dvc", "plots", "diff", *sides] if sides else ["dvc", "plots", "show"]
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *command, "--json"], capture_output=True, text=True
+        [sys.executable, "-m", *command, "--json"], capture_output=True, text=True
     )
     if done.returncode:
-        raise InputError(f"`dvc {' '.join(command)}` failed: {done.stderr.strip()}")
+        raise InputError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
     hook = None if sides else _without_legend_of_revisions
     plots = json.loads(done.stdout, object_hook=hook)["data"]
     # "plots/dvc.yaml::plots/recall.csv" -> "recall.csv"
@@ -44,16 +41,15 @@ def gains(by_topic: Iterable[tuple[str, float]], measure: str) -> Chart:
     """A bar for each (topic, gain), in this order."""
     rows = [{"place": n, "topic": topic, "gain": gain} for n, (topic, gain) in enumerate(by_topic)]
     hidden = {"labels": False, "ticks": False}
-    sign = {"condition": {"test": "datum.gain < 0", "value": "#d55e00"}, "value": "#0072b2"}
     x = {"field": "place", "type": "ordinal", "title": "topics, by their gain", "axis": hidden}
-    y = {"field": "gain", "type": "quantitative", "title": f"gain in {measure}"}
-    tooltip = [{"field": "topic"}, {"field": "gain", "format": ".4~f"}]
-    return {
-        "title": "Gain by topic",
-        "data": {"values": rows},
-        "mark": "bar",
-        "encoding": {"x": x, "y": y, "color": sign, "tooltip": tooltip},
+    encoding = {
+        "x": x,
+        "y": {"field": "gain", "type": "quantitative", "title": f"gain in {measure}"},
+        "color": {"condition": {"test": "datum.gain < 0", "value": "#d55e00"}, "value": "#0072b2"},
+        "tooltip": [{"field": "topic"}, {"field": "gain", "format": ".4~f"}],
     }
+    data = {"values": rows}
+    return {"title": "Gain by topic", "data": data, "mark": "bar", "encoding": encoding}
 
 
 def for_page(chart: Chart) -> tuple[str, Chart]:
@@ -64,18 +60,8 @@ def for_page(chart: Chart) -> tuple[str, Chart]:
     return title["text"] if isinstance(title, dict) else title, fitting | SCHEMA | {"title": None}
 
 
-def draw_figures() -> list[Path]:
-    """Draw docs/figures/*.svg from plots/*.csv."""
-    paths = []
-    for name, svg in figures().items():
-        paths.append(FIGURES / f"{name}.svg")
-        with new_file(paths[-1]) as file:
-            file.write(svg)
-    return paths
-
-
 def figures() -> dict[str, str]:
-    """{name: SVG}, on white, since GitHub has a dark theme too."""
+    """{name: SVG} of docs/figures, on white, since GitHub has a dark theme too."""
     import vl_convert  # loads slowly
 
     charts = of_dvc()

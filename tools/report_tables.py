@@ -30,7 +30,7 @@ class Table(NamedTuple):
 
 
 def systems(compared: dict[str, Any], measures: list[str]) -> Table:
-    """A row for each system, a column for each measure: the mean with its 95 % interval."""
+    """The mean of each system and measure, with its 95 % interval."""
     rows = [
         [system, *("{mean:.3f} [{low:.3f}, {high:.3f}]".format(**means[m]) for m in measures)]
         for system, means in compared["systems"].items()
@@ -39,15 +39,15 @@ def systems(compared: dict[str, Any], measures: list[str]) -> Table:
 
 
 def tests(compared: dict[str, Any]) -> Table:
-    """A row for each system and reference: the difference in the primary measure, tested."""
+    """The difference of each system to each reference in the primary measure, tested."""
     rows = []
     for reference, by_system in compared["against"].items():
         for system, by_measure in by_system.items():
             test = by_measure[PRIMARY_MEASURE]
-            counts = f"{test['wins']} / {test['ties']} / {test['losses']}"
-            p_values = [f"{test[key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")]
-            name, difference = f"{system} - {reference}", f"{test['difference']:+.4f}"
-            rows.append([name, difference, counts, *p_values])
+            row = [f"{system} - {reference}", f"{test['difference']:+.4f}"]
+            row.append(f"{test['wins']} / {test['ties']} / {test['losses']}")
+            row += [f"{test[key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")]
+            rows.append(row)
     header = [PRIMARY_MEASURE, "difference", "wins / ties / losses"]
     header += ["p randomization", "p t-test", "p Holm"]
     return Table(f"Tests of {PRIMARY_MEASURE}", header, rows)
@@ -59,30 +59,27 @@ def results() -> list[Table]:
     return [systems(compared, load_settings("params.yaml").eval.measures), tests(compared)]
 
 
-def changed_parameters(names: list[str]) -> Table:
-    """The parameters in which two sides differ."""
+def changed(names: list[str]) -> list[Table]:
+    """The parameters in which two sides differ, and the measures of both."""
     before, after = (_flat(name, "params.yaml") for name in names)
-    rows = [
+    parameters = [
         [key, str(before.get(key, "-")), str(after.get(key, "-"))]
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     ]
-    return Table("Parameters that differ", ["parameter", *names], rows)
-
-
-def changed_measures(names: list[str]) -> Table:
-    """The measures of both sides, and their differences."""
     before, after = (_flat(name, "metrics/eval.json") for name in names)
-    rows = [
+    measures = [
         [key, f"{before[key]:.4f}", f"{after[key]:.4f}", f"{after[key] - before[key]:+.4f}"]
         for key in before
         if key in after
     ]
-    return Table("Measures", ["measure", *names, "difference"], rows)
+    return [
+        Table("Parameters that differ", ["parameter", *names], parameters),
+        Table("Measures", ["measure", *names, "difference"], measures),
+    ]
 
 
 def lengths(side: str) -> Table:
-    """The lengths of the texts of a side."""
     keys = ["count", "mean", "p50", "p99", "max", "limit"]
     rows = [
         [name.replace("_", " "), *(f"{of[k]:,.0f}" for k in keys), f"{of['truncated']:.1%}"]
@@ -93,19 +90,18 @@ def lengths(side: str) -> Table:
 
 
 def indexes(side: str) -> Table:
-    """What the stage `audit` found about the indexes of a side."""
+    """The findings of the stage `audit`."""
     rows = []
     for system, of in json.loads(sides.text(side, "metrics/audit.json")).items():
-        figures = [f"{of['recall@10']:.4f}", f"{of['bytes_per_vector']:,.0f}"]
-        precision = of["precision"]
-        least = f"{precision['cosine_to_fp32']['least']:.4f}"
-        rows.append([system, of["kind"], *figures, precision["format"], least])
+        row = [system, of["kind"], f"{of['recall@10']:.4f}", f"{of['bytes_per_vector']:,.0f}"]
+        least = f"{of['precision']['cosine_to_fp32']['least']:.4f}"
+        rows.append([*row, of["precision"]["format"], least])
     header = ["system", "kind", "recall@10", "bytes per vector", "format", "least cosine to fp32"]
     return Table("Indexes against exact search", header, rows)
 
 
 def workspace() -> list[Table]:
-    """Versions and processor of the results in this workspace, and the costs of its stages."""
+    """Versions and processor of the results in this workspace, and costs of its stages."""
     tables = [Table("Versions and processor", ["made with"], [[line] for line in made_with()])]
     if costs.in_workspace():
         tables.append(Table("Costs in this workspace", *costs.last()))
@@ -113,11 +109,11 @@ def workspace() -> list[Table]:
 
 
 def made_with() -> list[str]:
-    """Formats and versions of the encoders and vectors in this workspace, and the processors."""
+    """Formats and versions of encoders and vectors in this workspace, and the processors."""
     lines, formats = [], {}
     for system in ENCODERS:
-        encoder = Path("data/encoders") / system / "made_with.json"
-        embeddings = Path("data/embeddings") / system / "manifest.json"
+        encoder = Path(f"data/encoders/{system}/made_with.json")
+        embeddings = Path(f"data/embeddings/{system}/manifest.json")
         if encoder.exists() and embeddings.exists():
             trained, encoded = read_json(encoder), read_json(embeddings)
             formats[system] = encoded["format"]
@@ -126,8 +122,7 @@ def made_with() -> list[str]:
             lines.append(f"{system}: {weights}; {versions}")
     if len(set(formats.values())) > 1:
         lines.append(f"note: different number formats ({formats}) explain part of a difference")
-    if rows := costs.in_workspace():
-        processors = dict.fromkeys(row["processor"] for row in rows)
+    if processors := dict.fromkeys(row["processor"] for row in costs.in_workspace()):
         lines.append(f"run on: {'; '.join(processors)}")
     return lines
 

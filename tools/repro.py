@@ -2,8 +2,8 @@
 
 Reads dvc.yaml and params.yaml; runs the stages that have changed. If a stage fails, the stages that
 do not depend on it still run. Plain DVC treats an interrupted stage as failed and starts the next.
-It also writes dvc.lock in place. If a kill truncated that file, the last commit's replaces it, and
-DVC takes later results from its run cache. `make repro` calls this tool.
+It also writes dvc.lock in place. If a kill truncated dvc.lock, the last commit's version replaces
+it, and DVC takes later results from its run cache. `make repro` calls this tool.
 
     python -m tools.repro
     python -m tools.repro bm25_search search@dense      # these, and the stages that they need
@@ -48,19 +48,20 @@ def main(targets: list[str]) -> None:
 
 
 def mend_lock() -> None:
-    """Replace a dvc.lock that DVC cannot read by that of the last commit.
+    """Replace a damaged dvc.lock by the version of the last commit.
 
     Raises:
-        InputError: for a merge conflict, and if there is no commit with a dvc.lock.
+        InputError: for a merge conflict, and if no commit has a dvc.lock.
     """
     if not LOCK.exists():
         return
     try:
         Lockfile(Repo("."), str(LOCK)).load()
         return
-    except DvcException as error:
-        if isinstance(error, NotDvcRepoError):
-            raise InputError(str(error)) from None
+    except NotDvcRepoError as error:
+        raise InputError(str(error)) from None
+    except DvcException:
+        pass
     if CONFLICT.search(LOCK.read_text(encoding="utf-8", errors="replace")):
         raise InputError(
             f"{LOCK}: has merge conflicts; take one side (`git checkout --ours {LOCK}`, or "
@@ -74,7 +75,7 @@ def mend_lock() -> None:
     DAMAGED.parent.mkdir(exist_ok=True)
     LOCK.replace(DAMAGED)
     LOCK.write_bytes(committed.stdout)
-    print(f"{LOCK}: was cut or damaged; restored from the last commit ({DAMAGED} has the old text)")
+    print(f"{LOCK}: was damaged; restored from the last commit ({DAMAGED} has the old text)")
 
 
 def with_this_python() -> dict[str, str]:
@@ -103,7 +104,7 @@ def reproduce(targets: list[str]) -> list[Stage]:
 
 
 def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
-    """DVC's own function to run a stage, which runs nothing after a signal to stop."""
+    """Run a stage as DVC does, but nothing after a signal to stop."""
     if not stopped_by:
         try:
             return _reproduce_stage(stage, **options)

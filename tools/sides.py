@@ -1,7 +1,4 @@
-"""A side of a comparison: a revision, an experiment, the workspace, or the file of a run.
-
-For each side: its run, its files, and whether DVC would make the same figures today.
-"""
+"""A side of a comparison: a revision, an experiment, the workspace, or a run file."""
 
 import json
 import sys
@@ -11,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dvc.exceptions import DvcException
-from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
@@ -38,19 +34,16 @@ class Side(NamedTuple):
 
 
 def read(name: str, split: str, system: str) -> Side:
-    """The run of a system on one side, or the run file of that name."""
+    """The run of a system on a side."""
     if Path(name).is_file():
         return Side(name, trec.read_run(name), None, None)
+    collection = fingerprints(json.loads(text(name, MANIFEST)), split)
     encoder = system if system in ENCODERS else "dense"
+    format = None if system == "bm25" else _format(name, encoder)
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / f"{system}.txt"
-        run.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
-        return Side(
-            name,
-            trec.read_run(run),
-            fingerprints(json.loads(text(name, MANIFEST)), split),
-            None if system == "bm25" else _format(name, encoder),
-        )
+        file = Path(folder) / f"{system}.txt"
+        file.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
+        return Side(name, trec.read_run(file), collection, format)
 
 
 def text(side: str, path: str) -> str:
@@ -78,23 +71,10 @@ def training(side: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def depth(side: Side) -> int | None:
-    """How many passages its search returned for each topic; None for a run file."""
-    if side.collection is None:
-        return None
-    params = YAML(typ="safe", pure=True).load(text(side.name, "params.yaml"))
-    top_k: int = params["search"]["top_k"]
-    return top_k
-
-
 def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
     """The sha256 of passages, queries and judgments, as far as a manifest has them."""
-    collection = manifest["collection"]
-    parts = {
-        "passages": collection["passages"],
-        "queries": collection["queries"],
-        f"judgments ({split})": collection["judgments"][split],
-    }
+    parts = {part: manifest["collection"][part] for part in ("passages", "queries")}
+    parts[f"judgments ({split})"] = manifest["collection"]["judgments"][split]
     return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
 
 
@@ -110,11 +90,10 @@ def require_this_collection(side: Side, split: str) -> None:
 
 
 def stale(*stages: str, side: str = WORKSPACE) -> str | None:
-    """A message if the outputs of these stages are not what DVC would make; else None.
+    """A message if DVC would make different outputs for these stages; else None.
 
-    DVC checks all that the stages depend on. The workspace is checked with the files that are
-    there. For a revision, only its parameters and code are compared with its dvc.lock. A run file
-    is never stale.
+    In the workspace DVC checks every file that the stages depend on. For a revision, it compares
+    parameters and code with dvc.lock. A run file is never stale.
 
     Args:
         stages: as dvc.yaml names them; none: all.
@@ -165,7 +144,7 @@ def _changes(stages: tuple[str, ...], rev: str | None) -> Iterator[str]:
 
 
 def _format(side: str, encoder: str) -> str | None:
-    """The number format of the embeddings; None if DVC's cache no longer has them."""
+    """The number format of the embeddings; None if DVC's cache lacks them."""
     try:
         return str(json.loads(text(side, f"data/embeddings/{encoder}/manifest.json"))["format"])
     except InputError:

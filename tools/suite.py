@@ -1,4 +1,4 @@
-"""One encoder on several collections: each system's figures by collection, and their means.
+"""Compare the systems on several collections: figures by collection, and their means.
 
 Reads params.yaml, runs the experiment on each collection and prints tables; .scratch/suite.csv has
 the same figures. The encoder is trained once, on data.train. Collections are values of
@@ -9,13 +9,13 @@ others go on, and the last line names it. A second call runs nothing again.
     python -m tools.suite "beir:/PATH/arguana,data.drop_query_id=true" -S train.max_steps=0
 """
 
-import argparse
 import hashlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ COMPARED, PARAMS = "metrics/compare.json", Path("params.yaml")
 NAMING = {"data": ("collection", "train"), "model": ("name", "query_name"), "teacher": ("scores",)}
 
 
-def main(arguments: argparse.Namespace) -> None:
-    jobs = [(argument, *job(argument, arguments.set)) for argument in arguments.collections]
+def main(collections: list[str], changes_of_all: list[str]) -> None:
+    jobs = [(argument, *job(argument, changes_of_all)) for argument in collections]
     for argument, _, changes in jobs:
         if missing := {*MEASURES} - {*changed(changes).eval.measures}:
             raise InputError(f"{argument}: eval.measures: the tables need {', '.join(missing)}")
@@ -48,11 +48,12 @@ def main(arguments: argparse.Namespace) -> None:
     for argument, collection, changes in jobs:
         try:
             figures = results(collection, changes)
-            name = Path(collection).name  # short, unless a different collection has it
-            compared[argument if name in compared else name] = figures
         except InputError as error:
             print(error, file=sys.stderr)
             failed.append(argument)
+        else:
+            name = Path(collection).name  # short, unless a different collection has it
+            compared[argument if name in compared else name] = figures
     if compared:
         for measure in MEASURES:
             print(markdown_tables.collections_table(compared, measure), end="\n\n")
@@ -66,18 +67,17 @@ def main(arguments: argparse.Namespace) -> None:
 def job(argument: str, changes: list[str]) -> tuple[str, dict[str, str]]:
     """The collection of an argument, and the parameters to change for it."""
     collection, *own = re.split(r",(?=[\w.]+=)", argument)
-    for change in (all_changes := [*changes, *own]):
-        if "=" not in change:
-            raise InputError(f"{change!r} is not KEY=VALUE")
-    return collection, dict(change.split("=", 1) for change in all_changes)
+    changes = [*changes, *own]
+    if wrong := [change for change in changes if "=" not in change]:
+        raise InputError(f"{wrong[0]!r} is not KEY=VALUE")
+    return collection, dict(change.split("=", 1) for change in changes)
 
 
 def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
-    """metrics/compare.json of the experiment on a collection; it is run if it has not been.
+    """metrics/compare.json of the experiment on a collection, which runs unless it has before.
 
-    DVC runs it in a copy of the workspace, and takes from its cache whatever experiments share:
-    above all, the training. Its name hashes code, parameters and external files, so identical
-    experiments run once.
+    DVC runs it in a copy of the workspace, and takes the training from its cache. The name of the
+    experiment hashes code, parameters and external files, so identical experiments run once.
 
     Args:
         collection: a value of data.collection; a folder may be relative.
@@ -89,23 +89,19 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     changes |= {key: quoted(value) for key, value in outside(changed(changes)).items()}
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", Path(collection).name)  # git allows it in a ref
     name = f"suite-{readable}-{_key(changes)}"
-    figures = _read(name)
-    if figures is None:
-        overrides = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
-        command = ["dvc", "exp", "run", "--temp", "--name", name, *overrides]
-        print(f"{collection}: {' '.join(command)}", file=sys.stderr)
-        done = subprocess.run(
-            [sys.executable, "-m", *command], stdout=sys.stderr, env=with_this_python()
-        )
-        if done.returncode:
-            raise InputError(f"{collection}: its experiment failed, see above")
-        figures = _read(name)
-    assert figures is not None
-    return figures
+    with suppress(RevError):  # no experiment has this name
+        return _read(name)
+    overrides = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+    command = ["dvc", "exp", "run", "--temp", "--name", name, *overrides]
+    print(f"{collection}: {' '.join(command)}", file=sys.stderr)
+    python = [sys.executable, "-m"]
+    done = subprocess.run([*python, *command], stdout=sys.stderr, env=with_this_python())
+    if done.returncode:
+        raise InputError(f"{collection}: its experiment failed, see above")
+    return _read(name)
 
 
 def changed(changes: dict[str, str]) -> Settings:
-    """The settings of params.yaml with changes."""
     with tempfile.TemporaryDirectory() as folder:
         params = Path(folder) / PARAMS.name
         params.write_bytes(PARAMS.read_bytes())
@@ -119,8 +115,8 @@ def changed(changes: dict[str, str]) -> Settings:
 def outside(settings: Settings) -> dict[str, str]:
     """Changes that let an experiment in a copy of the workspace find files outside of it.
 
-    Paths become absolute. The `version` of a group gets the fingerprint of its files, so that DVC
-    reads them again when they change.
+    Paths become absolute. A group's `version` gets the fingerprint of its files: after a change,
+    DVC reads them again.
     """
     changes = {}
     for group, keys in NAMING.items():
@@ -145,7 +141,7 @@ def _absolute(group: str, name: str) -> tuple[str, Path | None]:
 
 
 def quoted(value: str) -> str:
-    """In quotes, in which Hydra takes any text."""
+    """Hydra takes any text in quotes."""
     return '"' + value.replace('"', '\\"') + '"'
 
 
@@ -162,25 +158,17 @@ def _key(changes: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps([git, changes]).encode()).hexdigest()[:8]
 
 
-def _read(name: str) -> dict[str, Any] | None:
-    """The figures of an experiment; None if there is no experiment of that name."""
-    try:
-        figures: dict[str, Any] = json.loads(dvc.api.read(COMPARED, rev=name))
-    except RevError:
-        return None
+def _read(name: str) -> dict[str, Any]:
+    """The figures of an experiment. Raises RevError if no experiment has this name."""
+    figures: dict[str, Any] = json.loads(dvc.api.read(COMPARED, rev=name))
     return figures
 
 
-def parse() -> argparse.Namespace:
+if __name__ == "__main__":
     arguments = parser("tools.suite", __doc__)
     arguments.add_argument("collections", nargs="+", help="NAME or NAME,KEY=VALUE,...")
-    arguments.add_argument(
-        "-S", dest="set", action="append", default=[], help="KEY=VALUE for all of them"
-    )
-    return arguments.parse_args()
-
-
-if __name__ == "__main__":
-    chosen = parse()
+    of_all = arguments.add_argument("-S", dest="set", action="append", default=[])
+    of_all.help, of_all.metavar = "for all collections", "KEY=VALUE"
+    chosen = arguments.parse_args()
     with one_line_errors("suite"):
-        main(chosen)
+        main(chosen.collections, chosen.set)

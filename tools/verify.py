@@ -1,15 +1,14 @@
 """Compare the figures here with expected.yaml: OK or FAIL in each row, exit code 1 on FAIL.
 
 Reads metrics/compare.json for the rows of medline, if DVC says that it matches code and parameters.
-With a collection and the name of its rows, it first runs the experiment on that collection, with
-the parameters that the rows set.
+With a collection and the name of its rows, it first runs the experiment on that collection. The
+rows may set parameters for it.
 
     python -m tools.verify
     python -m tools.verify beir:/PATH/cacm cacm
     python -m tools.verify beir:/PATH/scifact scifact       # a published figure
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,16 @@ def main(collection: str | None, name: str | None) -> bool:
     expected = YAML(typ="safe", pure=True).load(EXPECTED)
     if collection is None:
         name = "medline"
+        sides.require("compare")
     if name not in expected:
         raise InputError(
             f"give a collection and the name of its rows in {EXPECTED}, not {name!r}: "
             + ", ".join(expected)
         )
     rows = expected[name]
-    if collection is None:
-        sides.require("compare")
-        compared = read_json(suite.COMPARED)
-    else:
-        compared = suite.results(collection, rows.get("set", {}))
-    checked = list(check(rows["systems"], compared["systems"]))
+    changes = rows.get("set", {})
+    compared = suite.results(collection, changes) if collection else read_json(suite.COMPARED)
+    checked = check(rows["systems"], compared["systems"])
     print(table(["system", "measure", "expected", "found", "within", ""], checked))
     print(f"expected: {rows['source']}")
     return all(row[-1] == "OK" for row in checked)
@@ -57,22 +54,16 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
                 continue
             mean = found.get(system, {}).get(measure, {}).get("mean")
             # Expected figures are rounded: allow half a unit of the last digit.
-            sound = mean is not None and abs(mean - value) <= within + 0.5e-4
+            sound = "OK" if mean is not None and abs(mean - value) <= within + 0.5e-4 else "FAIL"
             shown = "missing" if mean is None else f"{mean:.4f}"
-            row = [system, measure, f"{value:.4f}", shown, f"{within}"]
-            rows.append([*row, "OK" if sound else "FAIL"])
+            rows.append([system, measure, f"{value:.4f}", shown, f"{within}", sound])
     return rows
 
 
-def parse() -> argparse.Namespace:
+if __name__ == "__main__":
     arguments = parser("tools.verify", __doc__)
     arguments.add_argument("collection", nargs="?", help="a value of data.collection")
     arguments.add_argument("name", nargs="?", help="the name of its rows in expected.yaml")
-    return arguments.parse_args()
-
-
-if __name__ == "__main__":
-    chosen = parse()
+    chosen = arguments.parse_args()
     with one_line_errors("verify"):
-        sound = main(chosen.collection, chosen.name)
-    sys.exit(0 if sound else 1)
+        sys.exit(0 if main(chosen.collection, chosen.name) else 1)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import runpy
 
 import pytest
 from helpers import ROOT, write_params
@@ -99,7 +100,7 @@ def test_a_system_of_this_collection_was_asked_every_topic():
 def test_a_measure_that_cannot_be_computed_is_a_wrong_argument(monkeypatch, capsys, measure):
     monkeypatch.setattr("sys.argv", ["diff", "HEAD", "workspace", "--measure", measure])
     with pytest.raises(SystemExit, match="2"):
-        diff.parse()
+        runpy.run_module("tools.diff", run_name="__main__", alter_sys=True)
     assert f"'{measure}' cannot be computed: " in capsys.readouterr().err
 
 

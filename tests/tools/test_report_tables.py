@@ -31,7 +31,6 @@ def test_sides_differ_in_parameters_and_measures(monkeypatch):
         ("b", "metrics/eval.json"): '{"dense": {"AP": 0.5}}',
     }
     monkeypatch.setattr(report_tables.sides, "text", lambda side, path: texts[side, path])
-    changed = report_tables.changed_parameters(["a", "b"])
-    assert changed.rows == [["train.lr", "1", "2"], ["train.new", "-", "3"]]
-    measured = report_tables.changed_measures(["a", "b"])
+    parameters, measured = report_tables.changed(["a", "b"])
+    assert parameters.rows == [["train.lr", "1", "2"], ["train.new", "-", "3"]]
     assert measured.rows == [["dense.AP", "0.2500", "0.5000", "+0.2500"]]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from dulwich.refs import check_ref_format
+from dvc.scm import RevError
 from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
@@ -53,7 +54,13 @@ def commands(monkeypatch):
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(suite.subprocess, "run", run)
-    monkeypatch.setattr(suite, "_read", made.get)
+
+    def read(name):
+        if name not in made:
+            raise RevError(name)
+        return made[name]
+
+    monkeypatch.setattr(suite, "_read", read)
     return called
 
 
@@ -104,9 +111,9 @@ def test_the_name_of_any_folder_becomes_one_that_git_takes(folder, commands, nam
 def test_a_suite_checks_the_measures_of_each_collection_before_it_runs_any(folder, commands):
     asked = ["medline", "beir:searched,eval.measures=[nDCG@10]"]
     with pytest.raises(InputError, match=r"^beir:searched.*: the tables need recall@100"):
-        suite.main(SimpleNamespace(collections=asked, set=[]))
+        suite.main(asked, [])
     with pytest.raises(InputError, match=r"^medline: .* need recall@100"):
-        suite.main(SimpleNamespace(collections=asked[:1], set=["eval.measures=[nDCG@10]"]))
+        suite.main(asked[:1], ["eval.measures=[nDCG@10]"])
     assert commands == []
 
 
