@@ -167,8 +167,9 @@ def _read(name: str) -> dict[str, Any]:
 if __name__ == "__main__":
     arguments = parser("tools.suite", __doc__)
     arguments.add_argument("collections", nargs="+", help="NAME or NAME,KEY=VALUE,...")
-    of_all = arguments.add_argument("-S", dest="set", action="append", default=[])
-    of_all.help, of_all.metavar = "for all collections", "KEY=VALUE"
+    arguments.add_argument(
+        "-S", dest="set", action="append", default=[], metavar="KEY=VALUE", help="for all of them"
+    )
     chosen = arguments.parse_args()
     with one_line_errors("suite"):
         main(chosen.collections, chosen.set)
