@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from transformers import MPNetConfig, MPNetModel
+from training_helpers import gradients_of, mpnet, require_close
 
 from dpr.base.errors import InputError
 
@@ -12,9 +12,7 @@ from dpr.base.errors import InputError
 def first_step(trainer, seed=1):
     (batch,) = itertools.islice(trainer.pairs.batches(seed=3), 1)
     torch.manual_seed(seed)
-    step = trainer.step(1, [batch])
-    named = trainer.encoder.named_parameters()
-    return step, {name: p.grad.clone() for name, p in named if p.grad is not None}
+    return trainer.step(1, [batch]), gradients_of(trainer.encoder)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +31,7 @@ def test_the_gradients_are_the_same(make_trainer, changes):
         make_trainer(gradient_checkpointing=True, **chosen)
     )
     assert checkpointed_step.loss == pytest.approx(step.loss, rel=1e-6)
-    assert plain.keys() == checkpointed.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
+    require_close(checkpointed, plain, atol=1e-6)
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-3
     if changes.get("dropout"):  # the seed is what makes them equal
         assert abs(first_step(make_trainer(**chosen), seed=2)[0].loss - step.loss) > 1e-4
@@ -59,9 +55,5 @@ def test_activations_are_computed_twice(make_encoder, make_trainer, make_query_s
 
 
 def test_a_model_that_cannot_is_an_error(make_encoder, make_trainer):
-    encoder = make_encoder()
-    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-    config = MPNetConfig(num_hidden_layers=1, vocab_size=len(encoder.tokenizer), **sizes)
-    encoder.passage.backbone = MPNetModel(config).eval()
     with pytest.raises(InputError, match=r"params\.yaml: train\.gradient_checkpointing: .*MPNet"):
-        make_trainer(encoder=encoder, gradient_checkpointing=True)
+        make_trainer(encoder=mpnet(make_encoder()), gradient_checkpointing=True)

@@ -9,21 +9,6 @@ from dpr.training.log import Validation
 from dpr.training.snapshot import EMA, mix_weights
 
 
-def test_a_few_steps_by_hand():
-    """The decay warms up: 2/11, 3/12, 4/13 ..., at most the one in the settings."""
-    module = nn.Linear(1, 1, bias=False)
-    module.weight.data.fill_(8.0)
-    mean = EMA(module, 0.28)
-    expected = 8.0
-    decays = [2 / 11, 3 / 12, 0.28, 0.28]
-    for step, (decay, value) in enumerate(zip(decays, [4.0, -2.0, 1.0, 3.0], strict=True), 1):
-        module.weight.data.fill_(value)
-        mean.add(module, step)
-        expected = decay * expected + (1 - decay) * value
-        assert mean.weights["weight"].item() == pytest.approx(expected, rel=1e-6)
-    assert module.weight.item() == 3.0
-
-
 def test_frozen_weights_and_buffers_stay():
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     module[0].bias.requires_grad_(False)
@@ -45,7 +30,7 @@ def weights(encoder):
     ("decay", "share", "accumulate"), [(0.4, 0.0, 2), (0.4, 0.3, 1), (None, 0.3, 1)]
 )
 def test_a_training_validates_and_keeps_the_mean(make_trainer, decay, share, accumulate):
-    """Mixed with a share of the initial weights; the steps are those of a plain training."""
+    """The decay warms up: 2/11, 3/12, 4/13 ..., at most `ema`. The steps are a plain training's."""
     seen = {}
 
     def validate(encoder, step):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import settings, two_processes
 from safetensors.torch import load_file
-from training_helpers import embedded
+from training_helpers import embedded, gradients_of, require_close
 
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.encoders import checkpoint
@@ -38,10 +38,6 @@ def dropped_out(encoder, probability):
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
     return encoder
-
-
-def gradients_of(encoder):
-    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
 
 
 def batch_of(encoder, count, fixed=False):
@@ -89,9 +85,7 @@ def test_cached_gradients_equal_plain_ones_with_dropout(make_encoder, chunk_size
     assert not torch.allclose(same[0], same[1])
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     plain = gradients_of(reference)
-    assert plain.keys() == cached.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(cached[name], gradient, atol=1e-5, rtol=1e-5)
+    require_close(cached, plain)
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-2
 
 
@@ -105,9 +99,7 @@ def test_the_passes_of_a_batch_have_the_gradients_of_one(make_encoder, monkeypat
     assert 1 < len(passes) < 8
     again, in_several = forward_backward(make_encoder(), None)
     assert again.item() == pytest.approx(value.item(), rel=1e-6)
-    assert in_one.keys() == in_several.keys()
-    for name, gradient in in_one.items():
-        torch.testing.assert_close(in_several[name], gradient, atol=1e-5, rtol=1e-5)
+    require_close(in_several, in_one)
 
 
 @pytest.mark.parametrize(("precision", "tied"), [("fp32", True), ("fp32", False), ("bf16", False)])
@@ -119,9 +111,7 @@ def test_a_spent_budget_leaves_the_same_bits(make_encoder, monkeypatch, tied, pr
     torch.manual_seed(1)
     graphs = []
     for tokens, role in ((batch.queries, "query"), (batch.passages, "passage")):
-        encoded = EncodedTexts(
-            encoder, tokens, role, ForwardOptions(precision, None, ActivationBudget())
-        )
+        encoded = EncodedTexts(encoder, tokens, role, plain_options(precision=precision))
         order = torch.tensor([i for chunk in encoded.chunks for i in chunk]).argsort()
         graphs.append(torch.cat(encoded.kept)[order])
     loss(*graphs).backward()
@@ -211,6 +201,4 @@ def test_two_processes_have_the_gradients_of_one(make_encoder, tmp_path):
         for rank in (0, 1):
             together = load_file(tmp_path / f"{name}-{rank}")
             assert together.pop("the loss").item() == pytest.approx(value.item(), rel=1e-6)
-            assert together.keys() == alone.keys()
-            for key, gradient in together.items():
-                torch.testing.assert_close(gradient, alone[key], atol=1e-5, rtol=1e-4)
+            require_close(together, alone, rtol=1e-4)

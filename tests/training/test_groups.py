@@ -9,10 +9,8 @@ from helpers import settings
 
 from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.corpus import Corpus
 from dpr.records.types import Query
 from dpr.training.batch import Groups
-from dpr.training.pairs import PairSet
 
 
 def groups(sizes, **changes):
@@ -101,14 +99,12 @@ def test_sources_that_do_not_fit_the_settings(changes, message):
         _ = units.batches_per_epoch
 
 
-def test_queries_have_the_prompts_of_their_sources(collection, make_encoder, tmp_path):
+def test_queries_have_the_prompts_of_their_sources(collection, make_pairs, make_encoder):
     texts = {query.id: query.text for query in beir.read_queries(collection).values()}
     sources = {query_id: 2 if query_id in ("q1", "q4", "q5") else 1 for query_id in texts}
     beir.write_queries(collection, [Query(i, t, False, sources[i]) for i, t in texts.items()])
     encoder, prompts = make_encoder(query_prefix="not this: "), ["one: ", "the second: "]
-    arguments = Corpus(collection, ". "), beir.read_pairs(collection), encoder
-    chosen = settings(one_source=True, batch_size=6)
-    pairs = PairSet(*arguments, chosen, tmp_path, prompts=prompts)
+    pairs = make_pairs(encoder=encoder, reading={"prompts": prompts}, one_source=True)
     plain = make_encoder()
     trained = [query_id for query_id in texts if query_id in {f"q{n}" for n in range(6)}]
     for row, query_id in enumerate(trained):

@@ -68,18 +68,19 @@ def test_the_curves_grow_step_by_step_to_those_of_the_end(watched, make_trainer,
 
 
 def test_a_resumed_training_has_all_rows(watched, make_trainer, curves, tmp_path):
-    watched()
+    watched(max_steps=8)
     expected = [path.read_bytes() for path in curves]
 
     def dies(record):
         if isinstance(record, Step) and record.step == 7:
             raise KeyboardInterrupt
 
-    trainer = make_trainer(snapshot=tmp_path / "state", save_every=1)
+    chosen = {"snapshot": tmp_path / "state", "save_every": 1, "max_steps": 8}
+    trainer = make_trainer(**chosen)
     trainer.watchers = [dies]
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
-    watched(snapshot=tmp_path / "state", save_every=1)
+    watched(**chosen)
     assert [path.read_bytes() for path in curves] == expected
 
 

@@ -10,13 +10,10 @@ from pydantic import ValidationError
 from training_helpers import fixed_passages
 
 from dpr.base.errors import InputError
-from dpr.records import beir
-from dpr.records.corpus import Corpus
 from dpr.records.types import Pair
 from dpr.similarity import SIMILARITIES
 from dpr.training.batch import SampledPair, passages_of, targets_of
 from dpr.training.loss import Loss, Targets, in_batch_loss
-from dpr.training.pairs import PairSet
 
 
 def brute_force_loss(queries, passages, pairs, relevant, name, temperature, margin=None):
@@ -135,23 +132,13 @@ def test_without_in_batch_negatives_by_hand():
     assert loss == pytest.approx(np.mean(terms), rel=1e-6)
 
 
-@pytest.fixture
-def read(collection, make_encoder, tmp_path):
-    def make(pairs, fixed=None, **changes):
-        chosen = settings(in_batch_negatives=False, batch_size=2, **changes)
-        return PairSet(
-            Corpus(collection, ". "), pairs, make_encoder(), chosen, tmp_path, fixed=fixed
-        )
-
-    return make
-
-
 @pytest.mark.parametrize("fixed", [False, True])
-def test_only_the_negatives_of_its_pair_move_a_query(read, make_encoder, collection, fixed):
+def test_only_the_negatives_of_its_pair_move_a_query(make_pairs, make_encoder, collection, fixed):
     """The gradient of a query's scores is 0 for all passages but its own and the one drawn."""
     listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q1", "d13", ("d02", "d07"))]
     vectors = fixed_passages(make_encoder(), collection) if fixed else None
-    pairs = read(listed, vectors, hard_negatives=1)
+    chosen = {"in_batch_negatives": False, "batch_size": 2, "hard_negatives": 1}
+    pairs = make_pairs(listed, reading={"fixed": vectors}, **chosen)
     used = [f"d{n:02}" for n in (range(60) if fixed else (0, 1, 2, 3, 7, 13))]
     loss = Loss(SIMILARITIES["dot"], pairs.settings)
     for batch in itertools.islice(pairs.batches(0), 10):
@@ -166,9 +153,9 @@ def test_only_the_negatives_of_its_pair_move_a_query(read, make_encoder, collect
             assert len(names) == 2 and names - {pair.passage_id} <= set(pair.negative_ids)
 
 
-def test_pairs_without_negatives_leave_nothing_to_learn_from(read, collection):
+def test_pairs_without_negatives_leave_nothing_to_learn_from(make_pairs):
     with pytest.raises(InputError, match=r"train\.in_batch_negatives: .*negative"):
-        read(beir.read_pairs(collection))
+        make_pairs(in_batch_negatives=False)
 
 
 @pytest.mark.parametrize("change", [{"symmetric": True}, {"hard_negatives": 0}])

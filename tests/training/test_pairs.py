@@ -5,26 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers import contents, settings
+from helpers import contents
 
 from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.training.pairs import PairSet
-
-
-@pytest.fixture
-def read(collection, make_encoder, tmp_path_factory):
-    """read(pairs, batch_size=...) -> a PairSet of the tiny collection."""
-
-    def make(pairs=None, folder=collection, **changes):
-        pairs = beir.read_pairs(folder) if pairs is None else pairs
-        work = tmp_path_factory.mktemp("work")
-        chosen = settings(**changes)
-        return PairSet(Corpus(folder, ". "), pairs, make_encoder(), chosen, work)
-
-    return make
 
 
 def ids(folder, pairs):
@@ -57,8 +42,8 @@ def relevant(targets):
     }
 
 
-def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
-    encoder, pairs, short = make_encoder(), read(), read(passage_max_length=8)
+def test_the_tokens_are_those_of_the_texts(make_pairs, make_encoder, collection):
+    encoder, pairs, short = make_encoder(), make_pairs(), make_pairs(passage_max_length=8)
     texts = {p.id: contents(p) for p in beir.read_passages(collection)}
     queries, passages = ids(collection, beir.read_pairs(collection))
     for row, passage_id in enumerate(passages):
@@ -69,8 +54,8 @@ def test_the_tokens_are_those_of_the_texts(read, make_encoder, collection):
     np.testing.assert_array_equal(pairs.queries[row], encoder.tokenize(["lung"], "query")[0])
 
 
-def test_an_epoch_has_each_pair_once_and_full_batches_only(read, collection):
-    pairs = read(batch_size=4)
+def test_an_epoch_has_each_pair_once_and_full_batches_only(make_pairs, collection):
+    pairs = make_pairs(batch_size=4)
     assert len(pairs.pairs) == 18
     assert pairs.groups.batches_per_epoch == 4
     seen = [
@@ -85,8 +70,8 @@ def test_an_epoch_has_each_pair_once_and_full_batches_only(read, collection):
     assert first(1) == first(1) != first(2)
 
 
-def test_later_batches_are_the_same_without_the_earlier_ones(read):
-    pairs = read(batch_size=4, hard_negatives=1)
+def test_later_batches_are_the_same_without_the_earlier_ones(make_pairs):
+    pairs = make_pairs(batch_size=4, hard_negatives=1)
     every = list(itertools.islice(pairs.batches(3), 9))
     for start in (1, 4, 6):  # an epoch has 4
         later = list(itertools.islice(pairs.batches(3, start), 3))
@@ -95,11 +80,11 @@ def test_later_batches_are_the_same_without_the_earlier_ones(read):
             assert batch.targets.passage_ids == expected.targets.passage_ids
 
 
-def test_queries_of_a_passage_are_drawn_together(read, collection):
+def test_queries_of_a_passage_are_drawn_together(make_pairs, collection):
     """Three passages with one, two and four queries; two passages a batch, two queries each."""
     wanted = {"d00": ["q0"], "d01": ["q1", "q2"], "d02": ["q0", "q1", "q2", "q3"]}
     listed = [Pair(q, p) for p, queries in wanted.items() for q in queries]
-    pairs = read(listed, batch_size=2, group_by="passage", pairs_per_group=2)
+    pairs = make_pairs(listed, batch_size=2, group_by="passage", pairs_per_group=2)
     assert pairs.groups.batches_per_epoch == 1
     drawn = set()
     for batch in targets(pairs, 60, collection, listed):
@@ -115,11 +100,11 @@ def test_queries_of_a_passage_are_drawn_together(read, collection):
     assert len({d for d in drawn if d[0] == "d02"}) == 6  # every two of four
 
 
-def test_each_query_is_drawn_alike_however_many_passages_it_has(read, collection):
+def test_each_query_is_drawn_alike_however_many_passages_it_has(make_pairs, collection):
     """Queries with 1, 2 and 4 passages: an epoch has each once, with one passage."""
     wanted = {"q0": ["d00"], "q1": ["d01", "d02"], "q2": ["d10", "d11", "d12", "d13"]}
     listed = [Pair(q, p) for q, passages in wanted.items() for p in passages]
-    pairs = read(listed, batch_size=3, group_by="query")
+    pairs = make_pairs(listed, batch_size=3, group_by="query")
     drawn = {query_id: Counter() for query_id in wanted}
     for batch in targets(pairs, 200, collection, listed):
         assert sorted(batch.query_ids) == ["q0", "q1", "q2"]
@@ -131,9 +116,9 @@ def test_each_query_is_drawn_alike_however_many_passages_it_has(read, collection
 
 
 @pytest.mark.parametrize(("count", "columns"), [(0, 1), (1, 2), (2, 3), (9, 4)])
-def test_so_many_hard_negatives_are_drawn(read, collection, count, columns):
+def test_so_many_hard_negatives_are_drawn(make_pairs, collection, count, columns):
     listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q0", "d12", ("d01", "d02", "d03"))]
-    pairs = read(listed, batch_size=2, hard_negatives=count)
+    pairs = make_pairs(listed, batch_size=2, hard_negatives=count)
     own = [pair._replace(negative_ids=()) for pair in listed]
     sets = set()
     for batch in targets(pairs, 30, collection, listed if count else own):
@@ -144,7 +129,7 @@ def test_so_many_hard_negatives_are_drawn(read, collection, count, columns):
     assert (len(sets) > 1) == (count in (1, 2))
 
 
-def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):
+def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, make_pairs):
     """d0, d1 and e are one text, and so are q0 and q3: what answers one of them answers all."""
     texts = {"d0": "The heart.", "d1": "the  Heart.", "d2": "A lung.", "e": "the HEART.", "f": "f"}
     beir.write_passages(tmp_path, [Passage(i, "", text) for i, text in texts.items()])
@@ -153,7 +138,7 @@ def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):
     judged = [Judgment("q0", "d0", 1), Judgment("q1", "d1", 0), Judgment("q3", "f", 2)]
     beir.write_qrels(tmp_path, "train", judged)
     pairs = [Pair("q0", "d0"), Pair("q1", "d1"), Pair("q2", "f", ("e",)), Pair("q3", "d2")]
-    batch = next(read(pairs, tmp_path, batch_size=4).batches(seed=0)).targets
+    batch = next(make_pairs(pairs, tmp_path, batch_size=4).batches(seed=0)).targets
     answers = {}
     for query_id, passage_id in relevant(named(batch, tmp_path, pairs)):
         answers.setdefault(query_id, set()).add(passage_id)
@@ -165,16 +150,14 @@ def test_a_text_of_the_same_tokens_is_no_negative(tmp_path, read):
     }
 
 
-def test_bad_pairs(read):
-    with pytest.raises(InputError, match=r"train\.batch_size is 64, .* only 18 training pairs"):
-        next(read(batch_size=64).batches(seed=0))
+def test_bad_pairs(make_pairs):
     with pytest.raises(InputError, match=r"only \d training queries"):
-        next(read(batch_size=64, group_by="query").batches(seed=0))
+        next(make_pairs(batch_size=64, group_by="query").batches(seed=0))
     with pytest.raises(InputError, match=r"pair 2: its query or one of its passages is not in"):
-        read([Pair("q0", "d00"), Pair("q0", "d99")])
+        make_pairs([Pair("q0", "d00"), Pair("q0", "d99")])
 
 
-def test_a_query_that_is_a_passage_is_no_negative_of_its_own(read, tmp_path):
+def test_a_query_that_is_a_passage_is_no_negative_of_its_own(make_pairs, tmp_path):
     """a is the passage of b, and the other way round: neither is a negative of itself."""
     beir.write_passages(tmp_path, [Passage(i, "", f"text {i}") for i in "abc"])
     pairs = [Pair("a", "b"), Pair("b", "a"), Pair("c", "b")]
@@ -183,7 +166,7 @@ def test_a_query_that_is_a_passage_is_no_negative_of_its_own(read, tmp_path):
     answers = []
     for own in (False, True):
         beir.write_queries(tmp_path, [Query(i, f"query {i}", own and i != "c") for i in "abc"])
-        batch = next(read(pairs, tmp_path, batch_size=3).batches(0)).targets
+        batch = next(make_pairs(pairs, tmp_path, batch_size=3).batches(0)).targets
         answers.append(relevant(named(batch, tmp_path, pairs)))
     assert answers[0] == {("a", "b"), ("b", "a"), ("c", "b")}
     assert answers[1] == answers[0] | {("a", "a"), ("b", "b")}

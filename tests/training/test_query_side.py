@@ -7,8 +7,7 @@ import pytest
 import torch
 from helpers import contents
 from sentence_transformers import SentenceTransformer
-from torch.nn import functional
-from training_helpers import Killed, dies_at, embedded, fixed_passages
+from training_helpers import embedded, fixed_passages, gradients_of, require_close
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
@@ -43,67 +42,38 @@ def no_negatives(folder, query_id):
     return {row for row, text in enumerate(texts.values()) if text in answers}
 
 
-def brute_force_loss(encoder, folder, batch):
-    """The softmax over the passages of a batch, those above left out, in float64.
-
-    The passages of no pair are a sample of all such, and stand for them.
-    """
-    queries, texts = beir.read_queries(folder), dict(Corpus(folder, ". ").texts())
-    vectors = embedded(encoder, list(texts.values()), "passage").astype(np.float64)
-    columns = batch.targets.passage_ids
-    of_pairs = {columns[column] for column in batch.targets.pairs[:, 1].tolist()}
-    stands_for = (len(texts) - len(of_pairs)) / (len(columns) - len(of_pairs))
-    total = 0.0
-    for row, column in batch.targets.pairs.tolist():
-        query_id = query_ids(folder)[batch.targets.query_ids[row]]
-        query = embedded(encoder, [queries[query_id].text], "query")[0].astype(np.float64)
-        own, left_out = columns[column], no_negatives(folder, query_id)
-        negatives = [p for p in columns if p not in left_out]
-        scores = vectors[[own, *negatives]] @ query / TEMPERATURE
-        weights = [1, *(1 if p in of_pairs else stands_for for p in negatives)]
-        total += np.log(weights @ np.exp(scores)) - scores[0]
-    return total / len(batch.targets.pairs)
-
-
-@pytest.mark.parametrize("at_most", [None, 63, 20])
-def test_the_loss_is_a_softmax_over_all_passages(with_duplicates, make_query_side, at_most):
-    trainer = make_query_side(at_most, temperature=TEMPERATURE)
-    (batch,) = itertools.islice(trainer.pairs.batches(seed=1), 1)
-    if at_most in (None, 63):  # with those of the pairs, 63 are all
-        assert batch.targets.passage_ids == list(range(64))
-    else:
-        assert len(batch.targets.passage_ids) < 64
-    expected = brute_force_loss(trainer.encoder, with_duplicates, batch)
-    assert trainer.step(1, [batch]).loss == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("chunk_size", [None, 2])
-def test_its_gradient_is_that_of_plain_pytorch(
-    with_duplicates, make_query_side, make_encoder, chunk_size
+@pytest.mark.parametrize(
+    ("at_most", "chunk_size"), [(None, None), (None, 2), (63, None), (20, None)]
+)
+def test_a_step_is_that_of_a_softmax_over_all_passages(
+    with_duplicates, make_query_side, make_encoder, at_most, chunk_size
 ):
-    trainer = make_query_side(temperature=TEMPERATURE, max_grad_norm=1e9, chunk_size=chunk_size)
+    """Loss and gradient by plain PyTorch. A sampled passage stands for several of no pair."""
+    chosen = {"temperature": TEMPERATURE, "max_grad_norm": 1e9, "chunk_size": chunk_size}
+    trainer, reference = make_query_side(at_most, **chosen), make_encoder()
     (batch,) = itertools.islice(trainer.pairs.batches(seed=1), 1)
-    reference = make_encoder()
+    columns = batch.targets.passage_ids
+    assert (columns == list(range(64))) == (at_most != 20)  # with those of the pairs, 63 are all
     texts = [text for _, text in Corpus(with_duplicates, ". ").texts()]
     vectors = torch.from_numpy(embedded(reference, texts, "passage"))
-    names = query_ids(with_duplicates)
-    terms = []
-    for row, own in batch.targets.pairs.tolist():  # here a column is a row of the collection
+    of_pairs = {columns[column] for column in batch.targets.pairs[:, 1].tolist()}
+    stands_for = (len(texts) - len(of_pairs)) / (len(columns) - len(of_pairs))
+    names, queries, terms = query_ids(with_duplicates), beir.read_queries(with_duplicates), []
+    for row, column in batch.targets.pairs.tolist():
         query_id = names[batch.targets.query_ids[row]]
-        text = beir.read_queries(with_duplicates)[query_id].text
-        scores = reference(reference.tokenize([text], "query"), "query") @ vectors.T / TEMPERATURE
-        left_out = sorted(no_negatives(with_duplicates, query_id) - {own})
-        scores[0, left_out] = -torch.inf
-        terms.append(functional.cross_entropy(scores, torch.tensor([own])))
-    torch.stack(terms).mean().backward()
-    trainer.step(1, [batch])
-    expected = {n: p.grad for n, p in reference.query.named_parameters() if p.grad is not None}
-    trained = {n: p.grad for n, p in trainer.encoder.query.named_parameters() if p.grad is not None}
-    assert trained.keys() == expected.keys()
-    for name, gradient in trained.items():
-        torch.testing.assert_close(gradient, expected[name], atol=1e-5, rtol=1e-4)
+        left_out = no_negatives(with_duplicates, query_id)
+        negatives = [p for p in columns if p not in left_out]
+        query = reference(reference.tokenize([queries[query_id].text], "query"), "query")[0]
+        scores = vectors[[columns[column], *negatives]] @ query / TEMPERATURE
+        weights = torch.tensor([1.0, *(1.0 if p in of_pairs else stands_for for p in negatives)])
+        terms.append((weights * scores.exp()).sum().log() - scores[0])
+    expected = torch.stack(terms).mean()
+    expected.backward()
+    assert trainer.step(1, [batch]).loss == pytest.approx(expected.item(), rel=1e-5)
+    trained = gradients_of(trainer.encoder.query)
+    require_close(trained, gradients_of(reference.query), rtol=1e-4)
     assert max(gradient.abs().max() for gradient in trained.values()) > 1e-2
-    assert all(p.grad is None for p in trainer.encoder.passage.parameters())
+    assert not gradients_of(trainer.encoder.passage)
 
 
 def test_beyond_so_many_passages_each_step_draws_a_sample(make_query_side):
@@ -177,20 +147,3 @@ def test_both_roles_need_no_second_encoder(make_encoder):
     one = parameters.for_roles(encoder, "query")
     assert one.passage.backbone is encoder.passage.backbone is not one.query.backbone
     assert encoder.spec.tied
-
-
-def test_a_killed_training_of_queries_ends_with_the_same_bytes(make_query_side, tmp_path):
-    chosen = {"at_most": 20, "dropout": 0.1, "ema": 0.8}
-    undisturbed = make_query_side(**chosen)
-    expected = undisturbed.run()
-    file = tmp_path / "snapshot.safetensors"
-    killed = make_query_side(snapshot=file, save_every=2, **chosen)
-    dies_at(killed, 5)
-    with pytest.raises(Killed):
-        killed.run()
-    torch.manual_seed(99)
-    second = make_query_side(snapshot=file, save_every=2, **chosen)
-    assert second.run() == expected
-    weights = undisturbed.encoder.state_dict()
-    for name, tensor in second.encoder.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name

@@ -91,7 +91,7 @@ def test_the_mean_gradient_nears_that_of_all_passages(changes):
     _, whole = loss_and_gradient(pairs, list(range(200)), **changes)
 
     def error(size, weighted=True):
-        sampled = [each if weighted else each[:1] for each in columns(200, size, 400, own)]
+        sampled = [each if weighted else each[:1] for each in columns(200, size, 150, own)]
         gradients = [loss_and_gradient(pairs, *each, **changes)[1] for each in sampled]
         return np.linalg.norm(np.mean(gradients, axis=0) - whole) / np.linalg.norm(whole)
 

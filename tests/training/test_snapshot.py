@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import rising, two_processes
-from training_helpers import Killed, dies_at
+from training_helpers import Killed, changed, dies_at, weights_of
 
 from dpr.base.errors import InputError
 from dpr.base.interrupts import Terminated
@@ -18,63 +18,44 @@ from dpr.training import snapshot
 RECIPES = {
     "plain": {},
     "all": {
-        "accumulate": 2,
-        "chunk_size": 2,
-        "temperature_lr": 0.01,
-        "group_by": "passage",
-        "schedule": "cosine_restarts",
-        "cycles": 2,
+        **{"accumulate": 2, "chunk_size": 2, "temperature_lr": 0.01, "group_by": "passage"},
+        **{"schedule": "cosine_restarts", "cycles": 2},
     },
     "lora": {"lora_rank": 4},
     "frozen": {"freeze_embeddings": True, "initial_share": 0.3},
     "mean": {"ema": 0.8, "initial_share": 0.3},
+    "queries": {"at_most": 20, "ema": 0.8},  # by make_query_side
 }
-
-
 # Steps in which it is killed: before the first snapshot, after it, twice, in the last step.
-KILLS = [("plain", [3]), ("all", [4, 2]), ("lora", [4]), ("frozen", [8]), ("mean", [12])]
+KILLS = {"plain": [3], "all": [4, 2], "lora": [4], "frozen": [5], "mean": [8], "queries": [5]}
 
 
-@pytest.mark.parametrize(("recipe", "kills"), KILLS)
+@pytest.mark.parametrize(("recipe", "kills"), KILLS.items())
 def test_a_killed_training_ends_with_the_same_bytes(
-    make_trainer, collection, tmp_path, recipe, kills
+    make_trainer, make_query_side, collection, tmp_path, recipe, kills
 ):
+    make = make_query_side if recipe == "queries" else make_trainer
     negatives = ("d06", "d07", "d08")  # one is drawn for each step
     pairs = [pair._replace(negative_ids=negatives) for pair in beir.read_pairs(collection)]
     beir.write_pairs(collection, pairs)
-    chosen = {"max_steps": 12, "dropout": 0.1} | RECIPES[recipe]
-    undisturbed = make_trainer(**chosen)
+    chosen = {"max_steps": 8, "dropout": 0.1} | RECIPES[recipe]
+    undisturbed = make(**chosen)
     expected = undisturbed.run()
     file = tmp_path / "scratch/snapshot.safetensors"
     for step in kills:  # counted in each process
-        killed = make_trainer(snapshot=file, save_every=3, **chosen)
+        killed = make(snapshot=file, save_every=3, **chosen)
         dies_at(killed, step)
         with pytest.raises(Killed):
             killed.run()
         assert file.exists() == (step > 3 or len(kills) > 1)
         torch.manual_seed(99)  # a new process has drawn different numbers
-    last = make_trainer(snapshot=file, save_every=3, **chosen)
+    last = make(snapshot=file, save_every=3, **chosen)
     assert last.run() == expected
     require_same_weights(last, undisturbed)
 
 
 def require_same_weights(trainer, expected):
-    weights = expected.encoder.state_dict()
-    for name, tensor in trainer.encoder.state_dict().items():
-        assert torch.equal(tensor, weights[name]), name
-
-
-def test_the_best_weights_survive_a_kill(make_trainer, tmp_path):
-    """The best validation is the one before training: its weights come back at the end."""
-    file = tmp_path / "snapshot.safetensors"
-    chosen = {"max_steps": 8, "eval_every": 2, "patience": None}
-    killed = make_trainer(falling, snapshot=file, **chosen)
-    dies_at(killed, 6)
-    with pytest.raises(Killed):
-        killed.run()
-    second = make_trainer(falling, snapshot=file, **chosen)
-    assert second.run().best.step == 0
-    require_same_weights(second, make_trainer())
+    assert not changed(weights_of(expected.encoder), weights_of(trainer.encoder))
 
 
 def falling(encoder, step):
@@ -85,7 +66,7 @@ def falling(encoder, step):
     ("recipe", "validate"), [("all", rising), ("lora", rising), ("mean", falling)]
 )
 def test_a_finished_training_is_not_done_again(make_trainer, tmp_path, recipe, validate):
-    """Its result may be lost after it; it is the same without a step or a validation."""
+    """Its result may be lost after it; a resume gives the same, and the best weights, at once."""
     chosen = {"max_steps": 4, "eval_every": 1, "patience": 2, "dropout": 0.1} | RECIPES[recipe]
     first = make_trainer(validate, snapshot=tmp_path / "state", save_every=1000, **chosen)
     history = first.run()

@@ -83,10 +83,8 @@ def test_a_step_in_chunks_equals_one_without(make_trainer, monkeypatch):
 
 
 def test_a_learned_temperature_moves_at_its_own_rate(make_trainer):
-    history = make_trainer(
-        max_steps=3, warmup_steps=0, schedule="constant", temperature_lr=0.1
-    ).run()
-    logs = np.log([step.temperature for step in history.steps])
+    chosen = {"max_steps": 3, "warmup_steps": 0, "schedule": "constant", "temperature_lr": 0.1}
+    logs = np.log([step.temperature for step in make_trainer(**chosen).run().steps])
     assert abs(logs[1] - logs[0]) == pytest.approx(0.1, rel=1e-3)  # Adam's first step is its rate
     fixed = make_trainer(max_steps=3).run()
     assert {step.temperature for step in fixed.steps} == {0.05}

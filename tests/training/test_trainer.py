@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from training_helpers import changed, weights_of
 
 from dpr.base.errors import InputError
 from dpr.training.log import Validation
@@ -20,33 +21,22 @@ def run_training(make_trainer):
     return run
 
 
-def test_the_loss_falls(run_training):
-    _, history = run_training(max_steps=40)
-    losses = [step.loss for step in history.steps]
-    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
-
-
 def test_pairs_and_tokens_per_second_are_printed(make_trainer, monkeypatch, capsys):
     """With a clock by which each step takes two seconds, and validations any time."""
-    trainer = make_trainer(max_steps=12)
+    trainer = make_trainer(max_steps=5)
     clock = itertools.count(step=2)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     trainer.run()
     tokens = 0
-    for batch in itertools.islice(trainer.pairs.batches(0), 12):
+    for batch in itertools.islice(trainer.pairs.batches(0), 5):
         tokens += sum(map(len, batch.queries + batch.passages))
-    assert (
-        f"a second: {12 * 6 / 24:.0f} pairs, {tokens / 24:,.0f} tokens\n" in capsys.readouterr().out
-    )
+    assert f"a second: 3 pairs, {tokens / 10:,.0f} tokens\n" in capsys.readouterr().out
 
 
 def test_the_same_seed_gives_the_same_bytes_in_bf16(run_training):
-    def weights():
-        encoder, _ = run_training(precision="bf16", dropout=0.1)
-        return encoder.state_dict()
-
-    first, second = weights(), weights()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    chosen = {"precision": "bf16", "dropout": 0.1, "max_steps": 4}
+    first, second = (weights_of(run_training(**chosen)[0]) for _ in range(2))
+    assert not changed(first, second)
 
 
 def test_epochs_are_steps_by_the_number_of_pairs(make_trainer):
@@ -56,15 +46,14 @@ def test_epochs_are_steps_by_the_number_of_pairs(make_trainer):
     assert make_trainer(max_steps=None, epochs=4.0, accumulate=2).max_steps == 6
 
 
-@pytest.mark.parametrize("steps", [0, 12])
+@pytest.mark.parametrize("steps", [0, 8])
 def test_no_steps_or_harmful_ones_leave_the_encoder_as_it_is(make_encoder, run_training, steps):
     harm = lambda encoder, step: Validation(step, 0.0, -float(step))  # noqa: E731
     encoder, history = run_training(harm, max_steps=steps)
     assert len(history.steps) == steps
     assert [v.step for v in history.validations] == list(range(0, steps + 1, 4))
     assert history.best.step == 0
-    untouched = make_encoder().state_dict()
-    assert all(torch.equal(value, untouched[name]) for name, value in encoder.state_dict().items())
+    assert not changed(weights_of(make_encoder()), weights_of(encoder))
 
 
 def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(run_training):
@@ -72,14 +61,14 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(run_training
     seen = {}
 
     def validate(encoder, step):
-        seen[step] = {name: v.clone() for name, v in encoder.state_dict().items()}
+        seen[step] = weights_of(encoder)
         return Validation(step, 0.0, scores[step])
 
     encoder, history = run_training(validate, max_steps=20, patience=2)
     assert [v.step for v in history.validations] == [0, 4, 8, 12]
     assert history.best.step == 4
-    assert all(torch.equal(v, seen[4][name]) for name, v in encoder.state_dict().items())
-    assert not all(torch.equal(v, seen[8][name]) for name, v in encoder.state_dict().items())
+    assert not changed(weights_of(encoder), seen[4])
+    assert changed(seen[4], seen[8])
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, make_trainer):
@@ -101,22 +90,17 @@ def test_a_last_update_that_spoils_the_weights_is_an_error(make_trainer):
 
 def test_separate_encoders_are_both_trained(make_encoder, make_trainer):
     encoder = make_encoder(tied=False)
-    before = {name: v.clone() for name, v in encoder.state_dict().items()}
+    before = weights_of(encoder)
     make_trainer(encoder=encoder, max_steps=1).run()
-    for role in ("query", "passage"):
-        changed = [
-            name
-            for name, value in encoder.state_dict().items()
-            if name.startswith(role) and not torch.equal(value, before[name])
-        ]
-        assert len(changed) > 20
+    moved = [name.split(".")[0] for name in changed(before, weights_of(encoder))]
+    assert min(moved.count("query"), moved.count("passage")) > 20
 
 
 def test_one_batch_can_be_overfitted(run_training):
-    _, history = run_training(max_steps=60, lr=3e-3, overfit_one_batch=True, patience=1)
+    _, history = run_training(max_steps=25, lr=1e-2, overfit_one_batch=True, patience=1)
     assert history.steps[0].loss > 0.5
     assert history.steps[-1].loss < 0.05
-    assert len(history.steps) == 60
+    assert len(history.steps) == 25
 
 
 @pytest.mark.parametrize("margin", [None, 3.0])  # a margin that would leave no negative

@@ -263,8 +263,8 @@ def test_a_mixture_is_the_mean_of_its_sources(make_encoder, collection):
     for name, measure in (("nDCG@10", ndcg), ("RR@10", reciprocal_rank)):
         values = {q: measure(by_prompt[source - 1][q], qrels[q]) for q, source in topics.items()}
         means[name] = [fmean(values[q] for q in topics if topics[q] == s) for s in (1, 2)]
-    expected = {name: fmean(own) for name, own in means.items()}
-    expected |= {f"{n} of {s}": own[s - 1] for n, own in means.items() for s in (1, 2)}
+    expected = {name: fmean(values) for name, values in means.items()}
+    expected |= {f"{n} of {s}": values[s - 1] for n, values in means.items() for s in (1, 2)}
     assert result.measured == pytest.approx(expected, abs=1e-6)
     assert result.score == result.measured["RR@10"]
     assert len(set(means["RR@10"])) == 2  # the sources differ
