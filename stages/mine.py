@@ -57,7 +57,7 @@ def main(round_name: Round) -> str:
 def keep_pairs(folder: Path, runs: bool) -> None:
     """Copy the pairs; for a round that does not run, leave a marker."""
     if runs:
-        beir.copy_pairs(TRAINING, folder)
+        beir.write_pairs(folder, beir.stream_pairs(TRAINING))
     else:
         (folder / "unused").touch()
 

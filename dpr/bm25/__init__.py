@@ -1,1 +1,0 @@
-"""BM25 by Lucene, through pyserini, on the Java that a Python package carries."""

@@ -27,8 +27,8 @@ def build_index(
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
     (A different analysis would be set here and in `search`.) As in Anserini, an empty text is not
-    indexed. A text of stop words alone is, but it does not count in BM25's statistics. Lucene
-    writes random ids and the time into the files; runs over two builds are equal.
+    indexed. A text of stop words alone is indexed, but does not count in BM25's statistics.
+    Lucene writes random ids and the time into the files; runs over two builds are equal.
 
     Args:
         threads: threads of Lucene. With several, the order of equal passages varies.

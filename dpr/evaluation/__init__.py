@@ -1,1 +1,0 @@
-"""What runs are worth: comparisons, tests of significance, curves, and tables for people."""

@@ -32,7 +32,7 @@ def compare_systems(results: Results, references: Sequence[str], seed: int) -> d
     for reference in references:
         if reference not in results:
             raise InputError(
-                f"params.yaml: eval.references: {reference!r} is no system; there are "
+                f"params.yaml: eval.references: {reference!r} is no system; choose from "
                 + ", ".join(results)
             )
     intervals = iter(significance.intervals(_values(results, list(results)), seed))
@@ -55,7 +55,7 @@ def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
 
 
 def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
-    """(systems * measures, n topics), so that all share the draws, which cost the most."""
+    """(systems * measures, n topics): all rows share the random draws, the main cost."""
     names, topics = next(iter(results.values())), next(iter(next(iter(results.values())).values()))
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])
 
@@ -63,9 +63,9 @@ def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
 def precision_by_recall(qrels: Qrels, run: RunLike) -> dict[float, float]:
     """Mean interpolated precision at the eleven standard points of recall, over judged topics.
 
-    It is the highest precision at or after a point. A point is reached with its share of the
-    relevant passages, rounded half up, as in trec_eval's reference output (`iprec_at_recall`);
-    pytrec_eval rounds differently.
+    Interpolated: the highest precision at or after a point. The share of relevant passages at a
+    point is rounded half up, as in trec_eval's reference output (`iprec_at_recall`); pytrec_eval
+    rounds differently.
     """
     run = Run.of(run)
     precision = np.zeros((len(LEVELS), len(qrels)))

@@ -2,17 +2,17 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from dpr.encoders.spec import Role
 from dpr.encoders.tokens import Tokenizer
+from dpr.records.types import Item
 
 MANY = 0.05  # share of truncated texts that deserves a message
 SAMPLE = 100_000  # measured passages, at most
 BLOCK = 1_000  # texts in memory at a time
-Item = TypeVar("Item")
 
 
 def token_lengths(tokenizer: Tokenizer, texts: Iterable[str], role: Role) -> np.ndarray:
@@ -38,7 +38,7 @@ def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
 
 
 def warnings(measured: dict[str, dict[str, Any]]) -> list[str]:
-    """A line for each kind of text, such as train_queries, of which more than 5 % is truncated."""
+    """A line for each kind of text, such as train_queries, with more than 5 % truncated."""
     return [
         f"{kind.replace('_', ' ')}: {lengths['truncated']:.1%} are truncated to "
         f"{lengths['limit']} tokens; query_max_length and passage_max_length set the limits"

@@ -153,8 +153,8 @@ def _by_ir_measures(
         return
     import ir_measures
 
-    # ir_measures gives some measures to libraries that break ties the other way: ranks have none.
-    # One, gdeval, takes only numbers as topics, and adds a topic of its own: the mean.
+    # Some libraries behind ir_measures break ties differently; negated ranks have no ties.
+    # gdeval takes only numbers as topics, and adds the mean as a topic.
     topics = {str(number): query_id for number, query_id in enumerate(asked, 1)}
     scores = {n: {p: -float(r) for r, p in enumerate(ranked[q])} for n, q in topics.items()}
     for metric in ir_measures.iter_calc(measures, {n: qrels[q] for n, q in topics.items()}, scores):

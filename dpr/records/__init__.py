@@ -1,1 +1,0 @@
-"""The records of a test collection, and the files that hold them."""

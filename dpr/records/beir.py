@@ -8,7 +8,6 @@
 Any BEIR tool reads the first three. If a file is missing, its name with `.gz` is tried.
 """
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -43,14 +42,8 @@ def write_pairs(folder: Path, pairs: Iterable[Pair]) -> None:
     write_jsonl(folder / PAIRS, (pair._asdict() for pair in pairs))
 
 
-def copy_pairs(source: Path, folder: Path) -> None:
-    """Copy the pairs to a different folder."""
-    file = existing(source / PAIRS)
-    shutil.copy(file, folder / file.name)
-
-
 def count_negatives(folder: Path) -> dict[str, float]:
-    """The number of pairs, and of those with hard negatives; the mean number of negatives."""
+    """The numbers of pairs and of pairs with hard negatives; the mean number of negatives."""
     pairs = with_negatives = negatives = 0
     for pair in stream_pairs(folder):
         pairs += 1
@@ -163,7 +156,7 @@ def stream_judgments(folder: str | Path, split: str) -> Iterator[Judgment]:
 
 
 def _grade(text: str) -> int:
-    """ValueError unless it is a whole number of at most 20 bits: trec_eval counts each grade."""
+    """ValueError unless it is an integer below 2^20: trec_eval keeps a counter per grade."""
     value = int(text)
     if not -(2**20) < value < 2**20:
         raise ValueError

@@ -1,4 +1,4 @@
-"""The text of a passage as it is encoded, indexed and measured: decided here alone."""
+"""Title and text of a passage, joined to the text that is encoded, indexed and measured."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from dpr.records import beir
 from dpr.records.ids import digests, first_of_equals
 from dpr.records.lines import read_lines
-from dpr.records.types import Passage, folded
+from dpr.records.types import Passage, Stream, folded
 
 
 class Corpus(NamedTuple):
@@ -28,22 +28,22 @@ class Corpus(NamedTuple):
         return ((passage.id, self.text(passage)) for passage in passages)
 
     @property
-    def ids(self) -> "CorpusIds":
-        """The id of each passage, read anew from the file in each iteration."""
-        return CorpusIds(self)
+    def ids(self) -> Stream[str]:
+        """The id of each passage."""
+        return Stream(lambda: (passage_id for passage_id, _ in self.texts()))
 
     def text(self, passage: Passage) -> str:
         """Title, separator and text; only one of them if the other is empty."""
         return self.separator.join(part for part in (passage.title, passage.text) if part)
 
     def passage_count(self) -> int:
-        """How many passages there are, without parsing them; errors as in `texts`."""
+        """The number of passages, without parsing them; errors of `read_lines`."""
         return sum(1 for _ in read_lines(self.file))
 
     def duplicates(self) -> dict[str, set[str]]:
-        """{passage id: ids of all passages with an equal text}, for each that is not alone.
+        """{passage id: ids of all passages with its text}, without passages of unique text.
 
-        Texts are equal if they are once `folded`. Memory: a few dozen bytes per passage.
+        Texts are compared once `folded`. Memory: a few dozen bytes per passage.
         """
         first = first_of_equals(digests(folded(text) for _, text in self.texts()))
         repeated = np.bincount(first)[first] > 1
@@ -56,13 +56,3 @@ class Corpus(NamedTuple):
     @property
     def file(self) -> Path:
         return self.folder / beir.PASSAGES
-
-
-class CorpusIds:
-    """The ids of a corpus."""
-
-    def __init__(self, corpus: Corpus):
-        self.corpus = corpus
-
-    def __iter__(self) -> Iterator[str]:
-        return (passage_id for passage_id, _ in self.corpus.texts())

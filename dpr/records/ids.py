@@ -33,7 +33,7 @@ class Ids(Sequence[str]):
 
     @classmethod
     def open(cls, folder: str | Path) -> "Ids":
-        """InputError if a file is missing or truncated, or they do not belong together."""
+        """InputError if a file is missing or truncated, or does not match the other file."""
         folder = Path(folder)
         ends = memory_map(folder / ENDS, "make it again")
         try:
@@ -44,7 +44,7 @@ class Ids(Sequence[str]):
             raise InputError(f"{folder / LINES}: cannot be read ({error}); make it again") from None
         if ends.dtype != np.int64 or ends.ndim != 1 or (ends[-1] if len(ends) else 0) != size:
             raise InputError(
-                f"{folder / LINES}: truncated, or of a different {ENDS}; make it again"
+                f"{folder / LINES}: truncated, or does not match {ENDS}; make it again"
             )
         return cls(lines, ends)
 
@@ -161,11 +161,9 @@ class IdRows:
 
 
 def among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(N,) digests -> (N,) bool: whether each is among the wanted ones, which ascend."""
-    if not len(wanted):
-        return np.zeros(len(keys), dtype=bool)
-    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    return np.asarray(wanted[places] == keys)
+    """(N,) digests -> (N,) bool: whether each is one of `wanted`, which ascend."""
+    first, after_last = (np.searchsorted(wanted, keys, side) for side in ("left", "right"))
+    return np.asarray(first < after_last)
 
 
 def first_of_equals(of_rows: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
 def read_parquet(
     path: Path, columns: list[str] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE: row N", {column: value}) of each row, from 1; those of `columns` that it has.
+    """("FILE: row N", {column: value}) of each row, from 1, without columns that it lacks.
 
     Raises:
         InputError: for a file that is missing or damaged.
@@ -121,7 +121,7 @@ def read_parquet(
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """One object per line; the file takes its name only when it is whole."""
+    """One object per line, through `new_file`."""
     with new_file(path) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 

@@ -10,21 +10,19 @@ from collections.abc import Iterable, Mapping
 
 from dpr.records.types import Pair, Qrels, is_relevant
 
-SEED = 42  # fixed, so that trainings with other seeds are validated on the same pool
+SEED = 42  # fixed, so that trainings with different seeds are validated on the same pool
 
 
-def sample_topics(qrels: Qrels, count: int, seed: int = SEED) -> Qrels:
-    """At most `count` topics, drawn by seed from those with a relevant passage."""
+def sample_topics(qrels: Qrels, count: int) -> Qrels:
+    """At most `count` of the topics with a relevant passage, drawn by `SEED`."""
     topics = [q for q, grades in qrels.items() if any(map(is_relevant, grades.values()))]
     if len(topics) > count:
-        topics = sorted(random.Random(seed).sample(topics, count))
+        topics = sorted(random.Random(SEED).sample(topics, count))
     return {query_id: qrels[query_id] for query_id in topics}
 
 
-def sample_by_source(
-    qrels: Qrels, source_of: Mapping[str, int], count: int, seed: int = SEED
-) -> Qrels:
-    """At most `count` topics, equally many of each source; small sources leave theirs to the rest.
+def sample_by_source(qrels: Qrels, source_of: Mapping[str, int], count: int) -> Qrels:
+    """At most `count` topics, equally many of each source; large sources fill up for small ones.
 
     With a single source, this is `sample_topics`.
 
@@ -38,19 +36,19 @@ def sample_by_source(
     sampled: dict[int, Qrels] = {}
     for source in sorted(parts, key=lambda source: len(parts[source])):
         share = count // (len(parts) - len(sampled))
-        sampled[source] = sample_topics(parts[source], share, seed)
+        sampled[source] = sample_topics(parts[source], share)
         count -= len(sampled[source])
     return {q: grades for source in sorted(parts) for q, grades in sampled[source].items()}
 
 
-def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = SEED) -> list[str]:
-    """Passages drawn by seed: about half are relevant, from each topic in turn; then any.
+def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int) -> list[str]:
+    """Draw passages by `SEED`: about half relevant, from each topic in turn; the rest at random.
 
     Args:
         passage_ids: all ids of the collection; they are read twice, and not held in memory.
     Returns: `size` ids in the order of the collection, or all ids if it has fewer.
     """
-    rng = random.Random(seed)
+    rng = random.Random(SEED)
     remaining = []
     for grades in qrels.values():
         relevant = [p for p, grade in grades.items() if is_relevant(grade)]
@@ -67,13 +65,13 @@ def draw_pool(qrels: Qrels, passage_ids: Iterable[str], size: int, seed: int = S
     return [p for p in passage_ids if p in chosen or next(number) in drawn]
 
 
-def best_pairs(qrels: Qrels, seed: int = SEED) -> list[Pair]:
-    """Each topic with each of its passages of the highest grade, shuffled by seed."""
+def best_pairs(qrels: Qrels) -> list[Pair]:
+    """Each topic with each passage of its highest grade, shuffled by `SEED`."""
     pairs = [
         Pair(query_id, passage_id)
         for query_id, grades in qrels.items()
         for passage_id, grade in grades.items()
         if is_relevant(grade) and grade == max(grades.values())
     ]
-    random.Random(seed).shuffle(pairs)
+    random.Random(SEED).shuffle(pairs)
     return pairs

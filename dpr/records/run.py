@@ -56,7 +56,7 @@ class Run(Mapping[str, dict[str, float]]):
             topics: (R,) int, the position in `query_ids` of each row's topic.
             ids: (V,) Arrow strings, all different.
             passages: (R,) int, positions in `ids`.
-            ascending: whether the ids are; ordering ties then needs less memory.
+            ascending: whether `ids` ascend; ordering ties then needs less memory.
         """
         scores = scores.astype(np.float32, copy=False)
         rows = _trec_eval_order(topics, scores, None if ascending else ids, passages)
@@ -103,16 +103,12 @@ class Run(Mapping[str, dict[str, float]]):
         return bool((rows[1:] == rows[:-1]).any())
 
     def positions(self, passage_ids: list[str]) -> np.ndarray:
-        """(N,) int64 positions of passages in `ids`; -1 for a passage of no topic."""
+        """(N,) int32 positions of passages in `ids`; -1 for a passage of no topic."""
+        import pyarrow
         from pyarrow import compute
 
-        wanted, rows = _distinct(passage_ids)
-        # From each of the many ids to the few wanted ones, and back.
-        wanted_of = compute.index_in(self.ids, value_set=wanted).fill_null(-1).to_numpy()
-        present = np.flatnonzero(wanted_of >= 0)
-        positions = np.full(len(wanted), -1)
-        positions[wanted_of[present]] = present
-        return positions[rows]
+        wanted = pyarrow.array(passage_ids, pyarrow.string())
+        return compute.index_in(wanted, value_set=self.ids).fill_null(-1).to_numpy()
 
     def names(self, rows: slice) -> "pyarrow.StringArray":
         """The passage ids of rows."""
@@ -145,32 +141,33 @@ def ranking(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def search_depth(top_k: int, queries: Mapping[str, Query]) -> int:
-    """`top_k`, and one more if a query is a passage, which `without_own_passages` removes."""
+    """`top_k`, plus one if a query is a passage: `without_own_passages` removes the query."""
     return top_k + any(query.is_passage for query in queries.values())
 
 
 def without_own_passages(run: RunLike, top_k: int, queries: Mapping[str, Query]) -> Run:
-    """The final run, from one of `search_depth` passages: no query finds itself.
+    """A run to `search_depth`, cut to the first `top_k` passages that are not the query itself.
 
     (In ArguAna, each query is a passage and comes first in its own results.)
     """
     run = Run.of(run)
     if search_depth(top_k, queries) == top_k:
         return run
-    own = run.positions(run.query_ids)
-    own[[not queries[query_id].is_passage for query_id in run.query_ids]] = -1
+    is_passage = [queries[query_id].is_passage for query_id in run.query_ids]
+    own = np.where(is_passage, run.positions(run.query_ids), -1)
     return run.keep(run.passages != own[run.topics]).first(top_k)
 
 
 def depth_in_words(runs: Iterable[Run], top_k: int) -> str:
-    """How many topics the runs have together, and how many passages each topic has."""
+    """The number of topics in all runs, and of passages per topic."""
     counts = np.concatenate([np.diff(run.bounds) for run in runs])
-    least, most = int(counts.min(initial=top_k)), int(counts.max(initial=0))
-    if least == top_k:
+    short = int((counts < top_k).sum())
+    if not short:
         return f"{len(counts):,} topics, {top_k:,} passages each"
+    least, most = counts.min(), counts.max()
     passages = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    short = f"{int((counts < top_k).sum()):,} topics have fewer than {top_k:,}"
-    return f"{len(counts):,} topics, {passages} passages each; {short}"
+    fewer = f"{short:,} topics have fewer than {top_k:,}"
+    return f"{len(counts):,} topics, {passages} passages each; {fewer}"
 
 
 def _trec_eval_order(

@@ -43,7 +43,7 @@ def read_scores(path: Path) -> Iterator[tuple[str, str, list[str], list[float]]]
 
 
 def _fit(passage_ids: Any, scores: Any) -> bool:
-    """Whether these are a list of texts and an equally long list of numbers, not empty."""
+    """Whether these are lists of one length, not empty: texts and numbers."""
     if not (isinstance(passage_ids, list) and isinstance(scores, list) and passage_ids):
         return False
     texts = all(isinstance(passage_id, str) for passage_id in passage_ids)

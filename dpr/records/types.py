@@ -1,7 +1,7 @@
 """The records of a test collection, and the systems that search it. Ids are always strings."""
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
 # The systems that are compared, in the order of tables and plots.
 System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]
@@ -12,6 +12,18 @@ Qrels = dict[str, dict[str, int]]  # {query id: {passage id: grade}}
 Scores = dict[str, dict[str, float]]  # {query id: {passage id: score}}, higher is better
 RunLike = Mapping[str, Mapping[str, float]]  # the same, or a `dpr.records.run.Run`
 RELEVANT = 1  # the lowest relevant grade, as in trec_eval; TREC-COVID has grades of -1
+
+Item = TypeVar("Item")
+
+
+class Stream(Generic[Item]):
+    """An iterable that calls `read` each time it is read."""
+
+    def __init__(self, read: Callable[[], Iterable[Item]]):
+        self._read = read
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._read())
 
 
 class Passage(NamedTuple):
@@ -59,7 +71,7 @@ def is_relevant(grade: int | None) -> bool:
 
 
 def folded(text: str) -> str:
-    """The text without differences of case and white space: equal texts are equal once folded.
+    """The text in one case and with single spaces: texts count as equal if they are once folded.
 
     This decides which queries are trained on and judged, and which passages are duplicates. Two
     narrower questions are decided elsewhere: texts without ids are one record if they are identical

@@ -10,9 +10,9 @@ from dpr.base.errors import InputError
 from dpr.records.run import Run, ascending_places
 from dpr.records.types import Qrels, RunLike
 
-# The score that the first and the second retriever give to a passage that they do not find; None if
-# unknown. BM25 gives 0 to a passage without a word of the query. Cosines have the minimum -1, but
-# lie so far above it that docs/measures.md found it no better, and worse at equal weights.
+# The lowest scores of the first and the second retriever, for passages they do not find; None if
+# unknown. BM25 scores 0 without a shared word. Cosines lie far above their minimum -1, which
+# docs/measures.md found no better than None, and worse at equal weights.
 Minima = tuple[float | None, float | None]
 UNKNOWN: Minima = (None, None)
 DENSE_AND_BM25: Minima = (None, 0.0)

@@ -51,12 +51,12 @@ def read_run(path: str | Path) -> Run:
     """The run of a file, with every id a string, so that "007" stays "007".
 
     As in trec_eval, ranks are ignored, and everything after the score is the tag. pyarrow reads
-    columns with one space between them. `_read_lines` reads what pyarrow refuses, or explains it.
+    columns with one space between them. `_read_lines` reads other files, or explains the error.
 
     Raises:
         InputError: naming file and line, for an empty file, a wrong number of columns, a score
-            that is not a finite number, a document that a topic has twice, or a last line without
-            an end.
+            that is not a finite number, a document listed twice for a topic, or a last line
+            without an end.
     """
     _require_line_end(Path(path))
     run = _read_columns(path)
@@ -66,7 +66,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def _require_line_end(path: Path) -> None:
-    """A truncated run is a run of fewer topics, and its last line seldom ends."""
+    """A truncated run looks like a run of fewer topics, but its last line seldom has an end."""
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             file.seek(-1, os.SEEK_END)

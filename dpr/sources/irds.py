@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from dpr.base.errors import InputError
 from dpr.records.ids import hash64
-from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
+from dpr.records.types import Judgment, Pair, Passage, Query, Stream, is_relevant
 from dpr.sources.checked import clean
 from dpr.sources.sampling import draw, held_out_by, hold_out
 from dpr.sources.text_pairs import (
@@ -27,7 +27,7 @@ from dpr.sources.text_pairs import (
     number_hashes,
     number_texts,
 )
-from dpr.sources.types import Collection, Request, Stream, Training
+from dpr.sources.types import Collection, Request, Training
 
 # Texts looked up at a time. Queries have no store: each block reads all of them.
 DOCUMENTS, QUERIES = 10_000, 100_000

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from dpr.base.errors import InputError
-from dpr.records.types import Judgment, Pair, Passage, Query, folded, is_relevant
+from dpr.records.types import Judgment, Pair, Passage, Query, Stream, folded, is_relevant
 from dpr.sources.checked import clean
-from dpr.sources.types import Collection, Records, Stream, Training
+from dpr.sources.types import Collection, Records, Training
 
 Row = TypeVar("Row", Judgment, Pair)
 # Queries are the same if they share a key: a folded text, or (id_space, query id, passage id).

@@ -9,10 +9,10 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.bm25.java import start_java
-from dpr.records.types import Query
+from dpr.records.types import Item, Query
 from dpr.sources import irds, text_pairs
 from dpr.sources.text_pairs import Example
-from dpr.sources.types import Collection, Item, Request, Training
+from dpr.sources.types import Collection, Request, Training
 
 TREC_COVID: dict[str, Any] = {
     "id": "beir/trec-covid",

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dpr.base.errors import InputError
+from dpr.records.types import Item
 from dpr.settings import DataSettings
 from dpr.sources import beir_folder, irds, medline, nanobeir, reference, text_pairs
-from dpr.sources.types import Collection, Item, Request, Training
+from dpr.sources.types import Collection, Request, Training
 
 
 class Readers(NamedTuple):

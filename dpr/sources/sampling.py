@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.records.types import Item, Stream
 from dpr.settings import DataSettings
-from dpr.sources.types import Item, Stream
 
 
 def draw(items: Iterable[Item], limit: int | None, seed: int) -> Iterable[Item]:

@@ -16,12 +16,12 @@ import pandas as pd
 from dpr.base.errors import InputError
 from dpr.records.ids import hash64
 from dpr.records.lines import read_jsonl, read_lines
-from dpr.records.types import Judgment, Pair, Passage, Query
+from dpr.records.types import Judgment, Pair, Passage, Query, Stream
 from dpr.settings import DataSettings
 from dpr.sources.checked import clean
 from dpr.sources.download import find
 from dpr.sources.sampling import draw, held_out_by, hold_out_numbers
-from dpr.sources.types import Request, Stream, Training
+from dpr.sources.types import Request, Training
 
 
 class Example(NamedTuple):

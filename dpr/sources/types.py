@@ -4,24 +4,12 @@ Queries, judgments and pairs are read several times: give a list or, for more th
 `Stream`. Passages are read once and are never held in memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from dpr.records.types import Judgment, Pair, Passage, Query
 from dpr.settings import DataSettings
-
-Item = TypeVar("Item")
-
-
-class Stream(Generic[Item]):
-    """An iterable that calls `read` each time it is read."""
-
-    def __init__(self, read: Callable[[], Iterable[Item]]):
-        self._read = read
-
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self._read())
 
 
 class Request(NamedTuple):
