@@ -22,20 +22,21 @@ from dpr.settings import MineRanker, TeacherSettings
 QUERIES_AT_ONCE = 1_000
 
 
-def candidates(scores: dict[str, float], own: str, source: MineRanker) -> list[str]:
-    """Passages of one query's ranking between the source's ranks.
+def candidates(scores: dict[str, float], own: str, settings: MineRanker) -> list[str]:
+    """Passages of one query's ranking, between the first and the last rank.
 
     With a margin (absolute, or a share of the score of the pair's `own` passage), only passages
-    that score at least that much below it. If it has no score, none.
+    that score at least that much below the own passage. If that has no score, none.
     """
-    chosen = ranked(scores, source.last_rank)[source.first_rank - 1 :]
-    if source.margin is None and source.relative_margin is None:
+    chosen = ranked(scores, settings.last_rank)[settings.first_rank - 1 :]
+    if settings.margin is None and settings.relative_margin is None:
         return chosen
     if own not in scores:
         return []
     positive = scores[own]
     # As in sentence-transformers' mine_hard_negatives: also below a negative score.
-    highest = positive - max(source.margin or 0.0, (source.relative_margin or 0.0) * abs(positive))
+    relative = (settings.relative_margin or 0.0) * abs(positive)
+    highest = positive - max(settings.margin or 0.0, relative)
     return [passage_id for passage_id in chosen if scores[passage_id] <= highest]
 
 
@@ -48,10 +49,7 @@ def never_negative(
     """{query id: passages that cannot be its negatives}, for each query of the pairs.
 
     They are the positives and relevant passages of the query and of queries with the same text, the
-    duplicates of these passages, and the passage that is the query itself.
-
-    Args:
-        duplicates_of: see `Corpus.duplicates`.
+    duplicates of these passages (`Corpus.duplicates`), and the query itself if it is a passage.
     """
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
@@ -72,10 +70,9 @@ class Miner:
     """Mines negatives for the pairs, a block of queries at a time.
 
     Args:
-        never: {query id: passages that cannot be its negatives}.
-        rankers: each with the ranks to take negatives from, or with None if only the teacher
-            needs its ranking.
-        teacher: scores passages for each query, or None.
+        never: as `never_negative` returns it.
+        rankers: each with the ranks to take negatives from; None if only the teacher needs its
+            ranking.
     """
 
     def __init__(
@@ -96,8 +93,7 @@ class Miner:
     def run(self, per_pair: int, seed: int, scores: Path | None = None) -> list[Pair]:
         """The pairs, each with its own negatives and then up to `per_pair` mined ones.
 
-        The mined ones are drawn by seed from the `candidates` of all rankers, without those of
-        `never`.
+        Mined negatives are drawn by seed from the `candidates` of all rankers, except `never`.
 
         Args:
             scores: a new file for the teacher's scores.
@@ -141,7 +137,6 @@ class Miner:
                 ranker(queries, positives)
 
     def _query_blocks(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
-        """(queries, their positives) of each block."""
         query_ids = iter(self.positives)
         while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
             positives = {query_id: self.positives[query_id] for query_id in block}
@@ -164,12 +159,11 @@ class Miner:
     def _pool(
         self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None
     ) -> set[str]:
-        """The passages that can be negatives of a pair."""
         pool = {
             candidate
-            for run, (_, source) in zip(runs, self.rankers, strict=True)
-            if source
-            for candidate in candidates(run.get(query_id, {}), own, source)
+            for run, (_, settings) in zip(runs, self.rankers, strict=True)
+            if settings
+            for candidate in candidates(run.get(query_id, {}), own, settings)
         } - self.never[query_id]
         if taught is None or self.options.margin is None:
             return pool
@@ -178,5 +172,5 @@ class Miner:
 
 
 def _without_self(run: Scores, queries: set[str]) -> Scores:
-    """The run, in which these queries, which are passages, do not find themselves."""
+    """The run, without the results of these queries that are the queries themselves."""
     return run | {q: {p: s for p, s in run[q].items() if p != q} for q in queries & run.keys()}

@@ -19,14 +19,14 @@ from dpr.settings import Bm25Settings
 BLOCK = 64  # queries that a process embeds together
 
 # (queries, {query id: ids of its positives}) -> a run with the best passages of each query and, if
-# the ranker scores them, its positives. Only the first process gets the run, others get nothing.
+# the ranker scores them, its positives. Only the first process gets the run.
 Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
     corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
 ) -> Ranker:
-    """BM25 over the corpus, with an index that the first process builds in `folder`."""
+    """BM25 over the corpus; the first process builds its index in `folder`."""
     if is_first_process():
         lucene.build_index(corpus.texts(), folder, heap=heap)
 

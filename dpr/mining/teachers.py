@@ -1,4 +1,4 @@
-"""Teachers: each scores passages for training queries, including the pairs' own passages."""
+"""Teachers score passages for training queries, including the passages of their pairs."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ CROSS_ENCODER_BATCH = 32  # pairs; sentence-transformers' default
 
 
 def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpus) -> Teacher:
-    """The teacher that `teacher.scores` names, for the best `depth` passages of each ranker."""
+    """The teacher that `teacher.scores` names; it scores the best `depth` of each ranker."""
     kind, _, rest = name.partition(":")
     if name == FUSION:
         return fusion(depth)
@@ -47,11 +47,7 @@ def fusion(depth: int) -> Teacher:
 
 
 def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
-    """A cross-encoder of sentence-transformers, over the best passages of each ranker.
-
-    Raises:
-        InputError: for a model that cannot be loaded, or gives several scores.
-    """
+    """A cross-encoder of sentence-transformers, over the best passages of each ranker."""
     from sentence_transformers import CrossEncoder  # loads slowly
 
     try:
@@ -86,11 +82,7 @@ def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
 
 
 def from_file(path: Path, queries: dict[str, Query], corpus: Corpus) -> Teacher:
-    """The scores of a file, see `dpr.records.scores`.
-
-    Raises:
-        InputError: for an unknown query or passage, and for a passage that is scored twice.
-    """
+    """The scores of a file (`dpr.records.scores`); InputError for unknown or repeated ids."""
     known = {passage_id for passage_id, _ in corpus.texts()}
     given: Scores = {}
     for where, query_id, passage_ids, scores in read_scores(path):
