@@ -1,10 +1,10 @@
-"""versions.yaml: the versions of the packages that made the results here."""
+"""versions.yaml: the packages that decide results, with the versions that made the results here."""
 
 from pathlib import Path
 
 from ruamel.yaml import YAML, YAMLError
 
-from dpr.base.environment import PACKAGES, installed
+from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
 
@@ -12,11 +12,14 @@ FILE = Path("versions.yaml")
 
 
 def recorded() -> dict[str, str]:
-    """Raises InputError if the file is missing or not YAML, for instance after a merge conflict."""
+    """{package: version}. Raises InputError for a missing, empty or malformed file.
+
+    A merge conflict leaves a malformed file.
+    """
     if not FILE.exists():
         raise InputError(f"{FILE}: no such file; run from the root of the repository")
     try:
-        return dict(YAML(typ="safe", pure=True).load(FILE) or {})
+        return dict(YAML(typ="safe", pure=True).load(FILE))
     except (YAMLError, TypeError, ValueError) as error:
         raise InputError(f"{FILE}: not valid YAML: {error}") from None
 
@@ -31,12 +34,12 @@ def record(versions: dict[str, str]) -> None:
 
 
 def require_recorded() -> None:
-    """Raises InputError if a package is installed in another version than versions.yaml says."""
+    """Raises InputError if an installed version differs from versions.yaml."""
     before = recorded()
-    for package, now in installed(*PACKAGES).items():
-        if before.get(package) != now:
+    for package, now in installed(*before).items():
+        if before[package] != now:
             raise InputError(
-                f"{FILE}: {package} {before.get(package)}, but {now} is installed, and results "
+                f"{FILE}: {package} {before[package]}, but {now} is installed, and results "
                 "would differ. Install the versions of requirements.txt, or run `python -m "
                 "tools.versions` to accept this one: DVC then reruns the stages that depend on it"
             )

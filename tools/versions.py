@@ -6,20 +6,19 @@ changed version. `make repro` calls this tool first.
     python -m tools.versions
 """
 
-from dpr.base.environment import PACKAGES, installed
+from dpr.base.environment import installed
 from stages import versions
 from stages.run import one_line_errors, parser
 
 
 def main() -> None:
     before = versions.recorded()
-    now = before | installed(*PACKAGES)  # a package that is not installed keeps its version
-    if now == before:
-        return
-    for package in sorted(now.keys() | before.keys()):
-        if now.get(package) != before.get(package):
-            print(f"{package}: {before.get(package)} -> {now.get(package)}")
-    versions.record(now)
+    now = before | installed(*before)  # a package that is not installed keeps its version
+    changed = [package for package in before if now[package] != before[package]]
+    for package in changed:
+        print(f"{package}: {before[package]} -> {now[package]}")
+    if changed:
+        versions.record(now)
 
 
 if __name__ == "__main__":

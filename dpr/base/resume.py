@@ -1,13 +1,14 @@
-"""Work in a scratch folder: the next run resumes what a killed stage left there.
+"""Work in a scratch folder, which a killed stage resumes in its next run.
 
-The folder's name is a key over everything that decides the result, to the last bit. So equal keys
-mean equal bytes in the end. The folder also holds what the key was made from, which explains why
-unfinished work is ignored. The last finished results of each kind stay, because DVC may lose one
-after the stage has ended: for instance, when its cache is full.
+The name of the folder is a hash over everything that decides the result, to the last bit: equal
+names mean equal bytes. The folder also lists these inputs, to explain why unfinished work is
+ignored. The last finished results of each kind stay, because DVC may lose a result after the stage
+has ended, for instance with a full cache.
 """
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,12 @@ MAX_FINISHED = 3  # of each kind: for three experiments at a time
 
 @dataclass(frozen=True)
 class Work:
-    """A training or an encoding: its folder, what decides its result, by name, and its kind."""
+    """A training or an encoding.
+
+    Attributes:
+        decides: all inputs that decide the result, by name.
+        kind: MAX_FINISHED finished results of each kind stay.
+    """
 
     folder: Path
     decides: dict[str, Any]
@@ -47,14 +53,15 @@ class Work:
         device: torch.device,
         kind: str | None = None,
     ) -> "Work":
-        """Work whose result depends on inputs, code, package versions and the processor.
+        """Work with a result that depends on inputs, code, package versions and the processor.
 
         Args:
             inputs: by names that a user knows; "work" names the sort of work.
-            code: files and folders of the repository, without those that only read params.yaml.
-            kind: the last finished results of each kind stay; None: the value of "work".
+            code: files and folders of the repository, except for dpr/settings.
+            kind: None takes the value of "work".
         """
-        decides = inputs | {name: _hash(ROOT / name) for name in code}
+        modules = {name: sorted((ROOT / name).rglob("*.py")) or [ROOT / name] for name in code}
+        decides = inputs | {name: fingerprint(files) for name, files in modules.items()}
         decides |= {f"version of {name}": v for name, v in installed(*PACKAGES).items()}
         decides |= {
             "processor": [
@@ -78,9 +85,9 @@ class Work:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the work's lock; a process that must wait for it prints a line.
+        """Hold the lock of the work, and say so if a different process holds it first.
 
-        The oldest finished results of the kind are removed first, which makes room.
+        Unless the work is finished, the oldest finished results of its kind make room for it.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.folder}.lock")
@@ -90,13 +97,14 @@ class Work:
             print(f"{self.folder}: waiting for an experiment that does the same", file=sys.stderr)
             lock.acquire()
         try:
-            _remove(self._others(FINISHED, self.kind)[MAX_FINISHED - 1 :], FINISHED)
+            if not self.is_finished:
+                _remove(self._others(FINISHED, self.kind)[MAX_FINISHED - 1 :], FINISHED)
             yield
         finally:
             lock.release()
 
     def begin(self) -> None:
-        """Make the folder unless an earlier run left it; name similar work that is ignored."""
+        """Make the folder unless it exists; say which similar unfinished work is ignored."""
         if self.is_finished or (self.folder / NOTE).exists():
             return
         if closest := self._closest():
@@ -109,13 +117,19 @@ class Work:
         write_json(self.folder / NOTE, self.decides)
 
     def end(self) -> None:
-        """Mark the work as finished; the other files of the folder stay."""
-        with new_file(self.folder / FINISHED) as file:
-            file.write(self.kind)
+        """Mark the work as finished, and as the newest of its kind; other files stay.
+
+        Finished work that is used again keeps its first kind.
+        """
+        if self.is_finished:
+            os.utime(self.folder)
+        else:
+            with new_file(self.folder / FINISHED) as file:
+                file.write(self.kind)
         (self.folder / NOTE).unlink(missing_ok=True)
 
     def _others(self, mark: str, content: str | None = None) -> list[Path]:
-        """Folders of other work with this file (and this content), the newest first."""
+        """Folders of other work with the file `mark` (and this content), the newest first."""
         changed = {}
         for path in self.folder.parent.glob(f"*/{mark}"):
             with suppress(OSError):  # another process has removed it
@@ -138,25 +152,12 @@ class Work:
 
 
 def forget_finished(scratch: Path) -> None:
-    """Remove finished work and the records of where its result is, so that it is done again.
-
-    Unfinished work stays, and so does work that a process holds.
-    """
-    names = {path.parent.name for path in scratch.glob(f"*/{FINISHED}")}
-    for name in names | {path.stem for path in scratch.glob("*.json")}:
-        with suppress(Timeout), FileLock(scratch / f"{name}.lock", timeout=0):
-            (scratch / f"{name}.json").unlink(missing_ok=True)
-            if (scratch / name / FINISHED).exists():
-                shutil.rmtree(scratch / name, ignore_errors=True)
-
-
-def _hash(path: Path) -> str:
-    """One hash of a module, or of all modules in a folder."""
-    return fingerprint(sorted(path.rglob("*.py")) if path.is_dir() else [path])
+    """Remove finished work, so that it is done again; unfinished or locked work stays."""
+    _remove([path.parent for path in scratch.glob(f"*/{FINISHED}")], FINISHED)
 
 
 def _remove(folders: list[Path], mark: str) -> None:
-    """Remove the folders that still have this file, unless a process holds their lock."""
+    """Remove folders that contain the file `mark`, unless a process holds the lock."""
     for folder in folders:
         with suppress(Timeout), FileLock(f"{folder}.lock", timeout=0):
             if (folder / mark).exists():

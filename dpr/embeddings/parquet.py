@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 
 from dpr.base.errors import InputError
+from dpr.base.files import unfinished
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.corpus import Corpus
 
@@ -28,9 +29,8 @@ def write_parquet(embeddings: Embeddings, corpus: Corpus, path: Path) -> None:
     vector = pyarrow.list_(pyarrow.float32(), dimension)
     columns = {"id": pyarrow.string(), "vector": vector, "text": pyarrow.string()}
     schema = pyarrow.schema(columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, count = path.with_name(path.name + ".partial"), 0
-    with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
+    count = 0
+    with unfinished(path) as partial, pyarrow.parquet.ParquetWriter(partial, schema) as writer:
         for start, ids, texts in _windows(corpus):
             vectors = embeddings.read(start, start + len(ids))
             if ids != list(embeddings.ids[start : start + len(ids)]):
@@ -39,9 +39,8 @@ def write_parquet(embeddings: Embeddings, corpus: Corpus, path: Path) -> None:
             lists = pyarrow.FixedSizeListArray.from_arrays(flat, dimension)
             writer.write_table(pyarrow.table([ids, lists, texts], schema=schema))
             count += len(ids)
-    if count < len(embeddings.ids):
-        raise _other_passages(corpus)
-    partial.replace(path)
+        if count < len(embeddings.ids):
+            raise _other_passages(corpus)
 
 
 def _other_passages(corpus: Corpus) -> InputError:

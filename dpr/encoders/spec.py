@@ -1,11 +1,14 @@
 """All that decides a vector besides the weights; saved with encoder and embeddings."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, read_json
+from dpr.base.files import fingerprint, first_key, read_json
 
 SPEC_FILE = "encoder.json"
 PASSAGE_SIDE = "passage_side.json"  # unchanged by training the query encoder
@@ -82,12 +85,11 @@ def read_spec(folder: Path) -> EncoderSpec:
     Raises:
         InputError: for a file that is missing, or that `checkpoint.save` did not write.
     """
-    about = read_json(folder / SPEC_FILE)
-    types = get_type_hints(EncoderSpec)
+    file = folder / SPEC_FILE
+    text = json.dumps(read_json(file))
     try:
-        spec = EncoderSpec(**about)
-    except TypeError:
-        spec = None
-    if spec is None or not all(isinstance(v, types[k]) for k, v in spec.as_dict().items()):
-        raise InputError(f"{folder / SPEC_FILE}: damaged, or of a different version; train again")
-    return spec
+        return TypeAdapter(EncoderSpec).validate_json(text, strict=True, extra="forbid")
+    except ValidationError as error:
+        raise InputError(
+            f"{file}: {first_key(error)} is damaged, or of a different version; train again"
+        ) from None

@@ -19,6 +19,7 @@ from torch import nn
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
+from dpr.base.files import unfinished
 from dpr.base.interrupts import Pending
 from dpr.base.processes import ProcessGroup
 from dpr.encoders.dual_encoder import DualEncoder
@@ -101,14 +102,13 @@ def save(path: Path, groups: dict[str, Tensors], numbers: dict[str, Any]) -> Non
         for group, named in groups.items()
         for name, tensor in named.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.touch()
-    mode = partial.stat().st_mode  # safetensors would let only the owner read
     text = json.dumps(numbers)
-    save_file(tensors, partial, metadata={"numbers": text, "sha256": _sha256(tensors, text)})
-    partial.chmod(mode)
-    partial.replace(path)
+    metadata = {"numbers": text, "sha256": _sha256(tensors, text)}
+    with unfinished(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode  # safetensors would let only the owner read
+        save_file(tensors, partial, metadata=metadata)
+        partial.chmod(mode)
 
 
 def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]] | None:

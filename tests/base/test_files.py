@@ -3,7 +3,16 @@
 import pytest
 
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, new_file, new_folder, read_json, write_csv, write_json
+from dpr.base.files import (
+    fingerprint,
+    new_file,
+    new_folder,
+    read_json,
+    read_manifest,
+    write_csv,
+    write_json,
+)
+from dpr.encoders.spec import read_spec
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -11,10 +20,11 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
     with new_file(path) as file:
         file.write("one\n")
         assert not path.exists()
-    with pytest.raises(RuntimeError), new_file(path) as file:
+    with pytest.raises(RuntimeError) as caught, new_file(path) as file:
         file.write("half")
         raise RuntimeError("power cut")
     assert path.read_text() == "one\n"
+    assert caught.value.__notes__ == [f"while writing {path}"]
 
 
 def test_a_folder_replaces_an_older_one_when_it_is_whole(tmp_path):
@@ -26,6 +36,8 @@ def test_a_folder_replaces_an_older_one_when_it_is_whole(tmp_path):
         raise RuntimeError("power cut")
     assert [file.name for file in path.iterdir()] == ["a"]
     assert [folder.name for folder in tmp_path.iterdir()] == ["folder"]
+    partial.mkdir()
+    (partial / "left").touch()  # by a kill
     with new_folder(path) as partial:
         (partial / "c").write_text("two")
     assert [file.name for file in path.iterdir()] == ["c"]
@@ -48,6 +60,52 @@ def test_json_that_cannot_be_read(tmp_path, text, message):
         (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=rf"a\.json: {message}"):
         read_json(tmp_path / "a.json")
+
+
+GOOD = {"count": 1, "format": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (GOOD | {"count": True}, "'count'"),
+        (GOOD | {"count": "1"}, "'count'"),
+        (GOOD | {"format": 1}, "'format'"),
+        ({"count": 1}, "'format'"),
+        ([], "the object"),
+    ],
+)
+def test_a_manifest_has_these_keys_and_types(tmp_path, value, key):
+    path, keys = tmp_path / "manifest.json", {"count": int, "format": str | None}
+    write_json(path, GOOD | {"more": 1})
+    assert read_manifest(path, keys, "do it again") == GOOD | {"more": 1}
+    write_json(path, value)
+    with pytest.raises(InputError, match=rf"manifest\.json: {key} is missing .*; do it again$"):
+        read_manifest(path, keys, "do it again")
+
+
+SPEC = {"similarity": "dot", "pooling": "cls", "tied": True}
+SPEC |= {"query_max_length": 8, "passage_max_length": 9}
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (SPEC | {"query_max_length": True}, "'query_max_length'"),
+        (SPEC | {"tied": 1}, "'tied'"),
+        (SPEC | {"query_prefix": 1}, "'query_prefix'"),
+        (SPEC | {"of_a_later_version": 1}, "'of_a_later_version'"),
+        ({"similarity": "dot"}, "'pooling'"),
+        ([], "the object"),
+    ],
+)
+def test_the_spec_of_an_encoder_has_its_keys_and_types(tmp_path, value, key):
+    path = tmp_path / "encoder.json"
+    write_json(path, SPEC)
+    assert read_spec(tmp_path).passage_max_length == 9
+    write_json(path, value)
+    with pytest.raises(InputError, match=rf"encoder\.json: {key} is damaged, or .*; train again"):
+        read_spec(tmp_path)
 
 
 def test_a_fingerprint_sees_bytes_and_names(tmp_path):

@@ -57,12 +57,10 @@ def test_the_code_of_each_module_decides(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume, "_hash", str)
-
-    def make(code="a.py", kind=None, **inputs):
+def work(tmp_path):
+    def make(kind=None, **inputs):
         values = {"work": "train first", "seed": 42} | inputs
-        return Work.of(tmp_path / "scratch", values, (code,), CPU, kind)
+        return Work.of(tmp_path / "scratch", values, (), CPU, kind)
 
     return make
 
@@ -131,15 +129,22 @@ def test_the_oldest_finished_work_of_a_kind_goes(work):
     assert second.is_finished
 
 
-def test_work_that_serves_two_kinds_stays_for_the_last(work):
-    passages, queries = work(kind="a"), work(kind="b")
-    assert passages.folder == queries.folder
-    finish(passages)
-    finish(queries)
-    finish_more(work, kind="a")
-    assert queries.is_finished
-    finish_more(work, kind="b")
-    assert not queries.folder.exists() and work(seed=100, kind="a").is_finished
+def test_work_used_again_for_a_second_kind_stays_the_newest_of_its_first_kind(work):
+    zero_shot, dense = work(kind="zero_shot"), work(kind="dense")
+    assert zero_shot.folder == dense.folder
+    finish_more(work, kind="dense")
+    older = [work(seed=seed, kind="zero_shot") for seed in range(MAX_FINISHED)]
+    for age, one in enumerate([zero_shot, *older[:-1]]):
+        finish(one)
+        os.utime(one.folder, (age, age))
+    finish(dense)
+    left = [work(seed=100 + number).is_finished for number in range(MAX_FINISHED)]
+    assert all(left)  # it needed no space among them
+    finish(older[-1])
+    assert [one.is_finished for one in (zero_shot, *older)] == [True, False, True, True]
+    for seed in range(200, 200 + MAX_FINISHED):
+        finish(work(seed=seed, kind="dense"))
+    assert zero_shot.is_finished and not any(work(seed=100 + n).is_finished for n in range(3))
 
 
 def test_finished_work_that_a_process_holds_stays(work):
@@ -155,13 +160,11 @@ def test_forgetting_spares_unfinished_work_and_work_that_a_process_holds(work):
     unfinished.begin()
     for one in (finished, held):
         finish(one)
-    for one in (finished, unfinished, held):  # where its result is
-        one.folder.with_suffix(".json").touch()
     (scratch / "tmp1234").mkdir()  # of a running process
     with held.locked():
         forget_finished(scratch)
     left = {path.name for path in scratch.iterdir() if path.suffix != ".lock"}
-    assert left == {unfinished.key, held.key, f"{held.key}.json", "tmp1234"}
+    assert left == {unfinished.key, held.key, "tmp1234"}
 
 
 def test_folders_that_vanish_meanwhile_are_no_error(work, monkeypatch):

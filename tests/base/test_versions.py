@@ -4,18 +4,17 @@ import pytest
 import yaml
 from helpers import ROOT
 
-from dpr.base.environment import PACKAGES, installed
+from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from stages import versions
 from tools import versions as tool
 
+RECORDED = yaml.safe_load((ROOT / "versions.yaml").read_text())
+
 
 def test_versions_yaml_is_what_requirements_pin():
-    pins = dict(
-        line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line
-    )
-    recorded = yaml.safe_load((ROOT / "versions.yaml").read_text())
-    assert recorded == {package: pins[package] for package in PACKAGES}
+    lines = (ROOT / "requirements.txt").read_text().split()
+    assert {f"{package}=={version}" for package, version in RECORDED.items()} <= set(lines)
 
 
 def test_a_build_is_no_version_and_a_missing_package_is_left_out(monkeypatch):
@@ -28,7 +27,7 @@ def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "versions.yaml"
     path.write_text("# why\n")
-    versions.record(installed(*PACKAGES) | {"torch": "1.0.0"})
+    versions.record(installed(*RECORDED) | {"torch": "1.0.0", "not-installed": "2.0.0"})
     now = installed("torch")["torch"]
     message = rf"versions\.yaml: torch 1\.0\.0, but {now} is installed"
     with pytest.raises(InputError, match=message):
@@ -37,14 +36,17 @@ def test_another_version_is_refused_until_it_is_recorded(tmp_path, monkeypatch, 
     assert capsys.readouterr().out == f"torch: 1.0.0 -> {now}\n"
     versions.require_recorded()
     written = path.read_text()
-    assert written.startswith("# why\n")
+    assert written.startswith("# why\n") and 'not-installed: "2.0.0"' in written
     tool.main()
     assert path.read_text() == written
 
 
-def test_the_conflicts_of_a_merge_are_named_and_stay(tmp_path, monkeypatch):
+CONFLICT = '<<<<<<< HEAD\ntorch: "1.0.0"\n=======\ntorch: "2.0.0"\n>>>>>>> branch\n'
+
+
+@pytest.mark.parametrize("text", [CONFLICT, "", "torch"])
+def test_a_malformed_file_is_named_and_stays(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
-    text = '<<<<<<< HEAD\ntorch: "1.0.0"\n=======\ntorch: "2.0.0"\n>>>>>>> branch\n'
     (tmp_path / "versions.yaml").write_text(text)
     with pytest.raises(InputError, match=r"versions\.yaml: not valid YAML"):
         tool.main()
