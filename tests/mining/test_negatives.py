@@ -152,17 +152,6 @@ def test_the_encoder_mines_what_brute_force_ranks_there(mine, make_encoder):
     assert max(len(pair.negative_ids) for pair in mine(per_pair=2, encoder=chosen)) == 2
 
 
-def test_bm25_mines_passages_with_words_of_the_query(mine):
-    beir.write_qrels(Path("data/training"), "train", [])
-    mined = mine(bm25={"use": True})
-    passages = {p.id: contents(p) for p in beir.read_passages("data/training")}
-    queries, positives = beir.read_queries("data/training"), positives_of(mined)
-    for pair in mined:
-        word = queries[pair.query_id].text
-        matching = {p for p, text in passages.items() if word in text}
-        assert set(pair.negative_ids) == matching - positives[pair.query_id] != set()
-
-
 def test_bm25_mines_at_its_own_ranks_and_parameters(mine, tmp_path):
     """Compared with Lucene, whose scores tests/bm25/test_lucene.py computes by the formula."""
     beir.write_qrels(Path("data/training"), "train", [])

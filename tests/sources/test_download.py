@@ -94,16 +94,12 @@ def test_a_file_is_fetched_once(server, tmp_path):
     assert path.read_bytes() == PAIRS
 
 
-def test_after_a_kill_only_the_rest_is_fetched(server, killed, tmp_path):
-    server.cuts = 1  # the connection is cut once more
+# The connection is cut once more; the server sends less than it is asked for.
+@pytest.mark.parametrize(("limit", "value", "start"), [("cuts", 1, 200), ("most", 500, 600)])
+def test_after_a_kill_only_the_rest_is_fetched(server, killed, limit, value, start):
+    setattr(server, limit, value)
     assert download.fetch(killed).read_bytes() == PAIRS
-    assert server.asked == ["bytes=100-", "bytes=200-"]
-
-
-def test_a_server_that_sends_less_than_it_is_asked_for(server, killed, tmp_path):
-    server.most = 500
-    assert download.fetch(killed).read_bytes() == PAIRS
-    assert server.asked == ["bytes=100-", "bytes=600-"]
+    assert server.asked == ["bytes=100-", f"bytes={start}-"]
 
 
 @pytest.mark.parametrize("change", ["file", "server"])

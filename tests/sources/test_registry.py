@@ -81,16 +81,9 @@ def test_judgments_of_unknown_passages_and_negative_grades_are_kept_and_counted(
 ):
     (folder / "qrels/test.tsv").write_bytes(HEADER + b"q0\td0\t1\nq0\tgone\t0\nq0\td1\t-1\n")
     manifest = collect(f"beir:{folder}", tmp_path / "out")
-    fingerprint = sha256(tmp_path / "out/qrels/test.tsv")
-    assert manifest["judgments"]["test"] == {
-        "sha256": fingerprint,
-        "judgments": 3,
-        "relevant": 1,
-        "negative_grade": 1,
-        "unknown_passages": 1,
-        "repeated": 0,
-        "queries": 1,
-    }
+    counts = {"judgments": 3, "relevant": 1, "negative_grade": 1, "unknown_passages": 1}
+    counts |= {"repeated": 0, "queries": 1, "sha256": sha256(tmp_path / "out/qrels/test.tsv")}
+    assert manifest["judgments"]["test"] == counts
     assert "1 judgments name passages that are not in the collection" in capsys.readouterr().err
     assert beir.read_qrels(tmp_path / "out", "test")["q0"] == {"d0": 1, "gone": 0, "d1": -1}
 
