@@ -28,13 +28,14 @@ WORDS = [
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Of several processes one gets all tests of a file, or the whole pipeline's."""
+    """Of several processes one gets all tests of a file, or all that share the experiment."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.split("::")[0]
-            return "pipeline" if "/pipeline/" in file else file
+            apart = file.endswith(("test_graph.py", "test_offline.py", "test_stages_alone.py"))
+            return "pipeline" if "/pipeline/" in file and not apart else file
 
     return ByFile(config, log)
 

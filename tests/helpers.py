@@ -89,11 +89,15 @@ def environment():
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PATH": path}
 
 
+def call(folder, command, **changes):
+    """Run a command in a folder, with these changes of its environment."""
+    options = {"cwd": folder, "capture_output": True, "text": True}
+    return subprocess.run(shlex.split(command), env=environment() | changes, **options)
+
+
 def sh(folder, command):
     """The standard output of a command that must succeed."""
-    done = subprocess.run(
-        shlex.split(command), cwd=folder, capture_output=True, text=True, env=environment()
-    )
+    done = call(folder, command)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

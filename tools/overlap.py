@@ -38,9 +38,10 @@ def main() -> None:
         "topic are positives of training topics\n"
     )
     overlap = nearest_overlap(test, train)
-    measure = PRIMARY_MEASURE
     before, after = (
-        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [measure])[measure]
+        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [PRIMARY_MEASURE])[
+            PRIMARY_MEASURE
+        ]
         for system in ("zero_shot", "dense")
     )
     rows = []
@@ -49,7 +50,7 @@ def main() -> None:
             one, other = (fmean(values[topic] for topic in topics) for values in (before, after))
             row = [f"{low:.2f} to {min(high, 1):.2f}", str(len(topics))]
             rows.append([*row, f"{one:.4f}", f"{other:.4f}", f"{other - one:+.4f}"])
-    print(table(["overlap", "topics", f"zero_shot {PRIMARY_MEASURE}", "dense", "gain"], rows))
+    print(table(["overlap", "topics", f"zero_shot {measure}", "dense", "gain"], rows))
     rank = spearmanr([overlap[t] for t in test], [after[t] - before[t] for t in test])
     print(f"\nrank correlation with the gain: {rank.statistic:+.3f} (p = {rank.pvalue:.3f})")
 

@@ -1,10 +1,17 @@
 """The whole graph, run with a tiny encoder: through real DVC in a clone, and stage by stage."""
 
+import runpy
+import shlex
+import sys
+
+import dvc.cli
 import pytest
 import small_collection
-from helpers import NO_NETWORK, clone_into, sh
+from helpers import NO_NETWORK, call, clone_into, sh
 from staged import run_all
 from watching import watch_stages
+
+PRINTED = ".scratch/printed.txt"
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +36,28 @@ def experiment(tmp_path_factory, tiny_model):
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
     dvc = " ".join([*NO_NETWORK, "python", "tests/pipeline/forked_dvc.py"])
-    sh(clone, f"{dvc} exp run -q --name tiny {overrides}")
+    done = call(clone, f"{dvc} exp run -q --name tiny {overrides}")
+    assert done.returncode == 0, done.stderr
+    (clone / PRINTED).write_text(done.stdout + done.stderr)
     return clone
+
+
+@pytest.fixture
+def printed(experiment, monkeypatch, capsys):
+    """printed("dvc status") -> its standard output, from this process: imports take seconds."""
+
+    def run(command):
+        program, *words = shlex.split(command)
+        monkeypatch.chdir(experiment)
+        capsys.readouterr()
+        if program == "dvc":
+            assert dvc.cli.main(words) == 0
+        else:  # python -m
+            monkeypatch.setattr(sys, "argv", words[1:])
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture

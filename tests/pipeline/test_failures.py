@@ -1,12 +1,11 @@
 """What lies in the workspace after a stage has failed, and experiments on other collections."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import environment
+from helpers import call
 
 from dpr import measures
 from dpr.base.files import read_json
@@ -16,10 +15,6 @@ from dpr.runs import trec
 pytestmark = pytest.mark.slow
 
 
-def call(folder, *command):
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment())
-
-
 @pytest.mark.parametrize("command", ["dvc exp run", "dvc repro --keep-going"])
 def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(restored, command):
     """An index that keeps 8 bits a vector misses nearly all; it can be searched nevertheless."""
@@ -27,7 +22,7 @@ def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(restore
     params = restored / "params.yaml"
     params.write_text(params.read_text().replace("kind: flat", "kind: lsh"))
     params.write_text(params.read_text().replace("lsh_bits:", "lsh_bits: 8 #", 1))
-    done = call(restored, *command.split())
+    done = call(restored, command)
     assert done.returncode != 0
     assert "below audit.min_recall" in done.stdout + done.stderr
     qrels = beir.read_qrels(restored / "data/collection", "test")
@@ -45,15 +40,15 @@ def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(restore
 def test_a_suite_goes_on_after_a_failure_and_runs_nothing_twice(experiment, collection, tmp_path):
     damaged = shutil.copytree(collection, tmp_path / "damaged")
     (damaged / "corpus.jsonl").write_bytes(b"not JSON\n")
-    suite = ["python", "-m", "tools.suite"]
-    first = call(experiment, *suite, f"beir:{damaged},data.separator=' '", f"beir:{collection}")
+    suite = "python -m tools.suite"
+    first = call(experiment, f"{suite} \"beir:{damaged},data.separator=' '\" beir:{collection}")
     assert first.returncode == 1
     assert f"suite: failed: beir:{damaged}" in first.stderr
     assert "Running stage 'train'" not in first.stderr  # trained once, for all collections
     table = [[c.strip() for c in line.split("|")] for line in first.stdout.splitlines()]
     row = next(cells for cells in table if cells[1:2] == ["collection"])
     assert float(row[2]) > 0.9  # BM25: each query is a word of its passages
-    again = call(experiment, *suite, f"beir:{collection}")
+    again = call(experiment, f"{suite} beir:{collection}")
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stderr
     assert again.stdout.splitlines()[2] in first.stdout
@@ -65,12 +60,11 @@ def test_a_suite_reads_a_changed_model_again(experiment, collection, tiny_model,
 
     model, weights = tmp_path / "model", tmp_path / "model/model.safetensors"
     shutil.copytree(tiny_model, model)
-    suite = [sys.executable, "-m", "tools.suite", f"beir:{collection}", "-S", f"model.name={model}"]
-    suite += ["-S", "train.max_steps=0"]
-    bare = environment() | {"PATH": f"{Path(shutil.which('git')).parent}:/usr/bin:/bin"}
+    suite = f"{sys.executable} -m tools.suite beir:{collection} -S model.name={model}"
+    bare = f"{Path(shutil.which('git')).parent}:/usr/bin:/bin"
 
     def run():
-        done = subprocess.run(suite, cwd=experiment, capture_output=True, text=True, env=bare)
+        done = call(experiment, f"{suite} -S train.max_steps=0", PATH=bare)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -1,11 +1,11 @@
 """DVC's cache is full after a stage has ended: its second try takes what it had finished."""
 
 import os
+import shlex
 import shutil
-import subprocess
 
 import pytest
-from helpers import environment, works
+from helpers import call, works
 
 # In a mount namespace: the cache is a disk of its own, which is too small.
 SCRIPT = "mount -t tmpfs -o size=16k disk .dvc/cache && dvc repro -s {stage}"
@@ -28,15 +28,8 @@ def test_a_full_cache_loses_no_finished_work(experiment, tmp_path, stage, old, n
     params.write_text(params.read_text().replace(old, new, 1))
 
     def repro(*command):
-        done = subprocess.run(
-            command,
-            cwd=clone,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
-        return done.stdout
+        done = call(clone, shlex.join(command))
+        return done.stdout + done.stderr
 
     first = repro(*NAMESPACE, SCRIPT.format(stage=stage))
     assert "failed to transfer" in first.lower() or "no space left" in first.lower(), first

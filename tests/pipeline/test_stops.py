@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from helpers import environment, sh
+from helpers import call, environment, sh
 
 pytestmark = pytest.mark.slow
 REPRO = ["python", "-m", "tools.repro"]
@@ -44,7 +44,7 @@ def trains(folder):
 
 
 def resume(folder, steps):
-    rest = subprocess.run(REPRO, cwd=folder, capture_output=True, text=True, env=environment())
+    rest = call(folder, " ".join(REPRO))
     assert rest.returncode == 0, rest.stderr
     assert "resuming after step" in rest.stdout
     assert len((folder / "plots/train.csv").read_text().splitlines()) == 1 + steps
