@@ -38,10 +38,9 @@ def main() -> None:
         "topic are positives of training topics\n"
     )
     overlap = nearest_overlap(test, train)
+    measure = PRIMARY_MEASURE
     before, after = (
-        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [PRIMARY_MEASURE])[
-            PRIMARY_MEASURE
-        ]
+        by_topic(qrels, read_run(f"data/runs/test/{system}.txt"), [measure])[measure]
         for system in ("zero_shot", "dense")
     )
     rows = []
