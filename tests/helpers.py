@@ -53,6 +53,11 @@ def jsonl(*rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
+def change_json(path, **values):
+    """Change some keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def collect(name, out, **changes):
     data = DATA.model_copy(update={"collection": name} | changes)
     return write.write_collection(registry.open_collection(data), out, name, data.drop_query_id)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import POOLINGS, folder_of_sentence_transformers
+from helpers import POOLINGS, change_json, folder_of_sentence_transformers
 from sentence_transformers import SentenceTransformer
 
 from dpr.encoders import checkpoint
@@ -16,14 +16,8 @@ from dpr.encoders.spec import EncoderSpec
 
 SPEC = EncoderSpec("cosine", "mean", True, 16, 28)  # and 2 tokens of a prompt
 TEXTS = ["heart", "a study of Bone"]
+RECORD = "config_sentence_transformers.json"
 PROMPTS = {"query": "query: ", "document": "passage: "}
-
-
-def record(folder, **values):
-    """Change what a folder of sentence-transformers records."""
-    path = Path(folder) / "config_sentence_transformers.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return str(folder)
 
 
 def vectors(encoder, role):
@@ -41,7 +35,7 @@ def test_recorded_prompts_are_used(make_encoder, tmp_path, pooling, tied):
         checkpoint.save(make_encoder(), source)
         mode = "lasttoken" if pooling == "last" else pooling
         folder = folder_of_sentence_transformers(str(source), tmp_path / "st", mode, True)
-    record(folder, prompts=PROMPTS)
+    change_json(Path(folder) / RECORD, prompts=PROMPTS)
     spec = replace(SPEC, pooling=pooling, tied=tied)
     encoder = pretrained(folder, spec, None if tied else folder).eval()
     checkpoint.save(encoder, tmp_path / "ours")
@@ -65,7 +59,7 @@ def test_prompts_by_different_names_and_by_default(
     tiny_model, tmp_path, prompts, default, passage_prompt
 ):
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
-    record(folder, prompts=prompts, default_prompt_name=default)
+    change_json(Path(folder) / RECORD, prompts=prompts, default_prompt_name=default)
     theirs, ours = SentenceTransformer(folder, device="cpu"), pretrained(folder, SPEC).eval()
     expected = theirs.encode(TEXTS, prompt_name=passage_prompt)
     np.testing.assert_allclose(vectors(ours, "passage"), expected, atol=2e-6)
@@ -75,20 +69,14 @@ def test_prompts_by_different_names_and_by_default(
 
 def test_lower_case_is_recorded_and_kept(tiny_model, tmp_path):
     """The tokenizer of the tiny model folds case itself: one that does not is made of it."""
-    from transformers import AutoTokenizer
-
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", True)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())
-    assert normalizer["normalizer"]["lowercase"]
-    normalizer["normalizer"]["lowercase"] = False
-    (tmp_path / "st/tokenizer.json").write_text(json.dumps(normalizer))
-    settings = tmp_path / "st/tokenizer_config.json"
-    changed = json.loads(settings.read_text()) | {"do_lower_case": False}
-    settings.write_text(json.dumps(changed))
+    tokenizer = tmp_path / "st/tokenizer.json"
+    normalizer = json.loads(tokenizer.read_text())["normalizer"]
+    assert normalizer["lowercase"]
+    change_json(tokenizer, normalizer=normalizer | {"lowercase": False})
+    change_json(tmp_path / "st/tokenizer_config.json", do_lower_case=False)
     kept = pretrained(folder, SPEC).tokenize(TEXTS, "passage")
-    path = tmp_path / "st/sentence_bert_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": True}))
+    change_json(tmp_path / "st/sentence_bert_config.json", do_lower_case=True)
     encoder = pretrained(folder, SPEC).eval()
     lowered = encoder.tokenize(TEXTS, "passage")
     assert [list(t) for t in lowered] != [list(t) for t in kept]

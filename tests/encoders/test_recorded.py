@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from helpers import POOLINGS, folder_of_sentence_transformers
+from helpers import POOLINGS, change_json, folder_of_sentence_transformers
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
@@ -30,7 +30,7 @@ def recorded(tiny_model, tmp_path):
     """A model with prompts, trained on 24 tokens."""
     folder = folder_of_sentence_transformers(tiny_model, tmp_path / "st", "mean", normalize=True)
     prompts = {"query": "query: ", "document": "passage: "}
-    change(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
+    change_json(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
     lengths = {"max_seq_length": 24, "do_lower_case": False}
     (tmp_path / "st/sentence_bert_config.json").write_text(json.dumps(lengths))
     return folder
@@ -68,16 +68,12 @@ def test_what_agrees_with_the_record_or_is_open_is_taken(recorded, tiny_model):
     assert (free.query_prefix, free.passage_prefix) == ("find: ", "")
 
 
-def change(path, **values):
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
 def test_a_prompt_without_tokens_for_a_text_or_in_the_pooling_is_refused(recorded, tmp_path):
     prompts = {"query": "the heart and the lung " * 5, "document": ""}
-    change(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
+    change_json(tmp_path / "st/config_sentence_transformers.json", prompts=prompts)
     with pytest.raises(InputError, match=r"16 and 25 of the prompt; shorten model\.query_prefix"):
         pretrained(recorded, FITS)
-    change(tmp_path / "st/1_Pooling/config.json", include_prompt=False)
+    change_json(tmp_path / "st/1_Pooling/config.json", include_prompt=False)
     with pytest.raises(InputError, match="leaves out the tokens of the prompt"):
         pretrained(recorded, FITS)
 

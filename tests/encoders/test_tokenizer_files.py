@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+from helpers import change_json
 from sentence_transformers import SentenceTransformer
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel
@@ -157,9 +158,9 @@ def test_a_query_model_with_different_tokens_of_one_vocabulary_is_refused(tmp_pa
     """The ids of its queries would be those of a different tokenizer."""
     kind = "cased wordpiece under bert"
     folder, other = (make_folder(tmp_path / name, kind) for name in ("one", "other"))
-    state = json.loads((tmp_path / "other/tokenizer.json").read_text())
-    state["normalizer"]["strip_accents"] = True
-    (tmp_path / "other/tokenizer.json").write_text(json.dumps(state))
+    path = tmp_path / "other/tokenizer.json"
+    normalizer = json.loads(path.read_text())["normalizer"]
+    change_json(path, normalizer=normalizer | {"strip_accents": True})
     with pytest.raises(InputError, match=r"model\.query_name: not the tokens of"):
         pretrained(folder, EncoderSpec("cosine", "mean", False, 24, 24), other)
 
@@ -168,8 +169,7 @@ def test_a_tokenizer_that_transformers_cannot_be_told_to_read_is_not_saved(tmp_p
     """It takes its own class for Qwen2, which has a normalizer that this file has not."""
     (tmp_path / "model").mkdir()
     folder = family_helpers.make_folder(tmp_path / "model", "qwen2")
-    path = tmp_path / "model/tokenizer.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalizer": None}))
+    change_json(tmp_path / "model/tokenizer.json", normalizer=None)
     encoder = pretrained(folder, family_helpers.spec_of("qwen2"))
     with pytest.raises(InputError, match=r"model\.name: transformers .* its own class for a qwen2"):
         checkpoint.save(encoder, tmp_path / "saved")
