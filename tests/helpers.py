@@ -23,6 +23,7 @@ SHARED = ROOT.parent / "shared"  # reference data beside the repository, no part
 PARAMS = load_settings(ROOT / "params.yaml")
 DATA = PARAMS.data
 POOLINGS = get_args(Pooling)
+PRINTED = ".scratch/printed.txt"  # in the clone of the tiny experiment: all that its stages print
 HEADER = b"query-id\tcorpus-id\tscore\n"
 TRIPLE = b"what is a heart\tA muscle.\tA bone.\n"
 

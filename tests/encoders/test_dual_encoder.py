@@ -4,26 +4,7 @@ import torch
 from helpers import POOLINGS
 from transformers import AutoModel, AutoTokenizer
 
-from dpr.encoders.pooling import pool
-
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear", "lung " * 90]
-
-
-@pytest.mark.parametrize("pooling", [name for name in POOLINGS if name != "pooler"])
-def test_pooling_of_each_text_alone(pooling):
-    rng = np.random.default_rng(0)
-    lengths = [3, 1, 5]
-    states = rng.normal(size=(3, 5, 4)).astype(np.float32)
-    mask = np.array([[1] * n + [0] * (5 - n) for n in lengths])
-    reference = {
-        "cls": lambda tokens: tokens[0],
-        "mean": lambda tokens: tokens.mean(axis=0),
-        "max": lambda tokens: tokens.max(axis=0),
-        "last": lambda tokens: tokens[-1],
-    }[pooling]
-    expected = [reference(states[i, :n]) for i, n in enumerate(lengths)]
-    pooled = pool(torch.tensor(states), torch.tensor(mask), pooling)
-    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

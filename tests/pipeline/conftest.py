@@ -7,11 +7,9 @@ import sys
 import dvc.cli
 import pytest
 import small_collection
-from helpers import NO_NETWORK, call, clone_into, sh
+from helpers import NO_NETWORK, PRINTED, call, clone_into, sh
 from staged import run_all
 from watching import watch_stages
-
-PRINTED = ".scratch/printed.txt"
 
 
 @pytest.fixture(scope="session")

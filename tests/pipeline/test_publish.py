@@ -45,51 +45,45 @@ def test_the_card_has_the_figures(published, experiment):
     assert card.data.library_name == "sentence-transformers"
 
 
-READERS = {
-    "ir_measures": lambda run, qrels: ir_measures.calc_aggregate(
-        [ir_measures.nDCG @ 10], qrels, list(ir_measures.read_trec_run(run))
-    )[ir_measures.nDCG @ 10],
-    "trec_eval": lambda run, qrels: trec_eval(run, qrels),
-    "ranx": lambda run, qrels: ranx(run, qrels),
-}
+def by_ir_measures(run, qrels):
+    measure = ir_measures.nDCG @ 10
+    return ir_measures.calc_aggregate([measure], qrels, ir_measures.read_trec_run(run))[measure]
 
 
-def trec_eval(run, qrels):
-    evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"})
+def by_trec_eval(run, qrels):
     with Path(run).open() as file:
-        found = evaluator.evaluate(pytrec_eval.parse_run(file))
+        found = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"}).evaluate(
+            pytrec_eval.parse_run(file)
+        )
     return sum(values["ndcg_cut_10"] for values in found.values()) / len(qrels)
 
 
-def ranx(run, qrels):
+def by_ranx(run, qrels):
     library = pytest.importorskip("ranx")
     found = library.Run.from_file(run, kind="trec")
     return library.evaluate(library.Qrels(qrels), found, "ndcg@10", make_comparable=True)
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", [by_ir_measures, by_trec_eval, by_ranx])
 def test_others_read_the_runs(published, experiment, reader):
     qrels = beir.read_qrels(experiment / "data/collection", "test")
-    found = READERS[reader](str(published / "runs/test/dense.txt"), qrels)
     expected = read_json(published / "compare.json")["systems"]["dense"]["nDCG@10"]["mean"]
-    assert found == pytest.approx(expected, abs=1e-9)
+    assert reader(f"{published}/runs/test/dense.txt", qrels) == pytest.approx(expected, abs=1e-9)
 
 
 def test_pyserini_and_trectools_read_the_runs(published, experiment):
     import pyserini.trectools
     import trectools
 
-    run, qrels = (
-        str(published / "runs/test/dense.txt"),
-        beir.read_qrels(experiment / "data/collection", "test"),
-    )
+    qrels = beir.read_qrels(experiment / "data/collection", "test")
     for library in (pyserini.trectools, trectools):
-        assert set(map(str, library.TrecRun(run).topics())) == set(qrels)
+        run = library.TrecRun(f"{published}/runs/test/dense.txt")
+        assert set(map(str, run.topics())) == set(qrels)
 
 
 @pytest.fixture
 def in_hub(experiment, monkeypatch):
-    """(publish.main with a hub, {repository: {path: bytes}} of the hub)."""
+    """{repository: {path: bytes}} of a hub that publish.main uploads to."""
     monkeypatch.chdir(experiment)
     with hub() as (address, stored):
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
@@ -99,11 +93,9 @@ def in_hub(experiment, monkeypatch):
 def test_a_hub_gets_the_folder(published, in_hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "right")
     publish.main(tmp_path / "mine", "me/mine")
-    files = {str(p.relative_to(published)): p for p in published.rglob("*") if p.is_file()}
-    assert in_hub["me/mine"].keys() == files.keys()
-    assert {p: len(content) for p, content in in_hub["me/mine"].items()} == {
-        p: path.stat().st_size for p, path in files.items()
-    }
+    files = [path for path in published.rglob("*") if path.is_file()]
+    sizes = {str(path.relative_to(published)): path.stat().st_size for path in files}
+    assert {path: len(content) for path, content in in_hub["me/mine"].items()} == sizes
 
 
 def test_a_hub_that_refuses(in_hub, monkeypatch, tmp_path):
