@@ -51,8 +51,8 @@ def test_each_group_of_a_source_comes_as_often(mixture, one_source):
     batches = list(itertools.islice(units.batches(np.random.default_rng(0)), 400))
     counts = Counter(np.concatenate(batches).tolist())
     for source in (1, 2):
-        own = [counts[group] for group in np.flatnonzero(source_of == source)]
-        assert max(own) - min(own) <= 1
+        times = [counts[group] for group in np.flatnonzero(source_of == source)]
+        assert max(times) - min(times) <= 1
     sources = [set(source_of[batch]) for batch in batches]
     assert all(len(of_batch) == 1 for of_batch in sources) == one_source
     repeated = itertools.islice(units.batches(np.random.default_rng(0)), 400)

@@ -23,15 +23,17 @@ def brute_force_loss(queries, passages, pairs, relevant, name, temperature, marg
         "l1": lambda q, p: -np.sum(np.abs(q - p)),
     }.get(name, np.dot)
     total = 0.0
-    for row, own in pairs:
+    for row, positive in pairs:
         scores = [score(queries[row], passage) for passage in passages]
-        total -= scores[own] / temperature
+        total -= scores[positive] / temperature
         total += np.log(
             sum(
                 np.exp(score / temperature)
                 for j, score in enumerate(scores)
-                if j == own
-                or not (relevant[row, j] or (margin is not None and score > scores[own] - margin))
+                if j == positive
+                or not (
+                    relevant[row, j] or (margin is not None and score > scores[positive] - margin)
+                )
             )
         )
     return total / len(pairs)
@@ -134,7 +136,7 @@ def test_without_in_batch_negatives_by_hand():
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_only_the_negatives_of_its_pair_move_a_query(make_pairs, make_encoder, collection, fixed):
-    """The gradient of a query's scores is 0 for all passages but its own and the one drawn."""
+    """A query's scores have no gradient but for the positive and the negative drawn."""
     listed = [Pair("q0", "d00", ("d01", "d02", "d03")), Pair("q1", "d13", ("d02", "d07"))]
     vectors = fixed_passages(make_encoder(), collection) if fixed else None
     chosen = {"in_batch_negatives": False, "batch_size": 2, "hard_negatives": 1}
@@ -145,11 +147,11 @@ def test_only_the_negatives_of_its_pair_move_a_query(make_pairs, make_encoder, c
         targets = batch.targets
         scores = torch.zeros(2, len(targets.passage_ids), requires_grad=True)
         loss(scores, torch.eye(len(targets.passage_ids)), targets).backward()
-        for row, own in targets.pairs.tolist():
+        for row, positive in targets.pairs.tolist():
             pair = listed[targets.query_ids[row]]
             moved = scores.grad[row].nonzero().flatten().tolist()
             names = {used[targets.passage_ids[column]] for column in moved}
-            assert used[targets.passage_ids[own]] == pair.passage_id
+            assert used[targets.passage_ids[positive]] == pair.passage_id
             assert len(names) == 2 and names - {pair.passage_id} <= set(pair.negative_ids)
 
 

@@ -15,7 +15,7 @@ from dpr.training.passages import FixedPassages
 
 TEMPERATURE = 2.0
 PAIRS = [SampledPair(0, 2), SampledPair(1, 5)]
-OWN = [2, 5]
+POSITIVES = [2, 5]
 RELEVANT = {0: [2, 7], 1: [5]}  # 7 is no negative of query 0, drawn or not
 RNG = np.random.default_rng(0)
 QUERIES, VECTORS = RNG.normal(size=(2, 4)) / 2, RNG.normal(size=(200, 4)).astype(np.float32)
@@ -23,11 +23,11 @@ TEACHER = {query: dict(enumerate(RNG.normal(size=200))) for query in (0, 1)}
 FEW, LEFT, EACH = 9, [0, 1, 3, 4, 6, 7, 8], 100  # passages; those of no pair; steps a sample
 
 
-def columns(passages, size, steps, own=OWN):
+def columns(passages, size, steps, of_pairs=POSITIVES):
     """The columns of so many steps that draw so many passages."""
     ids = [str(row) for row in range(passages)]
     fixed = FixedPassages(Embeddings(VECTORS[:passages], ids, {}), size, seed=0)
-    return [fixed.sample_rows(own, step) for step in range(steps)]
+    return [fixed.sample_rows(of_pairs, step) for step in range(steps)]
 
 
 def columns_of_few(size):
@@ -49,27 +49,27 @@ def loss_and_gradient(pairs, rows, log_weights=None, **changes):
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_each_sample_of_what_is_left_is_as_likely(size):
     samples = [rows for rows, _ in columns_of_few(size)]
-    drawn = [tuple(row for row in rows if row not in OWN) for rows in samples]
+    drawn = [tuple(row for row in rows if row not in POSITIVES) for rows in samples]
     assert set(drawn) == set(combinations(LEFT, size))
     deviations = [drawn.count(sample) - EACH for sample in set(drawn)]
     assert max(map(abs, deviations)) < 5 * EACH**0.5
-    assert all(rows == sorted({*OWN, *rows}) for rows in samples)
+    assert all(rows == sorted({*POSITIVES, *rows}) for rows in samples)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_the_sum_of_the_softmax_and_its_gradient_are_unbiased(pair, size):
     """Their means over all samples are the sum over all passages, written out, and its gradient."""
-    query, own, _ = pair
-    rows = [row for row in range(FEW) if row == own or row not in RELEVANT[query]]
+    query, positive, _ = pair
+    rows = [row for row in range(FEW) if row == positive or row not in RELEVANT[query]]
     vectors = VECTORS.astype(np.float64)
     terms = np.exp(vectors[rows] @ QUERIES[query] / TEMPERATURE)
     sums, gradients = [], []
     samples = {tuple(rows): (rows, weights) for rows, weights in columns_of_few(size)}
     for sample in samples.values():
         loss, gradient = loss_and_gradient([pair], *sample)
-        sums.append(np.exp(loss + vectors[own] @ QUERIES[query] / TEMPERATURE))
-        gradients.append(sums[-1] * (gradient[0] + vectors[own] / TEMPERATURE))
+        sums.append(np.exp(loss + vectors[positive] @ QUERIES[query] / TEMPERATURE))
+        gradients.append(sums[-1] * (gradient[0] + vectors[positive] / TEMPERATURE))
     assert np.mean(sums) == pytest.approx(terms.sum(), rel=1e-6)
     expected = terms @ vectors[rows] / TEMPERATURE
     np.testing.assert_allclose(np.mean(gradients, axis=0), expected, rtol=1e-5)
@@ -87,15 +87,15 @@ def test_the_mean_gradient_nears_that_of_all_passages(changes):
     """The pairs have the hardest negatives, which would count most without weights."""
     hard = np.argsort(-VECTORS @ QUERIES.sum(axis=0))[:20].tolist()
     pairs = [pair._replace(negative_ids=hard) for pair in PAIRS]
-    own = sorted({*OWN, *hard})
+    of_pairs = sorted({*POSITIVES, *hard})
     _, whole = loss_and_gradient(pairs, list(range(200)), **changes)
 
     def error(size, weighted=True):
-        sampled = [each if weighted else each[:1] for each in columns(200, size, 150, own)]
+        sampled = [each if weighted else each[:1] for each in columns(200, size, 150, of_pairs)]
         gradients = [loss_and_gradient(pairs, *each, **changes)[1] for each in sampled]
         return np.linalg.norm(np.mean(gradients, axis=0) - whole) / np.linalg.norm(whole)
 
-    sizes = (4, 16, 64, 200 - len(own))
+    sizes = (4, 16, 64, 200 - len(of_pairs))
     errors = [error(size) for size in sizes]
     assert errors == sorted(errors, reverse=True)
     assert errors[1] < 0.25 * error(16, weighted=False)

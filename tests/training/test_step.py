@@ -16,8 +16,8 @@ def plain_loss(encoder, batch, temperature):
     """The loss of a batch in plain PyTorch: a loop over its pairs, everything in one graph."""
     queries, passages = encoder(batch.queries, "query"), encoder(batch.passages, "passage")
     terms = []
-    for row, own in batch.targets.pairs.tolist():
-        columns = [own, *np.flatnonzero(~batch.targets.relevant[row].numpy())]
+    for row, positive in batch.targets.pairs.tolist():
+        columns = [positive, *np.flatnonzero(~batch.targets.relevant[row].numpy())]
         scores = passages[columns] @ queries[row] / temperature
         terms.append(functional.cross_entropy(scores[None], torch.tensor([0])))
     return torch.stack(terms).mean()
