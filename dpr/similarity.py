@@ -1,8 +1,7 @@
-"""How vectors are compared: the loss, the index, mining and the scores of a run all ask here.
+"""How vectors are compared, in the loss, the index, mining and runs.
 
-An encoder that is scored by another similarity than it was trained for loses much of its quality
-without an error. So every artifact (encoder, embeddings, index) records its similarity, and
-`require_same_similarity` refuses one that was made with another.
+An encoder that is scored by a different similarity than in training loses much of its quality. So
+encoder, embeddings and index record their similarity, and stages refuse a different one.
 """
 
 from dataclasses import dataclass
@@ -64,20 +63,8 @@ SIMILARITIES = {
 }
 
 
-def scores_of_faiss(found: np.ndarray, metric: int) -> np.ndarray:
-    """What an index of that FAISS metric returns -> scores.
-
-    An inner product is a score. Distances (squared for l2, differing bits for lsh) are negated.
-    """
-    return found if metric == INNER_PRODUCT else -found
-
-
 def require_same_similarity(recorded: str, wanted: str, artifact: object) -> None:
-    """Refuse an artifact made with another similarity.
-
-    Raises:
-        InputError: naming the artifact and both similarities.
-    """
+    """Raises InputError for an artifact made with a different similarity."""
     if recorded != wanted:
         raise InputError(
             f"{artifact}: made with similarity {recorded!r}, but params.yaml says {wanted!r}; "

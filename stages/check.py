@@ -2,7 +2,7 @@
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which gates the
 expensive stages. It checks the number format of the encoding, the index, the memory of a search,
-and whether the training pairs fill a batch of each round. Makes also data/plan: whether a round
+and whether the training pairs fill a batch of each round. Also writes data/plan: whether a round
 needs vectors, mines and trains.
 
     python -m stages.check

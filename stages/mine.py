@@ -76,27 +76,28 @@ def mine(
 ) -> None:
     """Write pairs and scores to `folder`; a process without one takes its share of the rankings."""
     threads = runtime.set_up(settings.threads, settings.seed)
-    corpus, options = Corpus(TRAINING, settings.data.separator), settings.mine_settings(round_name)
+    round_settings = settings.mine_settings(round_name)
+    corpus = Corpus(TRAINING, settings.data.separator)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
     rankers: list[tuple[Ranker, MineRanker | None]] = []
-    with temporary_folder(SCRATCH / "mine") as work:
-        if options.bm25.use or name == FUSION:
-            longest = max(options.bm25.last_rank, needed)
-            index, heap = work / "bm25", settings.bm25.heap
-            ranker = bm25_ranker(corpus, index, options.bm25, longest, threads, heap)
-            rankers.append((ranker, options.bm25 if options.bm25.use else None))
-        if options.encoder.use or name == FUSION:
-            begin = rounds.INITIAL_ENCODER[round_name]
-            require_same_similarity(read_spec(begin).similarity, settings.similarity, begin)
+    with temporary_folder(SCRATCH / "mine") as temporary:
+        if round_settings.bm25.use or name == FUSION:
+            longest = max(round_settings.bm25.last_rank, needed)
+            index, heap = temporary / "bm25", settings.bm25.heap
+            ranker = bm25_ranker(corpus, index, round_settings.bm25, longest, threads, heap)
+            rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
+        if round_settings.encoder.use or name == FUSION:
+            start = rounds.INITIAL_ENCODER[round_name]
+            require_same_similarity(read_spec(start).similarity, settings.similarity, start)
             embeddings, encode = Embeddings.open(rounds.vectors_folder(round_name)), settings.encode
-            embedder = open_for_queries(embeddings, begin, encode, processes.device, SCRATCH)
-            longest = max(options.encoder.last_rank, needed)
+            embedder = open_for_queries(embeddings, start, encode, processes.device, SCRATCH)
+            longest = max(round_settings.encoder.last_rank, needed)
             resources = Resources(settings.search.memory, processes)
             ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)
-            rankers.append((ranker, options.encoder if options.encoder.use else None))
+            rankers.append((ranker, round_settings.encoder if round_settings.encoder.use else None))
         if folder is None:
             Miner(pairs, queries, {}, rankers, None, settings.teacher).assist()
             return
@@ -104,7 +105,7 @@ def mine(
         never = never_negative(pairs, queries, qrels, corpus.duplicates())
         miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
         scores = folder / TEACHER if teacher else None
-        beir.write_pairs(folder, miner.run(options.per_pair, settings.seed, scores))
+        beir.write_pairs(folder, miner.run(round_settings.per_pair, settings.seed, scores))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     first     data/encoders/zero_shot -> data/encoders/first
     second    data/encoders/first -> data/encoders/dense, a copy without `second.use`
 
-Reads also data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
-Makes also metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
+Also reads data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
+Also writes metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
 from its last snapshot in .scratch; a finished one is used again.
 
     python -m stages.train first
@@ -55,73 +55,77 @@ CODE = (
 
 def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    begin, mined = rounds.INITIAL_ENCODER[round_name], rounds.negatives_folder(round_name)
+    start, negatives = rounds.INITIAL_ENCODER[round_name], rounds.negatives_folder(round_name)
     if not settings.trains(round_name):
         if is_first_process():
             with new_folder(rounds.FINAL_ENCODER[round_name]) as folder:
-                shutil.copytree(begin, folder, dirs_exist_ok=True)
+                shutil.copytree(start, folder, dirs_exist_ok=True)
             write_figures(round_name, {"steps": 0}, [], [])
-        return f"this round does not run; copied {begin}"
+        return f"this round does not run; copied {start}"
     runtime.set_up(settings.threads, settings.seed)
-    options, processes = settings.train_settings(round_name), ProcessGroup.join(runtime.device())
-    encoder = parameters.for_roles(checkpoint.load(begin), options.roles).to(runtime.device())
-    require_same_similarity(encoder.spec.similarity, settings.similarity, begin)
+    round_settings = settings.train_settings(round_name)
+    processes = ProcessGroup.join(runtime.device())
+    encoder = parameters.for_roles(checkpoint.load(start), round_settings.roles)
+    encoder = encoder.to(processes.device)
+    require_same_similarity(encoder.spec.similarity, settings.similarity, start)
     inputs = {
         "work": f"train {round_name}",
-        **{str(folder): fingerprint([folder]) for folder in (begin, TRAINING, mined)},
-        **{f"train.{name}": value for name, value in options.model_dump().items()},
+        **{str(folder): fingerprint([folder]) for folder in (start, TRAINING, negatives)},
+        **{f"train.{name}": value for name, value in round_settings.model_dump().items()},
         "data.prompts": settings.data.prompts,
         "data.separator": settings.data.separator,
         "processes": processes.size,
         "seed": settings.seed,
     }
     fixed = None
-    if options.roles == "query":
+    if round_settings.roles == "query":
         vectors = Embeddings.open(rounds.vectors_folder(round_name))
-        require_made_by(begin, vectors)
-        fixed = FixedPassages(vectors, options.softmax_passages, settings.seed, encoder.device)
+        require_made_by(start, vectors)
+        fixed = FixedPassages(
+            vectors, round_settings.softmax_passages, settings.seed, encoder.device
+        )
         inputs[str(rounds.vectors_folder(round_name))] = vectors.manifest["sha256"]
-    unfinished = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)
+    work = Work.of(SCRATCH / "train", inputs, CODE, encoder.device)
     # The first process takes the lock for all.
     with (
-        unfinished.locked() if processes.is_first else nullcontext(),
-        temporary_folder(SCRATCH / "train") as work,
+        work.locked() if processes.is_first else nullcontext(),
+        temporary_folder(SCRATCH / "train") as temporary,
     ):
         if processes.is_first:
-            unfinished.begin()
+            work.begin()
         processes.wait()  # the other processes wait here for the first
         corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
         pairs = PairSet(
             corpus,
-            beir.stream_pairs(mined),
+            beir.stream_pairs(negatives),
             encoder,
-            options,
-            work,
+            round_settings,
+            temporary,
             fixed=fixed,
-            teacher=mined / TEACHER if options.teacher_share else None,
+            teacher=negatives / TEACHER if round_settings.teacher_share else None,
             prompts=prompts,
         )
-        validator = Validator(corpus, encoder, options, fixed=fixed, prompts=prompts)
-        training = f"{round_name}-{unfinished.key}"
+        validator = Validator(corpus, encoder, round_settings, fixed=fixed, prompts=prompts)
+        training = f"{round_name}-{work.key}"
         loggers: dict[str, Path] = {name: SCRATCH / name / training for name in settings.loggers}
         with watching(curves(round_name), loggers, processes.is_first) as watchers:
             trainer = Trainer(
                 encoder=encoder,
                 pairs=pairs,
                 validate=validator.validate,
-                settings=options,
+                settings=round_settings,
                 seed=settings.seed,
                 processes=processes,
-                autosave=Autosave(unfinished.folder / "state.safetensors", settings.save_every),
+                autosave=Autosave(work.folder / "state.safetensors", settings.save_every),
                 activation_gib=settings.train_memory,
                 watchers=watchers,
             )
             history = trainer.run()
         if processes.is_first:
             write_results(round_name, trainer, history)
-            unfinished.end()
+            work.end()
     processes.leave()
-    return history.described(options.valid_measure)
+    return history.described(round_settings.valid_measure)
 
 
 def write_results(round_name: Round, trainer: Trainer, history: History) -> None:
@@ -137,8 +141,7 @@ def write_results(round_name: Round, trainer: Trainer, history: History) -> None
         "steps": len(history.steps),
         "parameters": trainer.counts,
     }
-    steps = history.steps or [Step(0, best.loss, 0.0, 0.0, 0.0)]
-    write_figures(round_name, figures, steps, history.validations)
+    write_figures(round_name, figures, history.steps, history.validations)
 
 
 def write_figures(

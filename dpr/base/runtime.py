@@ -4,8 +4,6 @@ import ctypes
 import os
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -81,17 +79,6 @@ def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> N
     torch.set_rng_state(states["cpu"].cpu().clone())
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(states[device.type].cpu().clone())
-
-
-@contextmanager
-def random_state_of(states: dict[str, torch.Tensor], device: torch.device) -> Iterator[None]:
-    """The block draws from these states; draws after the block are unaffected."""
-    before = random_state(device)
-    set_random_state(states, device)
-    try:
-        yield
-    finally:
-        set_random_state(before, device)
 
 
 def return_freed(over: float) -> None:

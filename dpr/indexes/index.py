@@ -15,7 +15,7 @@ from dpr.indexes import kinds, wrappers
 from dpr.indexes.exact_search import LOCAL, Resources, cut, exact_search, is_open
 from dpr.indexes.wrappers import DotAsL2
 from dpr.settings import IndexSettings
-from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES, scores_of_faiss
+from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
 BLOCK = 64  # queries per call of FAISS
@@ -198,7 +198,7 @@ class Index:
         searched = queries if conversion is None else conversion.queries(queries)
         distances, rows = index.search(searched, count, params=parameters)
         if conversion is None or self.manifest["lsh"]:  # lsh: the number of differing bits
-            return scores_of_faiss(distances, index.metric_type), rows
+            return distances if index.metric_type == INNER_PRODUCT else -distances, rows
         return conversion.scores(distances, queries), rows
 
 

@@ -16,5 +16,11 @@ from dpr.settings.groups import (
     Pooling,
     SearchSettings,
 )
-from dpr.settings.training import VALIDATION_DEPTH, MineRanker, TeacherSettings, TrainSettings
+from dpr.settings.training import (
+    MIN_TEMPERATURE,
+    VALIDATION_DEPTH,
+    MineRanker,
+    TeacherSettings,
+    TrainSettings,
+)
 from dpr.settings.whole import ROUNDS, Round, Settings, load_settings

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from dpr import measures
 from dpr.settings.groups import Bm25Settings, Count, Fraction, Group, Length, Positive, Share
 
+MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
 VALIDATION_DEPTH = 1000  # passages that a validation ranks for a topic
 
 
@@ -123,8 +124,8 @@ class TrainSettings(Group):
                 "valid_passages, where every encoder scores the same: raise valid_passages, or "
                 "set it to null"
             )
-        if self.temperature_lr is not None and self.temperature < 0.01:
-            raise ValueError("a learned temperature must start at 0.01 or above")
+        if self.temperature_lr is not None and self.temperature < MIN_TEMPERATURE:
+            raise ValueError(f"a learned temperature must start at {MIN_TEMPERATURE} or above")
         return self
 
 

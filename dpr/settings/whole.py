@@ -173,14 +173,11 @@ class Settings(Group):
 
     def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
-        if not self.trains(round_name):
-            return False
-        reasons = [
-            self.mine_settings(round_name).encoder.use,
-            self.train_settings(round_name).roles == "query",
-            self.teacher.scores == "fusion",
-        ]
-        return any(reasons)
+        return self.trains(round_name) and (
+            self.mine_settings(round_name).encoder.use
+            or self.train_settings(round_name).roles == "query"
+            or self.teacher.scores == "fusion"
+        )
 
     def require_batches(self, pairs: int) -> None:
         """Raises InputError if this number of training pairs fills no batch of a round."""

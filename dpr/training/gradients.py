@@ -124,7 +124,10 @@ class EncodedTexts:
         for chunk in reversed(self.chunks):
             vectors = self.kept.pop()
             if isinstance(vectors, dict):
-                with runtime.random_state_of(vectors, self.encoder.device):
+                device = self.encoder.device
+                devices = [] if device.type == "cpu" else [device]  # the CPU's is always restored
+                with torch.random.fork_rng(devices, device_type=device.type):
+                    runtime.set_random_state(vectors, device)
                     vectors = self._forward(chunk)
             vectors.backward(gradient[chunk])
 

@@ -13,10 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from dpr.base.errors import InputError
-from dpr.settings import TrainSettings
+from dpr.settings import MIN_TEMPERATURE, TrainSettings
 from dpr.similarity import Similarity
 
-MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
 Id = Any  # of a query or passage: text, or a row number
 
 

@@ -81,11 +81,8 @@ def test_a_random_state_is_restored():
     state = runtime.random_state(cpu)
     first, second = torch.rand(5), torch.rand(5)
     assert not torch.equal(first, second)
-    with runtime.random_state_of(state, cpu):
-        assert torch.equal(torch.rand(5), first)
-    third = torch.rand(5)
     runtime.set_random_state(state, cpu)
-    assert [torch.equal(torch.rand(5), drawn) for drawn in (first, second, third)] == [True] * 3
+    assert [torch.equal(torch.rand(5), drawn) for drawn in (first, second)] == [True] * 2
 
 
 MEMORY = """
