@@ -54,12 +54,9 @@ def test_interpolated_precision_by_hand():
     qrels = {"1": {"a": 1, "b": 1}, "2": {"z": 1}}
     run = {"1": {"a": 3.0, "x": 2.0, "b": 1.0}}
     precision = comparison.precision_by_recall(qrels, run)
-    # topic 1: precision 1 up to recall .5, 2/3 up to 1; topic 2 has nothing
-    assert precision[0.0] == pytest.approx(0.5)
-    assert precision[0.5] == pytest.approx(0.5)
-    assert precision[0.7] == pytest.approx(0.5)  # 1.4 of 2 documents: one will do
-    assert precision[0.8] == pytest.approx(1 / 3)
-    assert precision[1.0] == pytest.approx(1 / 3)
+    # topic 1: precision 1 up to recall .7 (1.4 of 2 documents: one will do), then 2/3; topic 2: 0
+    expected = {level / 10: 1 / 2 if level <= 7 else 1 / 3 for level in range(11)}
+    assert precision == pytest.approx(expected)
 
 
 def test_experiments_come_best_first_with_the_parameters_that_differ():

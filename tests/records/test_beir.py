@@ -9,11 +9,17 @@ from dpr.records.types import Judgment, Pair, Passage, Query
 def test_what_is_written_is_read(tmp_path):
     passages = [Passage("1", "", "caf\u00e9"), Passage("x-2", "title", "")]
     beir.write_passages(tmp_path, passages)
-    beir.write_queries(tmp_path, [Query("007", "who?")])
+    queries = [Query("007", "who?"), Query("a", "x", mixture_source=2), Query("b", "y", True)]
+    beir.write_queries(tmp_path, queries)
     beir.write_pairs(tmp_path, [Pair("007", "1", ("x-2",))])
     beir.write_qrels(tmp_path, "test", [Judgment("007", "1", 2), Judgment("007", "x-2", 0)])
     assert list(beir.read_passages(tmp_path)) == passages
-    assert beir.read_queries(tmp_path) == {"007": Query("007", "who?")}
+    assert beir.read_queries(tmp_path) == {query.id: query for query in queries}
+    assert (tmp_path / "queries.jsonl").read_text().splitlines() == [
+        '{"_id": "007", "text": "who?"}',
+        '{"_id": "a", "text": "x", "mixture_source": 2}',
+        '{"_id": "b", "text": "y", "is_passage": true}',
+    ]
     assert beir.read_pairs(tmp_path) == [Pair("007", "1", ("x-2",))]
     assert beir.read_qrels(tmp_path, "test") == {"007": {"1": 2, "x-2": 0}}
 
@@ -80,24 +86,13 @@ def test_a_writer_that_fails_leaves_no_file(tmp_path):
     assert not (tmp_path / "corpus.jsonl").exists()
 
 
-def test_what_is_more_to_a_query(tmp_path):
-    queries = [Query("a", "x", mixture_source=2), Query("b", "y", is_passage=True), Query("c", "z")]
-    beir.write_queries(tmp_path, queries)
-    assert list(beir.read_queries(tmp_path).values()) == queries
-    assert (tmp_path / "queries.jsonl").read_text().splitlines() == [
-        '{"_id": "a", "text": "x", "mixture_source": 2}',
-        '{"_id": "b", "text": "y", "is_passage": true}',
-        '{"_id": "c", "text": "z"}',
-    ]
-
-
 @pytest.mark.parametrize("source", ["0", "-1", "1.0", '"2"', "true", "null"])
 def test_a_source_that_is_no_number(tmp_path, source):
-    lines = (
-        f'{{"_id": "a", "text": "x"}}\n{{"_id": "b", "text": "x", "mixture_source": {source}}}\n'
-    )
-    (tmp_path / "queries.jsonl").write_text(lines)
-    with pytest.raises(
-        InputError, match=r"queries\.jsonl:2: 'mixture_source' must be a whole number"
-    ):
+    lines = [
+        '{"_id": "a", "text": "x"}',
+        f'{{"_id": "b", "text": "x", "mixture_source": {source}}}',
+    ]
+    (tmp_path / "queries.jsonl").write_text("\n".join(lines))
+    message = r"queries\.jsonl:2: 'mixture_source' must be a whole number"
+    with pytest.raises(InputError, match=message):
         beir.read_queries(tmp_path)

@@ -33,18 +33,18 @@ def test_reciprocal_rank_by_hand(runs):
     assert fused["2"] == pytest.approx({"x": 1 / 61})
 
 
-def test_weighted_by_hand(runs):
-    """The second run is BM25's, of which 0 is the least."""
-    fused = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(weight=0.75, depth=1000)
-    # first scaled: a 1, b 2/3, c 1/3, and d at 0, a step below c; second: c 1, d .5, a 0
-    assert fused["1"] == pytest.approx({"a": 0.75, "b": 0.5, "c": 0.5, "d": 0.125})
-    assert fused["2"] == {"x": 0.25}
-
-
-def test_weighted_by_hand_without_a_known_minimum(runs):
-    fused = Fusion.of(*runs).weighted(weight=0.75, depth=1000)
-    # second scaled: c 1, d 2/3, a 1/3, and b at 0, a step of 5 below a
-    assert fused["1"] == pytest.approx({"a": 5 / 6, "b": 0.5, "c": 0.5, "d": 1 / 6})
+# first scaled: a 1, b 2/3, c 1/3, and d at 0, a step below c
+@pytest.mark.parametrize(
+    ("minima", "expected"),
+    [
+        (DENSE_AND_BM25, {"a": 0.75, "b": 0.5, "c": 0.5, "d": 0.125}),  # second: c 1, d .5, a 0
+        # second: c 1, d 2/3, a 1/3, and b at 0, a step of 5 below a
+        (UNKNOWN, {"a": 5 / 6, "b": 0.5, "c": 0.5, "d": 1 / 6}),
+    ],
+)
+def test_weighted_by_hand(runs, minima, expected):
+    fused = Fusion.of(*runs, minima=minima).weighted(weight=0.75, depth=1000)
+    assert fused["1"] == pytest.approx(expected)
     assert fused["2"] == {"x": 0.25}
 
 

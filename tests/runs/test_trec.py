@@ -18,30 +18,21 @@ def test_a_run_is_written_as_trec_wants_it(tmp_path):
     assert path.read_text() == "2 Q0 b 1 1.5 dense\n2 Q0 a 2 0.5 dense\n1 Q0 a 1 -2 dense\n"
 
 
-def test_ids_that_look_like_numbers_stay_text(tmp_path):
+def test_every_id_stays_the_same_text(tmp_path):
     path = tmp_path / "run.txt"
-    trec.write_run(path, {"007": {"0042": 1.0, "NA": 0.5}}, tag="t")
-    assert trec.read_run(path) == {"007": {"0042": 1.0, "NA": 0.5}}
+    run = {"007": {"0042": 1.0, "NA": 0.5}}
+    trec.write_run(path, run, tag="t")
     # the reason for a reader of our own:
     assert TrecRun(str(path)).run_data["query"].tolist() == ["7", "7"]
-
-
-def test_any_id_without_white_space_survives_the_file(tmp_path):
-    run = {'"q"': {'say "hi"'.replace(" ", "_"): 1.0, "a,b": 0.5, "ä'": 0.25}}
-    trec.write_run(tmp_path / "run.txt", run, tag="t")
-    assert trec.read_run(tmp_path / "run.txt") == run
+    run |= {'"q"': {'say_"hi"': 1.0, "a,b": 0.5, "ä'": 0.25}}
+    trec.write_run(path, run, tag="t")
+    assert trec.read_run(path) == run
 
 
 @pytest.mark.parametrize("space", [" ", "  "])
 def test_a_byte_order_mark_is_no_part_of_the_topic(tmp_path, space):
     (tmp_path / "run.txt").write_text(f"\ufeffq Q0{space}d 1 0.5 t\n", encoding="utf-8")
     assert trec.read_run(tmp_path / "run.txt") == {"q": {"d": 0.5}}
-
-
-def test_a_run_that_is_not_utf8_names_file_and_line(tmp_path):
-    (tmp_path / "run.txt").write_bytes(b"q Q0 \xe4 1 0.5 t\n")
-    with pytest.raises(InputError, match=r"run\.txt:1: not UTF-8"):
-        trec.read_run(tmp_path / "run.txt")
 
 
 def test_scores_survive_the_file_bit_by_bit(tmp_path):
@@ -97,6 +88,7 @@ def test_trec_eval_itself_reads_what_is_written(tmp_path, trec_eval, run, expect
     [
         (None, r"run\.txt: no such file"),
         ("", r"run\.txt: empty"),
+        ("q Q0 \xe4 1 0.5 t\n", r"run\.txt:1: not UTF-8"),
         ("q Q0 d 1 0.5 t\nq Q0 e", r"run\.txt: the last line has no end"),
         ("q Q0 d 1 0.5\n", r"run\.txt:1: 5 columns"),
         ("q Q0 d 1 0.5 t\nq Q0 e 2 best t\n", r"run\.txt:2: rank '2' and score 'best'"),
@@ -110,6 +102,6 @@ def test_trec_eval_itself_reads_what_is_written(tmp_path, trec_eval, run, expect
 )
 def test_a_bad_run_names_file_and_line(tmp_path, text, message):
     if text is not None:
-        (tmp_path / "run.txt").write_text(text)
+        (tmp_path / "run.txt").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=message):
         trec.read_run(tmp_path / "run.txt")
