@@ -57,6 +57,8 @@ def test_interpolated_precision_by_hand():
     # topic 1: precision 1 up to recall .7 (1.4 of 2 documents: one will do), then 2/3; topic 2: 0
     expected = {level / 10: 1 / 2 if level <= 7 else 1 / 3 for level in range(11)}
     assert precision == pytest.approx(expected)
+    late = comparison.precision_by_recall({"1": qrels["1"]}, {"1": {"x": 3.0, "a": 2.0, "b": 1.0}})
+    assert late[0.0] == pytest.approx(2 / 3)  # the highest precision, which is at the last rank
 
 
 def test_experiments_come_best_first_with_the_parameters_that_differ():

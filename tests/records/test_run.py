@@ -68,14 +68,14 @@ def test_ties_are_in_the_order_of_trec_eval():
 
 
 def test_a_passage_that_is_the_query_itself_is_left_out_if_so_set():
-    run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "x": {"b": 3.0, "c": 2.0, "a": 1.0}}
-    queries = {"a": Query("a", "", is_passage=True), "x": Query("x", "")}
+    run = {"a": {"a": 9.0, "b": 2.0, "c": 1.0}, "b": {"b": 3.0, "c": 2.0, "a": 1.0}}
+    queries = {"a": Query("a", "", is_passage=True), "b": Query("b", "")}
     assert search_depth(2, queries) == 3
     assert without_own_passages(run, 2, queries) == {
         "a": {"b": 2.0, "c": 1.0},
-        "x": {"b": 3.0, "c": 2.0},
+        "b": {"b": 3.0, "c": 2.0},
     }
-    plain = {"a": Query("a", ""), "x": Query("x", "")}
+    plain = {"a": Query("a", ""), "b": Query("b", "")}
     assert search_depth(3, plain) == 3
     assert without_own_passages(run, 3, plain) == run
 
