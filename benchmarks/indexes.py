@@ -27,7 +27,7 @@ from dpr.evaluation.markdown_tables import table
 from dpr.indexes.audit import recall
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import Resources, exact_search
-from dpr.indexes.index import FILE, Index, save
+from dpr.indexes.index import FILE, Index
 from dpr.indexes.kinds import KINDS
 from dpr.records.ids import LINES, write_ids
 from dpr.settings import load_settings
@@ -123,9 +123,8 @@ def measure(kind: str, folder: Path, gib: float | None) -> dict[str, Any]:
     options = settings.index.model_copy(update={"kind": kind})
     before = memory("VmRSS")
     started = time.perf_counter()
-    index, max_norm = build(embeddings, options, settings.seed)
+    index = build(embeddings, options, settings.seed, folder / kind)
     built, peak = time.perf_counter() - started, memory("VmHWM")
-    save(index, max_norm, embeddings, options, folder / kind)
     started = time.perf_counter()
     size = embeddings.vectors.nbytes if index is None else (folder / kind / FILE).stat().st_size
     opened = Index(index, embeddings, read_json(folder / kind / MANIFEST), size, resources)

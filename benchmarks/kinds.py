@@ -17,7 +17,7 @@ from dpr.embeddings.precision import open_for_queries
 from dpr.evaluation.markdown_tables import table
 from dpr.indexes.audit import DEPTHS, audit
 from dpr.indexes.build import build
-from dpr.indexes.index import Index, save
+from dpr.indexes.index import Index
 from dpr.indexes.kinds import KINDS
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
@@ -50,7 +50,7 @@ def main() -> None:
         for kind, storage in choices:
             options = settings.index.model_copy(update={"kind": kind, "storage": storage})
             folder = Path(name) / "index"
-            save(*build(embeddings, options, settings.seed), embeddings, options, folder)
+            build(embeddings, options, settings.seed, folder)
             metrics, tradeoff, _ = audit(
                 Index.open(folder, embeddings),
                 topics,

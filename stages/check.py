@@ -33,8 +33,7 @@ def main() -> str:
     passages = manifest["collection"]["passages"]["count"]
     stored = stored_type(settings.encode.dtype, encoder.dimension).itemsize
     rows_at_once(encoder.dimension, stored, settings.search.memory)
-    width = kinds.dimension(settings.index, encoder.dimension)
-    kinds.plan(settings.index, encoder.similarity, passages, width).empty_index()
+    kinds.plan(settings.index, encoder.similarity, passages, encoder.dimension).empty_index()
     rounds.write_plans(settings)
     if settings.trains("second") and (own := settings.second_overrides()):
         print(

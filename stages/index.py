@@ -6,15 +6,12 @@ Reads data/embeddings/SYSTEM. Makes data/indexes/SYSTEM.
     torchrun --standalone --nproc-per-node 2 -m stages.index dense      # `launcher` in params.yaml
 """
 
-from pathlib import Path
-
 import torch
 
 from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
-from dpr.indexes.index import save
 from dpr.settings import load_settings
 from dpr.similarity import require_same_similarity
 from stages.run import run
@@ -27,10 +24,7 @@ def main(system: str) -> str:
     folder = f"data/embeddings/{system}"
     embeddings = Embeddings.open(folder)
     require_same_similarity(embeddings.manifest["similarity"], settings.similarity, folder)
-    parts = Path(f"data/indexes/{system}.parts.partial")
-    index, max_norm = build(embeddings, settings.index, settings.seed, processes, parts)
-    if processes.is_first:
-        save(index, max_norm, embeddings, settings.index, f"data/indexes/{system}")
+    build(embeddings, settings.index, settings.seed, f"data/indexes/{system}", processes)
     processes.leave()
     return f"{settings.index.kind}, {len(embeddings.ids):,} passages"
 

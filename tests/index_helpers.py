@@ -6,7 +6,7 @@ from helpers import PARAMS
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import LOCAL, as_run
-from dpr.indexes.index import Index, save
+from dpr.indexes.index import Index
 from dpr.records.types import Query
 from dpr.similarity import SIMILARITIES
 
@@ -34,8 +34,7 @@ def make_queries(similarity, count, **options):
 
 
 def build_and_open(embeddings, folder, seed=0, mapped=True, resources=LOCAL, **changes):
-    chosen = options(**changes)
-    save(*build(embeddings, chosen, seed), embeddings, chosen, folder)
+    build(embeddings, options(**changes), seed, folder)
     return Index.open(folder, embeddings, resources, mapped)
 
 

@@ -16,7 +16,7 @@ from dpr.encoders.embedder import Embedder
 from dpr.indexes import exact_search as exact_module
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import Resources, exact_search
-from dpr.indexes.index import Index, save
+from dpr.indexes.index import Index
 from dpr.mining.rankers import encoder_ranker
 from dpr.records.corpus import Corpus
 from dpr.records.types import Query
@@ -51,9 +51,7 @@ def make(folder, group, dies=None):
     vectors = embedder.embed_queries(QUERIES)
     exact = exact_search(embeddings, vectors, 30, resources=resources)
     chosen = load_settings(PARAMS).index.model_copy(update={"kind": "IVF3,SQ8"})
-    built = build(embeddings, chosen, 0, group, folder / "parts")
-    if group.is_first:
-        save(*built, embeddings, chosen, folder / "cells")
+    build(embeddings, chosen, 0, folder / "cells", group)
     group.wait()
     index = Index.open(folder / "cells", embeddings, resources)
     approximate = index.search(vectors, 20, nprobe=2, rescore=40)

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import distributed
 
-from dpr.base.errors import InputError
-
 # How long the others wait while the first process validates, waits for a lock or merges files. If
 # a process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
@@ -125,15 +123,6 @@ class ProcessGroup:
     def maximum(self, number: float) -> float:
         """The largest number of any process."""
         return float(self.gather_array(np.array([number]), self.size).max())
-
-    def require_equal(self, count: int, counted: str) -> None:
-        """Raises InputError if this process counts differently from the first."""
-        (first,) = self.broadcast((float(count),))
-        if count != first:
-            raise InputError(
-                f"{counted}: {count:,} in process {self.rank + 1}, {first:,.0f} in the first; give "
-                "all machines the same files"
-            )
 
 
 SINGLE = ProcessGroup()

@@ -25,6 +25,7 @@ from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
 from dpr.records.ids import ENDS, LINES, write_ids
+from dpr.similarity import Similarity
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
 CODE = ("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/records", "dpr/similarity.py")
@@ -47,7 +48,6 @@ def encode_passages(
             vectors, or processes that see different corpora or would compute different vectors.
     """
     count = corpus.passage_count()  # fails on a missing or empty corpus before the work
-    processes.require_equal(count, f"{corpus.file}: passages")
     inputs = {
         "work": "encode",
         "encoder": embedder.passage_side,
@@ -58,7 +58,7 @@ def encode_passages(
     }
     scratch = embedder.scratch / "encode"
     work = Work.of(scratch, inputs, CODE, embedder.device, kind=str(folder))
-    _require_equal_keys(work.key, processes)
+    _require_equal_keys(work.key, corpus, processes)
     # The first process takes the lock for all.
     with work.locked() if processes.is_first else nullcontext():
         finished = processes.is_first and _is_finished(work)
@@ -79,13 +79,13 @@ def encode_passages(
     return Embeddings.open(folder)
 
 
-def _require_equal_keys(key: str, processes: ProcessGroup) -> None:
+def _require_equal_keys(key: str, corpus: Corpus, processes: ProcessGroup) -> None:
     number = float(int(key[:12], 16))
     if processes.broadcast((number,)) != (number,):
         raise InputError(
             f"process {processes.rank + 1} would compute different vectors than the first: its "
-            "processor, params.yaml, versions or number of threads differ; take equal machines, "
-            "and set `threads` if their numbers of cores differ"
+            f"{corpus.file}, params.yaml, versions, processor or number of threads differ; take "
+            "equal machines and files, and set `threads` if their numbers of cores differ"
         )
 
 
@@ -145,7 +145,7 @@ def _encode_windows(
         for window, ids, tokens in _tokenized(embedder, corpus, mine):
             vectors = embedder.embed(tokens, "passage", bar.update)
             stored = to_stored(vectors, dtype)
-            _require_finite(vectors, stored, ids, corpus)
+            _require_searchable(vectors, stored, embedder.similarity, ids, corpus)
             # Not through the memory map: its pages count as memory in use.
             file.seek(offset + window * size * row.itemsize)
             file.write(stored.tobytes())
@@ -182,13 +182,13 @@ def _tokenized(
 
 
 def _begin(folder: Path, row: np.dtype, count: int) -> None:
-    """Allocate the file of vectors, unless a killed run left one that fits.
+    """Allocate the file of vectors, unless a killed run left it: `DONE` exists only after that.
 
     Raises:
         InputError: for a disk without room for it.
     """
     vectors_file = folder / VECTORS
-    if (folder / DONE).exists() and _fits(vectors_file, row, count):
+    if (folder / DONE).exists() and vectors_file.exists():
         return
     shutil.rmtree(folder / DONE, ignore_errors=True)
     vectors_file.unlink(missing_ok=True)  # not overwritten: it may have a second name
@@ -211,22 +211,20 @@ def _begin(folder: Path, row: np.dtype, count: int) -> None:
     (folder / DONE).mkdir()
 
 
-def _fits(vectors_file: Path, row: np.dtype, count: int) -> bool:
-    try:
-        vectors = np.load(vectors_file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # missing or truncated
-        return False
-    return len(vectors) == count and vectors.strides[0] == row.itemsize
-
-
-def _require_finite(
-    vectors: np.ndarray, stored: np.ndarray, ids: list[str], corpus: Corpus
+def _require_searchable(
+    vectors: np.ndarray,
+    stored: np.ndarray,
+    similarity: Similarity,
+    ids: list[str],
+    corpus: Corpus,
 ) -> None:
-    finite = np.isfinite(vectors).all(axis=1)
+    good = np.isfinite(vectors).all(axis=1)
     if stored.dtype.names is None:
-        finite &= np.isfinite(stored).all(axis=1)
-    if not finite.all():
+        good &= np.isfinite(stored).all(axis=1)
+    if similarity.normalize:
+        good &= vectors.any(axis=1)
+    if not good.all():
         raise InputError(
-            f"{corpus.file}: passage {ids[int(finite.argmin())]!r} has a vector with NaN or "
-            "infinity; the encoder is broken (a diverged training?) or encode.dtype too narrow"
+            f"{corpus.file}: passage {ids[int(good.argmin())]!r} has a vector with NaN, infinity "
+            "or norm 0; the encoder is broken (a diverged training?) or encode.dtype too narrow"
         )

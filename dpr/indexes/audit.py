@@ -21,14 +21,6 @@ DEPTHS = (10, 100, 1000)
 # The settings of the trade-off curve.
 NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
-ADVICE = {  # kind -> settings that raise its recall
-    "ivf": "search.nprobe",
-    "ivfpq": "index.pq_bytes and search.nprobe, or set search.rescore",
-    "hnsw": "search.ef_search, index.hnsw_m or index.ef_construction",
-    "pq": "index.pq_bytes, or set search.rescore",
-    "sq8": "the precision: set search.rescore, or index.kind flat with encode.dtype float16",
-    "lsh": "index.lsh_bits, or set search.rescore",
-}
 
 
 class Audit(NamedTuple):
@@ -109,11 +101,11 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
     """Raises InputError for an index that misses more than `audit.min_recall` allows."""
     first = next(name for name in metrics if name.startswith("recall@"))
     if metrics[first] < minimum:
-        advice = ADVICE.get(metrics["kind"], "the precision of the factory string or search.nprobe")
         raise InputError(
-            f"{where}: {first} against exact search is {metrics[first]:.4f}, below "
-            f"audit.min_recall {minimum}: raise {advice}, choose a different index.kind, or lower "
-            "audit.min_recall"
+            f"{where}: {first} of {metrics['kind']} against exact search is {metrics[first]:.4f}, "
+            f"below audit.min_recall {minimum}: raise search.nprobe (kinds with cells), "
+            "search.ef_search (hnsw), index.pq_bytes or index.lsh_bits; set search.rescore (kinds "
+            "with codes); choose a different index.kind; or lower audit.min_recall"
         )
 
 

@@ -4,7 +4,6 @@ Memory: first the training sample, then the index and one chunk.
 """
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ from typing import Any
 import faiss
 import numpy as np
 
+from dpr.base.environment import installed
 from dpr.base.errors import InputError
-from dpr.base.files import sha256
+from dpr.base.files import new_folder, sha256, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import progress
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
+from dpr.indexes.index import FILE, MANIFEST
 from dpr.indexes.kinds import Plan, plan
 from dpr.indexes.wrappers import DotAsL2
-from dpr.records.ids import IdHashes
 from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
@@ -33,43 +33,39 @@ def build(
     embeddings: Embeddings,
     options: IndexSettings,
     seed: int,
+    folder: str | Path,
     processes: ProcessGroup = SINGLE,
-    work: Path | None = None,
-) -> tuple[faiss.Index | None, float | None]:
-    """An index over the vectors, for the similarity that the embeddings record.
+) -> faiss.Index | None:
+    """Write an index over the vectors, for the similarity that the embeddings record.
 
     All processes fill an index with cells, each with a part of the rows, and the first merges the
     parts. It fills other indexes alone. The number of processes changes no byte, except in kinds of
     fast scan (PQ96x4fs), which still return the same passages.
 
     Args:
-        work: a folder that all processes see; needed for several processes.
-    Returns: the index, and the maximum norm if inner products were converted to distances. The
-        index is None for kind flat, and in every process but the first.
+        folder: of the index; all processes see it.
+    Returns: the index; None for kind flat, and in every process but the first.
     Raises:
-        InputError: for an empty corpus, damaged vectors or ids, and settings that `plan` refuses.
+        InputError: for damaged vectors, and settings that `plan` refuses.
     """
-    count = len(embeddings.vectors)
-    if not count:
-        raise InputError("the embeddings hold no vectors: an empty corpus cannot be indexed")
     if processes.is_first:
-        _check_files(embeddings)
-    similarity = SIMILARITIES[embeddings.manifest["similarity"]]
-    width = kinds.dimension(options, embeddings.dimension)
-    chosen = plan(options, similarity, count, width)
-    # A process takes whole chunks, and converts each as a single process would.
-    own_chunks = processes.shard(-(-count // CHUNK))
-    own = range(count)[own_chunks.start * CHUNK : own_chunks.stop * CHUNK]
-    max_norm = processes.maximum(_checked_norm(embeddings, options.dimension, own))
-    if processes.is_first:
-        for note in chosen.notes:
-            print(note, file=sys.stderr)
+        _require_undamaged(embeddings)
+    similarity, count = SIMILARITIES[embeddings.manifest["similarity"]], len(embeddings.vectors)
+    chosen = plan(options, similarity, count, embeddings.dimension)
+    folder = Path(folder)
     if chosen.factory == kinds.FLAT:
-        return None, None
+        if processes.is_first:
+            _save(None, None, embeddings, options, folder)
+        return None
+    # A process takes whole chunks, and converts each as a single process would.
+    own = range(count)[processes.shard(count, block=CHUNK)]
+    max_norm = None
+    if chosen.as_l2:
+        max_norm = processes.maximum(_max_norm(embeddings, options.dimension, own))
 
     def converted(vectors: np.ndarray) -> np.ndarray:
         vectors = similarity.truncate(vectors, options.dimension)
-        return DotAsL2(max_norm, chosen.width).passages(vectors) if chosen.as_l2 else vectors
+        return vectors if max_norm is None else DotAsL2(max_norm, chosen.width).passages(vectors)
 
     def fill(index: faiss.Index, rows: range) -> None:
         def chunks() -> Iterator[np.ndarray]:
@@ -90,49 +86,34 @@ def build(
         if processes.is_first and not index.is_trained:
             index.train(converted(embeddings.sample(_sample(count, chosen, options, seed))))
         if processes.size > 1 and wrappers.can_be_merged(index):
-            assert work is not None, "several processes need a folder for their parts"
-            index = _fill_together(index, own, fill, processes, work)
+            parts = folder.with_name(f"{folder.name}.parts.partial")
+            index = _fill_together(index, own, fill, processes, parts)
         elif processes.is_first:
             fill(index, range(count))
     except RuntimeError as error:
         raise kinds.cannot_build(options.kind, error) from None
     finally:
         faiss.omp_set_num_threads(threads)
-    return index if processes.is_first else None, max_norm if chosen.as_l2 else None
+    if not processes.is_first:
+        return None
+    _save(index, max_norm, embeddings, options, folder)
+    return index
 
 
-def _check_files(embeddings: Embeddings) -> None:
-    """Raises InputError if the vectors do not match their manifest, and for a duplicate id."""
+def _require_undamaged(embeddings: Embeddings) -> None:
+    """Raises InputError if the vectors are not the bytes of their manifest."""
     vectors = embeddings.vectors
     path = vectors.filename if isinstance(vectors, np.memmap) else None
     if path is not None and sha256(str(path)) != embeddings.manifest["sha256"]:
         raise InputError(f"{path}: damaged (its hash differs from the manifest's); encode again")
-    seen = IdHashes()
-    for passage_id in embeddings.ids:
-        seen.add(passage_id)
-    if len(duplicates := seen.duplicates()):
-        twice = next(passage_id for passage_id in embeddings.ids if passage_id in duplicates)
-        raise InputError(f"the embeddings hold the id {twice!r} twice; ids must be unique")
 
 
-def _checked_norm(embeddings: Embeddings, dimension: int | None, rows: range) -> float:
-    """The maximum norm of these rows.
-
-    Raises:
-        InputError: for a vector that is not finite, or has norm 0 where all should have norm 1.
-    """
-    max_norm, normalize = 0.0, SIMILARITIES[embeddings.manifest["similarity"]].normalize
+def _max_norm(embeddings: Embeddings, dimension: int | None, rows: range) -> float:
+    """The maximum norm of these rows."""
+    max_norm = 0.0
     for start in rows[::CHUNK]:
         vectors = embeddings.read(start, min(start + CHUNK, rows.stop))[:, :dimension]
         norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-        wrong = ~np.isfinite(norms) | (normalize & (norms == 0))
-        if wrong.any():
-            first = int(wrong.argmax())
-            problem = "NaN or infinity" if not np.isfinite(norms[first]) else "norm 0"
-            raise InputError(
-                f"the vector of passage {embeddings.ids[start + first]!r} has {problem}; encode "
-                "again with an encoder that did not diverge"
-            )
         max_norm = max(max_norm, float(norms.max()))
     return max_norm
 
@@ -151,12 +132,14 @@ def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
     if hasattr(index, "hnsw"):
         index.hnsw.efConstruction = options.ef_construction
         parts.append(faiss.downcast_index(index.storage))
-    for part in [*parts, *(part.pq for part in parts if hasattr(part, "pq"))]:
+    quantizers = [part.pq for part in parts if hasattr(part, "pq")]
+    for part in [*parts, *quantizers]:
         if hasattr(part, "do_polysemous_training"):
-            part.do_polysemous_training = False  # takes seconds a byte, for a search nobody uses
+            part.do_polysemous_training = False  # takes seconds per byte; no search here uses it
         if hasattr(part, "cp"):
             part.cp.seed = seed % 2**31  # FAISS takes a signed integer
-            part.cp.min_points_per_centroid = 1  # `plan` warns once, FAISS many times
+    for quantizer in quantizers:
+        quantizer.cp.min_points_per_centroid = 1  # otherwise FAISS warns for each sub-vector
 
 
 def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
@@ -195,7 +178,7 @@ def _fill_together(
     rows: range,
     fill: Callable[[faiss.Index, range], None],
     processes: ProcessGroup,
-    work: Path,
+    parts: Path,
 ) -> faiss.Index:
     """Fill copies of an index and merge them into the one of the first process.
 
@@ -203,11 +186,11 @@ def _fill_together(
         index: trained in the first process.
         rows: the share of this process; the shares are in the order of the processes.
         fill: adds rows to an index.
-        work: a folder that all processes see; it is removed afterwards.
+        parts: a temporary folder that all processes see.
     """
-    trained, part = work / "trained.faiss", work / f"{processes.rank}.faiss"
+    trained, part = parts / "trained.faiss", parts / f"{processes.rank}.faiss"
     if processes.is_first:
-        work.mkdir(parents=True, exist_ok=True)
+        parts.mkdir(parents=True, exist_ok=True)
         faiss.write_index(index, str(trained))
     processes.wait()
     if not processes.is_first:
@@ -218,8 +201,36 @@ def _fill_together(
     processes.wait()
     if processes.is_first:
         for rank in range(1, processes.size):
-            part = work / f"{rank}.faiss"
+            part = parts / f"{rank}.faiss"
             index.merge_from(faiss.read_index(str(part)), index.ntotal)
             part.unlink()
-        shutil.rmtree(work)
+        shutil.rmtree(parts)
     return index
+
+
+def _save(
+    index: faiss.Index | None,
+    max_norm: float | None,
+    embeddings: Embeddings,
+    options: IndexSettings,
+    folder: Path,
+) -> None:
+    """Write the index, and the manifest that a search needs."""
+    with new_folder(folder) as partial:
+        if index is not None:
+            faiss.write_index(index, str(partial / FILE))
+        manifest = {
+            "count": len(embeddings.vectors),
+            "dimension": options.dimension or embeddings.dimension,
+            "embeddings": embeddings.manifest["sha256"],
+            "encoder": embeddings.manifest["encoder"]["sha256"],
+            "kind": options.kind,
+            "lsh": isinstance(index, faiss.IndexLSH),
+            "max_norm": max_norm,
+            "normalized": SIMILARITIES[embeddings.manifest["similarity"]].normalize,
+            "sha256": None if index is None else sha256(partial / FILE),
+            "similarity": embeddings.manifest["similarity"],
+            "vector_dimension": embeddings.dimension,
+            "versions": installed("faiss-cpu"),
+        }
+        write_json(partial / MANIFEST, manifest)

@@ -7,7 +7,6 @@ import faiss
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, new_folder
 from dpr.embeddings.artifact import READ_AT_ONCE, Embeddings
-from dpr.indexes import kinds, wrappers
 from dpr.indexes.index import Index
 from dpr.settings import SearchSettings
 from dpr.similarity import SIMILARITIES
@@ -45,11 +44,8 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
     faiss_index = index.faiss_index
     if faiss_index is None:
         faiss_index = _flat(index.embeddings)
-    inner = wrappers.inner(faiss_index)
-    if isinstance(inner, faiss.IndexIVF):
-        inner.nprobe = min(settings.nprobe or kinds.default_nprobe(inner.nlist), inner.nlist)
-    elif hasattr(inner, "hnsw"):
-        inner.hnsw.efSearch = settings.ef_search or kinds.default_ef_search(settings.top_k)
+    else:
+        index.set_parameters(settings.top_k, settings.nprobe, settings.ef_search)
     with new_folder(folder.resolve()) as partial:
         faiss.write_index(faiss_index, str(partial / INDEX))
         with new_file(partial / IDS) as file:

@@ -7,14 +7,12 @@ from typing import Any
 import faiss
 import numpy as np
 
-from dpr.base.environment import installed
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, read_manifest, sha256, write_json
+from dpr.base.files import read_manifest, sha256
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
 from dpr.indexes.exact_search import LOCAL, Resources, cut, exact_search, is_open
 from dpr.indexes.wrappers import DotAsL2
-from dpr.settings import IndexSettings
 from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
@@ -70,9 +68,8 @@ class Index:
             raise InputError(f"{file}: missing or damaged (its hash differs); index again")
         flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0
         index = faiss.read_index(str(file), flags)
-        added = index.d - manifest["dimension"]
-        fits = added == 0 if manifest["max_norm"] is None else added > 0  # `DotAsL2` adds some
-        if index.ntotal != manifest["count"] or not fits:
+        added = index.d - manifest["dimension"]  # by `DotAsL2`
+        if added < 0 or (added == 0) != (manifest["max_norm"] is None):
             raise InputError(f"{path}: damaged (does not fit its {FILE}); index again")
         return cls(index, embeddings, manifest, file.stat().st_size, resources)
 
@@ -114,10 +111,10 @@ class Index:
             return exact_search(self.embeddings, vectors, top_k, self.truncates_to, self.resources)
         queries = SIMILARITIES[self.manifest["similarity"]].truncate(vectors, self.truncates_to)
         depth = min(max(top_k, rescore or 0), count)
-        parameters, reachable = self._parameters(depth, nprobe, ef)
+        reachable = self.set_parameters(depth, nprobe, ef)
 
         def search_block(block: slice) -> tuple[np.ndarray, np.ndarray]:
-            scores, rows = self._with_ties(queries[block], depth, reachable, parameters)
+            scores, rows = self._with_ties(queries[block], depth, reachable)
             scores, rows = cut(scores, rows, depth, self.embeddings.ids)
             return self.rescored(queries[block], rows, top_k) if rescore else (scores, rows)
 
@@ -151,80 +148,44 @@ class Index:
                 scores[query, place] = -(gaps if similarity.metric == L1 else gaps**2).sum(axis=1)
         return cut(scores, rows, top_k, embeddings.ids)
 
-    def _parameters(
-        self, depth: int, nprobe: int | None, ef: int | None
-    ) -> tuple[faiss.SearchParameters | None, int]:
-        """FAISS's search parameters (None for kinds without any), and how many rows it can find."""
+    def set_parameters(self, depth: int, nprobe: int | None, ef: int | None) -> int:
+        """Set FAISS's search parameters, and return how many rows it can find.
+
+        They belong to the index with cells or links, which may be inside transforms.
+        """
         index, count = wrappers.inner(self.faiss_index), self.manifest["count"]
         if isinstance(index, faiss.IndexIVF):
-            cells = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
-            parameters = faiss.SearchParametersIVF(nprobe=cells)
-            return wrappers.wrapped(self.faiss_index, parameters), count
-        if hasattr(index, "hnsw"):
-            length = ef or kinds.default_ef_search(depth)
+            index.nprobe = min(nprobe or kinds.default_nprobe(index.nlist), index.nlist)
+        elif hasattr(index, "hnsw"):
+            index.hnsw.efSearch = length = ef or kinds.default_ef_search(depth)
             if length < depth:
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {length} cannot hold the {depth} "
                     "passages that search.top_k and search.rescore ask for; raise it, or lower them"
                 )
-            parameters = faiss.SearchParametersHNSW(efSearch=length)
-            return wrappers.wrapped(self.faiss_index, parameters), min(length, count)
-        return None, count
+            return min(length, count)
+        return count
 
     def _with_ties(
-        self,
-        queries: np.ndarray,
-        depth: int,
-        reachable: int,
-        parameters: faiss.SearchParameters | None,
+        self, queries: np.ndarray, depth: int, reachable: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first `depth` or more of each query, with every passage that ties with the last."""
         asked = min(depth + 1, reachable)
         while True:
-            scores, rows = self._ask_faiss(queries, asked, parameters)
+            scores, rows = self._ask_faiss(queries, asked)
             scores = np.where(rows >= 0, scores, -np.inf).astype(np.float32)
             unseen = is_open(scores, depth) & (scores[:, depth - 1] == scores[:, -1])
             if asked == reachable or not unseen.any():
                 return scores, rows
             asked = min(4 * asked, reachable)
 
-    def _ask_faiss(
-        self, queries: np.ndarray, count: int, parameters: faiss.SearchParameters | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _ask_faiss(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores and rows from FAISS: higher is better."""
         index, max_norm = self.faiss_index, self.manifest["max_norm"]
         assert index is not None
         conversion = None if max_norm is None else DotAsL2(max_norm, index.d)
         searched = queries if conversion is None else conversion.queries(queries)
-        distances, rows = index.search(searched, count, params=parameters)
+        distances, rows = index.search(searched, count)
         if conversion is None or self.manifest["lsh"]:  # lsh: the number of differing bits
             return distances if index.metric_type == INNER_PRODUCT else -distances, rows
         return conversion.scores(distances, queries), rows
-
-
-def save(
-    index: faiss.Index | None,
-    max_norm: float | None,
-    embeddings: Embeddings,
-    options: IndexSettings,
-    folder: str | Path,
-) -> None:
-    """Write an index from `build`, and the manifest that a search needs."""
-    with new_folder(folder) as partial:
-        if index is not None:
-            faiss.write_index(index, str(partial / FILE))
-        manifest = {
-            "count": len(embeddings.vectors),
-            "dimension": options.dimension or embeddings.dimension,
-            "embeddings": embeddings.manifest["sha256"],
-            "encoder": embeddings.manifest["encoder"]["sha256"],
-            "kind": options.kind,
-            "lsh": isinstance(index, faiss.IndexLSH),
-            "max_norm": max_norm,
-            "normalized": SIMILARITIES[embeddings.manifest["similarity"]].normalize,
-            "sha256": None if index is None else sha256(partial / FILE),
-            "similarity": embeddings.manifest["similarity"],
-            "vector_dimension": embeddings.dimension,
-            "versions": installed("faiss-cpu"),
-        }
-        write_json(partial / MANIFEST, manifest)

@@ -38,58 +38,49 @@ BY_DISTANCE = re.compile(r"IVF|HNSW|NSG|LSH")
 class Plan(NamedTuple):
     """The FAISS index to build."""
 
-    factory: str  # FAISS's factory string, or "LSH" and the number of bits
+    factory: str  # FAISS's factory string
     metric: int
     as_l2: bool  # whether inner products are converted to distances
     width: int  # dimensions of the vectors in the index
     centroids: int  # to train; 0 for a kind that needs none
-    notes: tuple[str, ...] = ()
-
-    @property
-    def lsh_bits(self) -> int | None:
-        bits = re.fullmatch(r"LSH(\d+)", self.factory)
-        return int(bits[1]) if bits else None
 
     def empty_index(self) -> faiss.Index:
-        """Raises InputError for a factory string that FAISS does not know."""
-        if self.lsh_bits:
-            return faiss.IndexLSH(self.width, self.lsh_bits, True, False)
+        """Raises InputError for a factory string that FAISS refuses."""
         try:
             return faiss.index_factory(self.width, self.factory, self.metric)
         except RuntimeError as error:
             raise InputError(
-                f"params.yaml: index.kind: FAISS cannot make {self.factory!r} of {self.width} "
-                f"dimensions: {_reason(error)}; kinds: {', '.join(KINDS)}"
+                f"params.yaml: index.kind or index.pq_bytes: FAISS cannot make {self.factory!r} of "
+                f"{self.width} dimensions: {_reason(error)}; kinds: {', '.join(KINDS)}"
             ) from None
 
 
 def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: int) -> Plan:
-    """The index to build from `count` vectors of `dimension`.
+    """The index to build from `count` vectors of `dimension`, before any truncation.
 
     Raises:
         InputError: for a kind that needs more vectors, a different dimension or similarity.
     """
+    if options.dimension is not None and options.dimension > dimension:
+        raise InputError(
+            f"params.yaml: index.dimension: {options.dimension}, but the vectors have {dimension} "
+            "dimensions"
+        )
+    dimension = options.dimension or dimension
     if similarity.metric == faiss.METRIC_L1 and options.kind != "flat":
         raise InputError("params.yaml: index.kind: similarity l1 needs kind flat")
     kind = options.kind
-    notes: list[str] = []
-    nlist = _nlist(options, count, notes) if kind in ("ivf", "ivfpq") else 0
+    nlist = _nlist(options, count) if kind in ("ivf", "ivfpq") else 0
     as_l2 = similarity.name == "dot" and bool(BY_DISTANCE.search(kind.upper()))
     width = dimension + as_l2
     # Only converted inner products can be padded to any width.
-    quarter = math.ceil(width / 4) if as_l2 else _divisors(width, width // 4)[-1]
+    quarter = math.ceil(width / 4) if as_l2 else _largest_divisor(width, width // 4)
     pq_bytes = options.pq_bytes or quarter
-    if kind in ("pq", "ivfpq"):
-        if options.pq_bytes and dimension % pq_bytes:
-            raise InputError(
-                f"params.yaml: index.pq_bytes: {pq_bytes} does not divide the {dimension} "
-                f"dimensions; use one of {_divisors(dimension, dimension)}"
-            )
-        if count < PQ_CENTROIDS:
-            raise InputError(
-                f"params.yaml: index.kind: {kind} trains {PQ_CENTROIDS} centroids, but there are "
-                f"only {count} passages; use flat"
-            )
+    if kind in ("pq", "ivfpq") and count < PQ_CENTROIDS:
+        raise InputError(
+            f"params.yaml: index.kind: {kind} trains {PQ_CENTROIDS} centroids, but there are "
+            f"only {count} passages; use flat"
+        )
     half = options.storage == "float16"
     if half and kind not in ("ivf", "hnsw"):
         reason = "stores codes; leave it float32"
@@ -106,30 +97,20 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         "sq8": "SQ8",
         "lsh": f"LSH{options.lsh_bits or 2 * dimension}",
     }.get(kind, kind)
+    if re.fullmatch(r"LSH\d+", factory):
+        factory += "r"  # signs of random projections, not of the first dimensions
     if as_l2 and (parts := re.search(r"PQ(\d+)", factory)):
         width += -width % int(parts[1])  # zeros up to a multiple of the number of sub-vectors
     centroids = max(nlist, PQ_CENTROIDS if "pq" in kind else 0)
     if kind not in KINDS:
         centroids = max([PQ_CENTROIDS, *map(int, re.findall(r"IVF(\d+)", kind))])
-        if count < centroids:
-            notes.append(f"{kind}: {count} vectors may be too few to train on")
     if options.train_sample and options.train_sample < centroids:
         raise InputError(
             f"params.yaml: index.train_sample: {options.train_sample} vectors cannot train "
             f"{centroids} centroids; raise it, or leave it null"
         )
-    metric = faiss.METRIC_L2 if as_l2 or kind == "lsh" else similarity.metric
-    return Plan(factory, metric, as_l2, width, centroids, tuple(notes))
-
-
-def dimension(options: IndexSettings, whole: int) -> int:
-    """The number of dimensions in the index. Raises InputError if the vectors have fewer."""
-    if options.dimension is not None and options.dimension > whole:
-        raise InputError(
-            f"params.yaml: index.dimension: {options.dimension}, but the vectors have {whole} "
-            "dimensions"
-        )
-    return options.dimension or whole
+    metric = faiss.METRIC_L2 if as_l2 or factory.startswith("LSH") else similarity.metric
+    return Plan(factory, metric, as_l2, width, centroids)
 
 
 def default_nprobe(nlist: int) -> int:
@@ -140,22 +121,17 @@ def default_ef_search(top_k: int) -> int:
     return 2 * top_k
 
 
-def _divisors(number: int, limit: int) -> list[int]:
-    return [n for n in range(1, max(1, limit) + 1) if number % n == 0]
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(n for n in range(1, max(1, limit) + 1) if number % n == 0)
 
 
-def _nlist(options: IndexSettings, count: int, notes: list[str]) -> int:
+def _nlist(options: IndexSettings, count: int) -> int:
     if options.nlist is None:
         return max(1, min(round(4 * math.sqrt(count)), count // MIN_PER_CENTROID))
     if options.nlist > count:
         raise InputError(
             f"params.yaml: index.nlist: {options.nlist} cells, but there are only {count} "
             "passages; lower it, or leave it null"
-        )
-    if options.nlist * MIN_PER_CENTROID > count:
-        notes.append(
-            f"index.nlist: {options.nlist} cells have {count / options.nlist:.0f} vectors each to "
-            f"train on; FAISS advises {MIN_PER_CENTROID} or more"
         )
     return options.nlist
 

@@ -32,18 +32,6 @@ def can_be_merged(index: faiss.Index) -> bool:
     return isinstance(index, faiss.IndexIVF)
 
 
-def wrapped(index: faiss.Index, parameters: faiss.SearchParameters) -> faiss.SearchParameters:
-    """Search parameters of the inner index, in the form that the outer index takes."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        inside = wrapped(index.index, parameters)
-        return faiss.SearchParametersPreTransform(index_params=inside)
-    if isinstance(index, faiss.IndexRefine):
-        inside = wrapped(index.base_index, parameters)
-        return faiss.IndexRefineSearchParameters(k_factor=index.k_factor, base_index_params=inside)
-    return parameters
-
-
 class DotAsL2(NamedTuple):
     """The conversion between inner products and distances for one index."""
 

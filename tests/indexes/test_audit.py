@@ -96,12 +96,15 @@ def test_a_candidate_list_that_is_too_short_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("factory", ["RR16,IVF16,Flat", "IVF16,Flat,RFlat", "RR16,HNSW16"])
-def test_settings_reach_the_inner_index(tmp_path, factory):
+def test_settings_of_each_search_reach_the_inner_index(tmp_path, factory):
     embeddings, vectors = make_embeddings("cosine", count=1000), make_queries("cosine", 20)
     index = build_and_open(embeddings, tmp_path / "i", kind=factory)
-    exact = exact_search(embeddings, vectors, 10)[1]
+    exact, first = exact_search(embeddings, vectors, 10)[1], index.search(vectors, 10)
     assert recall(index.search(vectors, 10, nprobe=16, ef=900)[1], exact, 10) > 0.99
     assert recall(index.search(vectors, 10, nprobe=1, ef=10)[1], exact, 10) < 0.99
+    defaults = {"nprobe": 4, "ef": 20}  # a quarter of the cells, and twice the depth
+    for again in (index.search(vectors, 10), index.search(vectors, 10, **defaults)):
+        np.testing.assert_array_equal(again, first)
 
 
 # --- rescoring

@@ -40,22 +40,6 @@ def test_flat_search_equals_numpy(tmp_path, monkeypatch, similarity, dtype):
         assert_exact(search(index, ids(7), queries, 20), decoded, queries, similarity)
 
 
-@pytest.mark.parametrize(
-    ("similarity", "kind"),
-    [*((s, "flat") for s in SIMILARITIES), ("cosine", "ivf"), ("dot", "ivf")],
-)
-def test_truncated_vectors(tmp_path, similarity, kind):
-    embeddings, queries = make_embeddings(similarity), make_queries(similarity, 3)
-    index = build_and_open(embeddings, tmp_path / "i", kind=kind, dimension=4)
-    assert index.manifest["dimension"] == 4
-    run = search(index, ids(3), queries, 20, nprobe=10**6)
-    passages, queries = embeddings.vectors[:, :4].astype(np.float64), queries[:, :4]
-    if similarity == "cosine":
-        passages = passages / np.linalg.norm(passages, axis=1, keepdims=True)
-        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    assert_exact(run, passages, queries, similarity)
-
-
 def test_no_queries_find_nothing():
     """A collection need not have validation topics."""
     scores, rows = exact_search(make_embeddings("cosine"), np.empty((0, 16), np.float32), 3)

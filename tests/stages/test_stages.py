@@ -17,7 +17,6 @@ from dpr.base.files import read_json, sha256, write_json
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.encoders import checkpoint
 from dpr.indexes.build import build
-from dpr.indexes.index import save
 from dpr.records import beir
 from dpr.records.ids import LINES, write_ids
 from dpr.runs import trec
@@ -44,7 +43,7 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     manifest["ids_sha256"] = sha256(embeddings / LINES)
     write_json(embeddings / MANIFEST, manifest | {"encoder": {"sha256": "m"}, "format": "fp32"})
     opened = Embeddings.open(embeddings)
-    save(*build(opened, PARAMS.index, 0), opened, PARAMS.index, folder / "data/indexes/dense")
+    build(opened, PARAMS.index, 0, folder / "data/indexes/dense")
     monkeypatch.chdir(folder)
     return folder
 
