@@ -136,7 +136,7 @@ def operations(texts: list[str]) -> float:
     from dpr.encoders import checkpoint
 
     encoder = checkpoint.load(ENCODER)
-    backbone = encoder.passage.backbone
+    backbone = encoder.passage.transformer.model
     lengths = np.array([len(tokens) for tokens in encoder.tokenize(texts, "passage")])
     weights = sum(p.numel() for p in backbone.encoder.parameters() if p.ndim == 2)
     attention = 4 * backbone.config.num_hidden_layers * encoder.dimension * lengths**2

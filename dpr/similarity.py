@@ -1,7 +1,7 @@
 """How vectors are compared, in the loss, the index, mining and runs.
 
 An encoder that is scored by a different similarity than in training loses much of its quality. So
-encoder, embeddings and index record their similarity, and stages refuse a different one.
+an encoder records its similarity, and all that is made with it uses the same.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch.nn import functional
-
-from dpr.base.errors import InputError
 
 # FAISS's constants METRIC_INNER_PRODUCT, METRIC_L2 and METRIC_L1, without loading FAISS for them.
 INNER_PRODUCT, L2, L1 = 0, 1, 2
@@ -61,12 +59,3 @@ SIMILARITIES = {
         Similarity("l1", normalize=False, metric=L1),
     )
 }
-
-
-def require_same_similarity(recorded: str, wanted: str, artifact: object) -> None:
-    """Raises InputError for an artifact made with a different similarity."""
-    if recorded != wanted:
-        raise InputError(
-            f"{artifact}: made with similarity {recorded!r}, but params.yaml says {wanted!r}; "
-            "make it again (dvc repro) or set `similarity` back"
-        )

@@ -13,10 +13,8 @@ from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
 from dpr.embeddings.precision import open_for_passages
-from dpr.encoders.spec import read_spec
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
-from dpr.similarity import require_same_similarity
 from stages.run import SCRATCH, run
 
 
@@ -25,7 +23,6 @@ def main(system: str) -> str:
     runtime.set_up(settings.threads)
     processes = ProcessGroup.join(runtime.device())
     folder = Path("data/encoders") / system
-    require_same_similarity(read_spec(folder).similarity, settings.similarity, folder)
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     embedder = open_for_passages(corpus, folder, settings.encode, SCRATCH, processes)
     embeddings = encode_passages(embedder, corpus, Path("data/embeddings") / system, processes)

@@ -13,7 +13,6 @@ from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes.build import build
 from dpr.settings import load_settings
-from dpr.similarity import require_same_similarity
 from stages.run import run
 
 
@@ -23,7 +22,6 @@ def main(system: str) -> str:
     processes = ProcessGroup.join(torch.device("cpu"))
     folder = f"data/embeddings/{system}"
     embeddings = Embeddings.open(folder)
-    require_same_similarity(embeddings.manifest["similarity"], settings.similarity, folder)
     build(embeddings, settings.index, settings.seed, f"data/indexes/{system}", processes)
     processes.leave()
     return f"{settings.index.kind}, {len(embeddings.ids):,} passages"

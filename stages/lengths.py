@@ -35,17 +35,17 @@ def main() -> str:
     asked = {pair.query_id for pair in pairs}
     trained = (text for p, text in Corpus(TRAINING, separator).texts() if p in used)
     train_queries = (q.text for q in beir.read_queries(TRAINING).values() if q.id in asked)
-    train_limit = settings.train.passage_max_length or spec.passage_max_length
+    train_limit = settings.train.passage_max_length or spec.passage.max_length
 
     measured = {}
     for name, passage_texts, query_texts, limit in (
-        ("collection", spaced(searched, count), queries, spec.passage_max_length),
+        ("collection", spaced(searched, count), queries, spec.passage.max_length),
         ("train", spaced(trained, len(used)), train_queries, train_limit),
     ):
         lengths = token_lengths(tokenizer, passage_texts, "passage")
         measured[f"{name}_passages"] = statistics(lengths, limit)
         lengths = token_lengths(tokenizer, query_texts, "query")
-        measured[f"{name}_queries"] = statistics(lengths, spec.query_max_length)
+        measured[f"{name}_queries"] = statistics(lengths, spec.query.max_length)
     write_json("metrics/lengths.json", measured)
     for line in warnings(measured):
         print(line, file=sys.stderr)

@@ -15,7 +15,6 @@ from dpr.base.files import new_folder, read_json, temporary_folder, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
-from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources
 from dpr.mining.mine import Miner, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
@@ -24,7 +23,6 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import TEACHER
 from dpr.settings import MineRanker, Round, Settings, load_settings
-from dpr.similarity import require_same_similarity
 from stages import rounds
 from stages.run import SCRATCH, run
 
@@ -91,7 +89,6 @@ def mine(
             rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
         if round_settings.encoder.use or name == FUSION:
             start = rounds.INITIAL_ENCODER[round_name]
-            require_same_similarity(read_spec(start).similarity, settings.similarity, start)
             embeddings, encode = Embeddings.open(rounds.vectors_folder(round_name)), settings.encode
             embedder = open_for_queries(embeddings, start, encode, processes.device, SCRATCH)
             longest = max(round_settings.encoder.last_rank, needed)

@@ -13,14 +13,12 @@ from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
-from dpr.encoders.spec import read_spec
 from dpr.indexes.exact_search import Resources, as_run
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.run import Run, depth_in_words, search_depth, without_own_passages
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
-from dpr.similarity import require_same_similarity
 from stages.run import SCRATCH, run
 
 
@@ -29,13 +27,11 @@ def main(system: str) -> str:
     runtime.set_up(settings.threads)
     processes = ProcessGroup.join(runtime.device())
     source = Path("data/encoders") / system
-    require_same_similarity(read_spec(source).similarity, settings.similarity, source)
     folder = f"data/indexes/{system}"
     options, queries = settings.search, beir.read_queries("data/collection")
     embeddings = Embeddings.open(f"data/embeddings/{system}")
     embedder = open_for_queries(embeddings, source, settings.encode, processes.device, SCRATCH)
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
-    require_same_similarity(index.manifest["similarity"], settings.similarity, folder)
 
     depth, runs = search_depth(options.top_k, queries), list[Run]()
     for split in ("valid", "test"):

@@ -35,7 +35,6 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import TEACHER
 from dpr.settings import Round, load_settings
-from dpr.similarity import require_same_similarity
 from dpr.training import parameters
 from dpr.training.log import History, Step, Validation, watching
 from dpr.training.pairs import PairSet
@@ -67,7 +66,6 @@ def main(round_name: Round) -> str:
     processes = ProcessGroup.join(runtime.device())
     encoder = parameters.for_roles(checkpoint.load(start), round_settings.roles)
     encoder = encoder.to(processes.device)
-    require_same_similarity(encoder.spec.similarity, settings.similarity, start)
     inputs = {
         "work": f"train {round_name}",
         **{str(folder): fingerprint([folder]) for folder in (start, TRAINING, negatives)},

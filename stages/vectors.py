@@ -15,10 +15,8 @@ from dpr.base.files import new_folder, read_json
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.passages import encode_passages
 from dpr.embeddings.precision import open_for_passages
-from dpr.encoders.spec import read_spec
 from dpr.records.corpus import Corpus
 from dpr.settings import Round, load_settings
-from dpr.similarity import require_same_similarity
 from stages import rounds
 from stages.run import SCRATCH, run
 
@@ -32,7 +30,6 @@ def main(round_name: Round) -> str:
         return "no vectors needed"
     runtime.set_up(settings.threads)
     processes, encoder = ProcessGroup.join(runtime.device()), rounds.INITIAL_ENCODER[round_name]
-    require_same_similarity(read_spec(encoder).similarity, settings.similarity, encoder)
     corpus = Corpus(Path("data/training"), settings.data.separator)
     embedder = open_for_passages(corpus, encoder, settings.encode, SCRATCH, processes)
     embeddings = encode_passages(embedder, corpus, rounds.vectors_folder(round_name), processes)

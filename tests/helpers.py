@@ -74,6 +74,17 @@ def train(name, out, **changes):
     return write.write_training(training(name, **changes), out, name)
 
 
+SHORT = {"query_max_length": 16, "passage_max_length": 32}  # of a tiny model
+
+
+def open_model(name, similarity=None, **changes):
+    """The encoder of a model, with these changes of `model` in params.yaml."""
+    from dpr.encoders.pretrained import pretrained  # it loads slowly
+
+    settings = PARAMS.model.model_copy(update={"name": str(name)} | changes)
+    return pretrained(settings, similarity)[0].eval()
+
+
 def settings(**changes):
     small = {"batch_size": 6, "max_steps": 12, "eval_every": 4, "precision": "fp32", "lr": 1e-3}
     small |= {"initial_share": 0.0, "group_by": None, "freeze_embeddings": False}

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpr.base.errors import InputError
-from dpr.similarity import SIMILARITIES, require_same_similarity
+from dpr.similarity import SIMILARITIES
 
 
 def brute_force(name, queries, passages):
@@ -26,9 +25,3 @@ def test_scores_equal_the_textbook_formula(name):
         chosen.vectors(torch.tensor(queries)), chosen.vectors(torch.tensor(passages))
     )
     np.testing.assert_allclose(scores, brute_force(name, queries, passages), rtol=1e-9)
-
-
-def test_an_artifact_of_another_similarity_is_refused():
-    require_same_similarity("dot", "dot", "data/indexes/dense")
-    with pytest.raises(InputError, match=r"data/indexes/dense: made with similarity 'dot'.*'l2'"):
-        require_same_similarity("dot", "l2", "data/indexes/dense")

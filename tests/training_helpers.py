@@ -63,6 +63,8 @@ def require_close(gradients, expected, rtol=1e-5, atol=1e-5):
 def mpnet(encoder):
     """Give a tied encoder a small MPNet: no gradient checkpointing, no recipe for LoRA in peft."""
     sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
-    config = MPNetConfig(num_hidden_layers=1, vocab_size=len(encoder.tokenizer), **sizes)
-    encoder.passage.backbone = MPNetModel(config).eval()
+    config = MPNetConfig(
+        num_hidden_layers=1, vocab_size=len(encoder.passage.first.tokenizer), **sizes
+    )
+    encoder.passage.transformer.model = MPNetModel(config).eval()
     return encoder

@@ -10,7 +10,7 @@ import loky
 
 from dpr.base.errors import InputError
 
-ENCODING = ("ctranslate2", "tokenizers", "torch", "transformers")
+ENCODING = ("ctranslate2", "sentence-transformers", "tokenizers", "torch", "transformers")
 VECTOR_UNITS = {  # flag in /proc/cpuinfo -> name in reports
     "avx2": "AVX2",
     "avx512f": "AVX512",

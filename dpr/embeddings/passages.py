@@ -109,7 +109,7 @@ def _write_manifest(embedder: Embedder, count: int, folder: Path) -> None:
         "count": count,
         "dimension": embedder.dimension,
         "dtype": embedder.options.dtype,
-        "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side()},
+        "encoder": {"sha256": embedder.passage_side, **embedder.spec.passage_side(embedder.folder)},
         "format": embedder.format,
         "ids_sha256": sha256(folder / LINES),
         "sha256": sha256(folder / VECTORS),

@@ -1,60 +1,94 @@
-"""An encoder as a folder: saved, and loaded again bit by bit.
+"""An encoder as a folder: a sentence-transformers model, saved and loaded by that library.
 
-`SentenceTransformer(folder)` loads the folder, too, and computes the same vectors:
+    tied       one list of modules, for both roles
+    separate   a Router with a query and a document route: `encode_query`, `encode_document`.
+               Plain `encode` is refused, since it could not know the role
 
-    tied       the transformer is in the folder itself, with the longer of both maximum lengths
-    separate   query/ and passage/ behind a Router, for `encode_query` and `encode_document`
-
-`save` of that library would add its version and a model card: different bytes for the same encoder
-after every update. `encoder.json` has the spec. Weights are safetensors.
+`encoder.json` has the rest of what decides a vector, see `spec.py`. Weights are safetensors.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any
+from unittest import mock
 
 import torch
-from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Router, Transformer
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json, read_manifest, write_json
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
-from dpr.encoders.recorded import POOLING_FLAGS, SIMILARITY_NAMES
-from dpr.encoders.spec import PASSAGE_SIDE, SPEC_FILE, Role, read_spec
-from dpr.encoders.tokenizer_files import read_saved, save_tokenizer
-from dpr.encoders.tokens import Tokenizer, set_case
-from dpr.encoders.transformer import LOAD_ERRORS, read_transformer
+from dpr.encoders.model_folder import module_folders
+from dpr.encoders.spec import LENGTHS, PASSAGE_SIDE, ROLES, SPEC_FILE, Role, read_spec
+from dpr.encoders.tokenizer_files import finish_saved
+from dpr.similarity import SIMILARITIES
 
 MADE_WITH = "made_with.json"
-Modules = list[tuple[str, str]]  # (kind, path) of sentence-transformers' modules, in order
+TASKS: dict[Role, str] = {"query": "query", "passage": "document"}  # their names there
+SIMILARITY_NAMES: dict[str, Any] = {
+    "cosine": "cosine",
+    "dot": "dot",
+    "l2": "euclidean",
+    "l1": "manhattan",
+}
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()  # missing weights are refused here, further ones ignored
 
 
 def save(encoder: DualEncoder, folder: str | Path, number_format: str = "fp32") -> None:
     """Write the encoder. `made_with.json` has the training's number format and the versions."""
     spec = encoder.spec
+    tokenizer = encoder.tokenizer
+    end = [Normalize()] if encoder.similarity.normalize else []
+    modules = {role: [*encoder.side(role).layers, *end] for role in ROLES}
+    for role in ROLES:
+        if isinstance(first := modules[role][0], Transformer):
+            limits = [tokenizer.limit(r) for r in ROLES if modules[r][0] is first]
+            first.max_seq_length = max(n for n in limits if n is not None)
+            setattr(first, LENGTHS[role], tokenizer.limit(role))
+    model = SentenceTransformer(
+        modules=[Normalize()],  # replaced below: it would move and round the weights of others
+        prompts={TASKS[role]: spec.side(role).prefix for role in ROLES},
+        similarity_fn_name=SIMILARITY_NAMES[spec.similarity],
+        device="cpu",
+    )
+    if spec.tied:
+        model[0] = modules["passage"][0]
+        model.extend(modules["passage"][1:])
+    else:
+        routes = {TASKS[role]: modules[role] for role in ROLES}
+        model[0] = Router(routes, default_route=None, allow_empty_key=False)
     with new_folder(folder) as partial:
-        if spec.tied:
-            modules = _save_role(encoder, get_args(Role), partial, "")
-        else:
-            modules = [("Router", "")]
-            query = _save_role(encoder, ("query",), partial, "query")
-            passage = _save_role(encoder, ("passage",), partial, "passage")
-            _save_router({"query": query, "document": passage}, partial)
-        rows = [
-            {"idx": i, "name": str(i), "path": path, "type": _module_type(kind)}
-            for i, (kind, path) in enumerate(modules)
-        ]
-        write_json(partial / "modules.json", rows)
-        about = {
-            "model_type": "SentenceTransformer",
-            "similarity_fn_name": SIMILARITY_NAMES[spec.similarity],
-            "prompts": {"query": spec.query_prefix, "document": spec.passage_prefix},
-        }
-        write_json(partial / "config_sentence_transformers.json", about)
+        model.save_pretrained(str(partial), create_model_card=False)
+        sides: dict[str, Any] = {}
+        for role in ROLES:
+            folders = [path for _, path in module_folders(partial, model, TASKS[role])]
+            if transformer := encoder.side(role).transformer:
+                _finish_transformer(folders[0], transformer)
+            names = tuple(path.relative_to(partial).as_posix() for path in folders)
+            sides[role] = replace(spec.side(role), modules=names)
+        spec = replace(spec, **sides)
         write_json(partial / SPEC_FILE, spec.as_dict())
-        made_with = {"format": number_format, "versions": installed("torch", "transformers")}
+        made_with = {
+            "format": number_format,
+            "versions": installed("sentence-transformers", "torch", "transformers"),
+        }
         write_json(partial / MADE_WITH, made_with)
-        write_json(partial / PASSAGE_SIDE, spec.whole_passage_side(partial))
+        write_json(partial / PASSAGE_SIDE, spec.passage_side(partial))
+
+
+def _finish_transformer(folder: Path, transformer: Any) -> None:
+    config = read_json(folder / "config.json")
+    config.pop("_name_or_path", None)  # a folder of this machine
+    write_json(folder / "config.json", config)
+    finish_saved(folder, transformer.tokenizer)
 
 
 def trained_in(folder: Path) -> str:
@@ -73,72 +107,68 @@ def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:
     """
     folder = Path(folder)
     spec = read_spec(folder)
-    folders = spec.folders(folder)
     try:
-        tokenizer = read_saved(folders["passage"])
-        passage = read_transformer(folders["passage"], spec.pooling, dtype=dtype)
-        query = passage
-        if not spec.tied:
-            query = read_transformer(folders["query"], spec.pooling, dtype=dtype)
-    except LOAD_ERRORS as error:
-        raise InputError(f"{folder}: an incomplete encoder ({error}); make it again") from None
-    set_case(tokenizer.backend_tokenizer, spec)
-    return DualEncoder(query, passage, tokenizer, spec).eval()
+        model = load_model(folder, dtype)
+        sides = {role: module_folders(folder, model, TASKS[role]) for role in ROLES}
+    except Exception as error:  # the libraries raise all kinds for damaged files
+        raise InputError(f"{folder}: cannot be loaded ({error}); make it again") from None
+    return assemble({r: [module for module, _ in sides[r]] for r in ROLES}, spec).eval()
 
 
-def _save_role(encoder: DualEncoder, roles: tuple[Role, ...], root: Path, path: str) -> Modules:
-    """Write the transformer of these roles into `root / path`, its head into `root`."""
-    text_encoder: TextEncoder = getattr(encoder, roles[0])
-    folder = root / path
-    folder.mkdir(exist_ok=True)
-    text_encoder.backbone.save_pretrained(folder)
-    config = read_json(folder / "config.json")
-    config.pop("_name_or_path", None)  # a folder of this machine
-    write_json(folder / "config.json", config)
-    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
-    # sentence-transformers truncates a prompt and its text together.
-    max_length = max(map(tokenizer.limit, roles))
-    save_tokenizer(encoder.tokenizer, max_length, folder)
-    texts = {"max_seq_length": max_length, "do_lower_case": encoder.spec.lower_case}
-    write_json(folder / "sentence_bert_config.json", texts)
-    prefix = f"{path}_" if path else ""
-    return [("Transformer", path), *_save_head(encoder, text_encoder, root, prefix)]
+def assemble(modules: dict[Role, list[Any]], spec: Any) -> DualEncoder:
+    """An encoder of these modules. For cosine, the similarity normalizes, once."""
+    similarity = SIMILARITIES[spec.similarity]
+    for layers in modules.values():
+        while similarity.normalize and isinstance(layers[-1], Normalize):
+            layers.pop()
+        for layer in layers[1:]:
+            layer.float()  # what follows the transformer is small and stays exact
+    passage = TextEncoder(modules["passage"], similarity)
+    query = passage if spec.tied else TextEncoder(modules["query"], similarity)
+    return DualEncoder(query, passage, spec)
 
 
-def _save_head(encoder: DualEncoder, text_encoder: TextEncoder, root: Path, prefix: str) -> Modules:
-    """Write the modules after the transformer: Pooling, Dense (pooler), Normalize (cosine)."""
-    dimension, pooling = encoder.dimension, encoder.spec.pooling
-    pooler = pooling == "pooler"
-    modules = [("Pooling", f"{prefix}1_Pooling")]
-    flag_of_pooling = POOLING_FLAGS["cls" if pooler else pooling]
-    flags = {flag: flag == flag_of_pooling for flag in POOLING_FLAGS.values()}
-    write_json(
-        root / modules[0][1] / "config.json", {"word_embedding_dimension": dimension} | flags
+def load_model(folder: Path, dtype: str | torch.dtype) -> SentenceTransformer:
+    """A sentence-transformers model, or a transformer with that library's default pooling.
+
+    Raises:
+        Exception: of any kind, from the libraries.
+        ValueError: for weights that are missing or have a different shape.
+    """
+    with _reports() as reports:
+        model = SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": dtype},
+        )
+    needs_pooler = any(
+        isinstance(module, Transformer) and module.module_output_name == "sentence_embedding"
+        for module in model.modules()
     )
-    if pooler:  # a Dense layer with tanh over [CLS]
-        modules.append(("Dense", f"{prefix}2_Dense"))
-        about = {
-            **{"in_features": dimension, "out_features": dimension, "bias": True},
-            "activation_function": "torch.nn.modules.activation.Tanh",
-        }
-        write_json(root / modules[1][1] / "config.json", about)
-        layer = text_encoder.backbone.pooler.dense
-        weights = {"linear.weight": layer.weight.data, "linear.bias": layer.bias.data}
-        weights = {name: weight.contiguous().cpu() for name, weight in weights.items()}
-        save_file(weights, root / modules[1][1] / "model.safetensors")
-    if encoder.similarity.normalize:
-        modules.append(("Normalize", f"{prefix}{len(modules) + 1}_Normalize"))
-        write_json(root / modules[-1][1] / "config.json", {})
-    return modules
+    for name, saved, expected in sorted(m for r in reports for m in r["mismatched_keys"]):
+        raise ValueError(f"{name} has the shape {[*saved]}, but config.json says {[*expected]}")
+    names = sorted(name for report in reports for name in report["missing_keys"])
+    if missing := [name for name in names if needs_pooler or "pooler" not in name]:
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} among them")
+    return model
 
 
-def _save_router(routes: dict[str, Modules], folder: Path) -> None:
-    types = {path: _module_type(kind) for modules in routes.values() for kind, path in modules}
-    structure = {name: [path for _, path in modules] for name, modules in routes.items()}
-    parameters = {"default_route": "document", "allow_empty_key": True}
-    router = {"types": types, "structure": structure, "parameters": parameters}
-    write_json(folder / "router_config.json", router)
+@contextmanager
+def _reports() -> Iterator[list[dict[str, Any]]]:
+    """What transformers reports of each transformer that it loads in the block.
 
+    Without a report, missing weights would be random, and sentence-transformers asks for none.
+    """
+    reports: list[dict[str, Any]] = []
+    original = PreTrainedModel.from_pretrained.__func__  # type: ignore[attr-defined]
 
-def _module_type(kind: str) -> str:
-    return f"sentence_transformers.models.{kind}"
+    def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> PreTrainedModel:
+        kwargs |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = original(cls, *args, **kwargs)
+        reports.append(report)
+        return model
+
+    with mock.patch.object(PreTrainedModel, "from_pretrained", classmethod(from_pretrained)):
+        yield reports

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Union, get_args
+from typing import TYPE_CHECKING, Union
 
 import ctranslate2
 import numpy as np
@@ -18,9 +18,10 @@ from filelock import FileLock
 
 from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, new_folder, read_json, write_json
+from dpr.encoders import head
 from dpr.encoders.formats import Format, Unconvertible
-from dpr.encoders.pooling import pool
-from dpr.encoders.spec import SPEC_FILE, Role, read_spec
+from dpr.encoders.head import Head
+from dpr.encoders.spec import ROLES, Role, read_spec
 from dpr.encoders.tokens import Tokenizer, Tokens, padded, token_batches
 from dpr.similarity import SIMILARITIES
 
@@ -31,7 +32,6 @@ CONVERTIBLE = ("bert", "camembert", "distilbert", "roberta", "xlm-roberta")  # `
 # Raised by the converter and the library for models that they do not support.
 CONVERSION_ERRORS = (ValueError, NotImplementedError, KeyError, AttributeError, RuntimeError)
 TYPES = {"fp32": "float32", "int8": "int8"}  # weights are quantized when they are loaded
-DIMENSION_FILE = "dimension.json"
 # The least cosine of its vectors (fp32 to torch's, int8 to fp32's). An encoder below it is refused:
 # the converter misread the model, or int8 cannot hold its activations.
 LEAST_COSINE = {"fp32": 0.9999, "int8": 0.95}
@@ -43,28 +43,32 @@ PROBE = [
 
 
 class ConvertedEncoder:
-    """A dual encoder by CTranslate2; torch pools and normalizes.
+    """A dual encoder by CTranslate2; torch computes the head and normalizes.
 
     Each thread computes its own batch, so the number of threads changes no vector. In int8, weights
     are quantized per output channel, activations per token at each matrix product.
     """
 
-    def __init__(self, folder: Path, number_format: Format):
+    def __init__(self, folder: Path, conversion: Path, number_format: Format):
         self.spec, self.threads = read_spec(folder), torch.get_num_threads()
         self.similarity = SIMILARITIES[self.spec.similarity]
-        self.dimension: int = read_json(folder / DIMENSION_FILE)
-        folders = self.spec.folders(folder)
         models = {
-            source: ctranslate2.Encoder(
-                str(source),
+            name: ctranslate2.Encoder(
+                str(conversion / name),
                 compute_type=TYPES[number_format],
                 inter_threads=self.threads,
                 intra_threads=1,
             )
-            for source in set(folders.values())
+            for name in _transformers(folder)
         }
         torch.set_num_threads(self.threads)  # CTranslate2 sets OpenMP's for this thread to 1
-        self.models = {role: models[source] for role, source in folders.items()}
+        self.models = {role: models[self.spec.side(role).modules[0]] for role in ROLES}
+        self.heads = {}
+        tokenizer = Tokenizer.open(folder)
+        for role in ROLES:
+            modules = [folder / name for name in self.spec.side(role).modules]
+            self.heads[role] = Head(modules, tokenizer.prompt_length(role))
+        self.dimension = self.heads["passage"].dimension
 
     def embed(
         self,
@@ -92,45 +96,51 @@ class ConvertedEncoder:
             ctranslate2.StorageView.from_array(input_ids.astype(np.int32)),
             ctranslate2.StorageView.from_array(mask.sum(1, dtype=np.int32)),
         )
-        if self.spec.pooling == "pooler":
-            if output.pooler_output is None:  # as of a converted XLM-R
-                raise ValueError("it converts the model without its pooler")
-            pooled = torch.from_numpy(np.array(output.pooler_output))
-        else:
-            states = torch.from_numpy(np.array(output.last_hidden_state))
-            pooled = pool(states, torch.from_numpy(mask), self.spec.pooling)
-        return self.similarity.vectors(pooled).numpy()
+        layers = self.heads[role]
+        states = output.pooler_output if layers.reads_pooler else output.last_hidden_state
+        if states is None:  # as of a converted XLM-R
+            raise ValueError("it converts the model without its pooler")
+        vectors = layers(torch.from_numpy(np.array(states)), torch.from_numpy(mask))
+        return self.similarity.vectors(vectors).numpy()
 
 
-def open_converted(folder: Path, number_format: Format, cache: Path) -> ConvertedEncoder:
+def open_converted(folder: Path, number_format: Format, scratch: Path) -> ConvertedEncoder:
     """A saved encoder by CTranslate2, with as many threads as torch.
 
     Args:
-        cache: folder for conversions; equal files are converted and checked once.
+        scratch: folder for conversions; equal files are converted and checked once.
     Raises:
         Unconvertible: saying why.
         InputError: for a damaged conversion.
     """
-    for source in read_spec(folder).folders(folder).values():
-        kind = read_json(source / "config.json").get("model_type")
+    for source in _transformers(folder).values():
+        config = source / "config.json"  # a static embedding model has none
+        kind = read_json(config).get("model_type") if config.exists() else None
         if kind not in CONVERTIBLE:
             raise Unconvertible(f"it does not support the model type {kind}")
-    inputs = fingerprint([folder, Path(__file__)])[:16]
-    conversion = cache / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
-    cache.mkdir(parents=True, exist_ok=True)
+    code = [Path(__file__), Path(head.__file__)]
+    inputs = fingerprint([folder, *code])[:16]
+    conversion = scratch / f"{inputs}-{version('ctranslate2')}-{version('transformers')}"
+    scratch.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{conversion}.lock"):  # a parallel stage may be converting the same encoder
         if not conversion.exists():
-            with new_folder(conversion) as partial:
-                _convert(folder, partial)
+            with new_folder(conversion) as unfinished:
+                _convert(folder, unfinished)
     try:
-        exact = ConvertedEncoder(conversion, "fp32")
+        exact = ConvertedEncoder(folder, conversion, "fp32")
         if number_format == "fp32":
             return exact
-        encoder = ConvertedEncoder(conversion, number_format)
+        encoder = ConvertedEncoder(folder, conversion, number_format)
     except (InputError, RuntimeError) as error:
         raise InputError(f"{conversion}: damaged ({error}); delete the folder") from None
     _require_near(encoder, exact, Tokenizer.open(folder), number_format)
     return encoder
+
+
+def _transformers(folder: Path) -> dict[str, Path]:
+    """The folders of an encoder's transformers, by their names in it."""
+    spec = read_spec(folder)
+    return {name: folder / name for name in (spec.side(role).modules[0] for role in ROLES)}
 
 
 def _convert(folder: Path, target: Path) -> None:
@@ -140,29 +150,23 @@ def _convert(folder: Path, target: Path) -> None:
     from dpr.encoders import checkpoint
 
     encoder = checkpoint.load(folder, "float32")
-    sources, targets = (encoder.spec.folders(root) for root in (folder, target))
     try:
-        for role, source in sources.items():
-            if not (targets[role] / "model.bin").exists():  # tied: one transformer for both roles
-                with TemporaryDirectory() as copy:
-                    _link(source, sources["passage"], Path(copy))
-                    TransformersConverter(copy).convert(str(targets[role]), force=True)
-        # Last, since the converter empties its folder.
-        write_json(target / SPEC_FILE, encoder.spec.as_dict())
-        write_json(target / DIMENSION_FILE, encoder.dimension)
-        converted = ConvertedEncoder(target, "fp32")
-        _require_near(converted, encoder, Tokenizer.open(folder), "fp32")
+        for name, source in _transformers(folder).items():
+            with TemporaryDirectory() as copy:
+                _link(source, Path(copy))
+                TransformersConverter(copy).convert(str(target / name), force=True)
+        converted = ConvertedEncoder(folder, target, "fp32")
+        _require_near(converted, encoder, encoder.tokenizer, "fp32")
     except CONVERSION_ERRORS as error:
         raise Unconvertible(str(error)) from None
 
 
-def _link(source: Path, tokenizer: Path, folder: Path) -> None:
-    """Link a transformer's weights and the passage tokenizer, which serves both roles.
+def _link(source: Path, folder: Path) -> None:
+    """Link the files of a transformer.
 
     transformers 5 no longer writes `position_embedding_type`, which the converter reads.
     """
-    tokens = (path for path in tokenizer.iterdir() if ".safetensors" not in path.name)
-    for file in (*source.glob("*.safetensors*"), *tokens):
+    for file in source.iterdir():
         if file.is_file() and file.name != "config.json":
             (folder / file.name).symlink_to(file.resolve())
     config = read_json(source / "config.json")
@@ -175,7 +179,7 @@ def _require_near(
     tokenizer: Tokenizer,
     number_format: Format,
 ) -> None:
-    for role in get_args(Role):
+    for role in ROLES:
         tokens = tokenizer.tokenize(PROBE, role)
         vectors, exact = (one.embed(tokens, role, 1024) for one in (encoder, reference))
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(exact, axis=1)

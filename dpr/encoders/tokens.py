@@ -1,61 +1,74 @@
 """Texts to token ids, and token ids to padded batches of similar length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import tokenizers
-from tokenizers import normalizers
-from tokenizers.processors import TemplateProcessing
 
 from dpr.base.errors import InputError
-from dpr.encoders.spec import EncoderSpec, Role, read_spec
+from dpr.encoders.spec import ROLES, EncoderSpec, Role, read_spec
 from dpr.records.types import Query
 
 TOKENIZED_AT_ONCE = 1_000  # texts; the tokenizer's own output is large
-Tokens = np.ndarray  # (T,) int32 token ids of one text, with [CLS] and [SEP], truncated
+Tokens = np.ndarray  # (T,) int32 token ids of one text, with special tokens, truncated
 
 
 class Tokenizer:
-    """The tokenizer of an encoder, with its prefixes and lengths.
+    """The tokenizers of an encoder, with its prefixes and lengths.
 
     It needs neither torch nor transformers, which take seconds to load.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, spec: EncoderSpec):
-        self.backend, self.spec = backend, spec
+    def __init__(self, backends: Mapping[Role, tokenizers.Tokenizer], spec: EncoderSpec):
+        self.backends, self.spec = backends, spec
+        for backend in backends.values():
+            backend.no_padding()
 
     @classmethod
     def open(cls, folder: Path) -> "Tokenizer":
-        """The tokenizer of a saved encoder. Raises InputError if it is missing or damaged."""
+        """The tokenizers of a saved encoder. Raises InputError if one is missing or damaged."""
         spec = read_spec(folder)
-        file = spec.folders(folder)["passage"] / "tokenizer.json"
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises no narrower one
-            raise InputError(f"{file}: cannot be read ({error}); make it again") from None
-        set_case(backend, spec)
-        return cls(backend, spec)
+        opened = cache(_opened)
+        return cls({r: opened(folder / spec.side(r).modules[0]) for r in ROLES}, spec)
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
         """Token ids of each text, with the role's prefix, truncated to `limit` tokens."""
         limit = self.limit(role, max_length)
-        self.backend.enable_truncation(limit, direction=self.spec.truncation_side)
-        return self._token_ids(self.spec.with_prefix(texts, role))
+        if limit is None:
+            self.backends[role].no_truncation()
+        else:
+            direction = self.spec.side(role).truncation_side
+            self.backends[role].enable_truncation(limit, direction=direction)
+        return self._token_ids(texts, role)
 
-    def limit(self, role: Role, max_length: int | None = None) -> int:
-        """The most tokens of a text and its prefix, which takes none from the text.
+    def limit(self, role: Role, max_length: int | None = None) -> int | None:
+        """The most tokens of a text and its prefix, which takes none from the text; None: all.
 
         The text has the role's length, or `max_length` if that is shorter.
         """
-        longest = self.spec.max_length(role)
-        return min(max_length or longest, longest) + self.prefix_tokens(role)
+        lengths = [n for n in (self.spec.side(role).max_length, max_length) if n is not None]
+        return min(lengths) + self.prefix_tokens(role) if lengths else None
 
     def prefix_tokens(self, role: Role) -> int:
-        self.backend.no_truncation()
-        with_prefix, without = self._token_ids([*self.spec.with_prefix(["a"], role), "a"])
+        self.backends[role].no_truncation()
+        [with_prefix] = self._token_ids(["a"], role)
+        [without] = self._token_ids(["a"], role, prefix="")
         return max(0, len(with_prefix) - len(without))
+
+    def prompt_length(self, role: Role) -> int:
+        """Leading tokens that a pooling without `include_prompt` leaves out.
+
+        As sentence-transformers counts them: the prefix alone, without a closing special token.
+        """
+        self.backends[role].no_truncation()
+        side = self.spec.side(role)
+        if not side.prefix:
+            return 0
+        encoded = self.backends[role].encode(side.prefix, add_special_tokens=side.special_tokens)
+        return len(encoded.ids) - sum(encoded.special_tokens_mask[-1:])
 
     def count(self, texts: list[str], role: Role) -> list[int]:
         """Tokens of each text before truncation, without the role's prefix.
@@ -63,16 +76,26 @@ class Tokenizer:
         `tokenize` truncates a text that has more than the role's length.
         """
         prefix = self.prefix_tokens(role)
-        self.backend.no_truncation()
-        return [len(ids) - prefix for ids in self._token_ids(self.spec.with_prefix(texts, role))]
+        self.backends[role].no_truncation()
+        return [len(ids) - prefix for ids in self._token_ids(texts, role)]
 
-    def _token_ids(self, texts: list[str]) -> list[Tokens]:
-        self.backend.no_padding()
+    def _token_ids(self, texts: list[str], role: Role, prefix: str | None = None) -> list[Tokens]:
+        side, backend = self.spec.side(role), self.backends[role]
+        prefix = side.prefix if prefix is None else prefix
         tokens: list[Tokens] = []
         for start in range(0, len(texts), TOKENIZED_AT_ONCE):
-            encoded = self.backend.encode_batch_fast(texts[start : start + TOKENIZED_AT_ONCE])
+            batch = [prefix + text for text in texts[start : start + TOKENIZED_AT_ONCE]]
+            encoded = backend.encode_batch_fast(batch, add_special_tokens=side.special_tokens)
             tokens += [np.array(text.ids, dtype=np.int32) for text in encoded]
         return tokens
+
+
+def _opened(folder: Path) -> tokenizers.Tokenizer:
+    file = folder / "tokenizer.json"
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises no narrower one
+        raise InputError(f"{file}: cannot be read ({error}); make it again") from None
 
 
 def tokenize_queries(
@@ -88,7 +111,8 @@ def tokenize_queries(
     tokens: dict[int, Tokens] = {}
     for source, prompt in enumerate(prompts, start=1):
         rows = [row for row, query in enumerate(queries) if query.mixture_source == source]
-        with_prompt = Tokenizer(tokenizer.backend, replace(tokenizer.spec, query_prefix=prompt))
+        side = replace(tokenizer.spec.query, prefix=prompt)
+        with_prompt = Tokenizer(tokenizer.backends, replace(tokenizer.spec, query=side))
         of_source = with_prompt.tokenize([queries[row].text for row in rows], "query")
         tokens.update(zip(rows, of_source, strict=True))
     return [tokens[row] for row in range(len(queries))]
@@ -118,44 +142,3 @@ def token_batches(tokens: list[Tokens], batch_tokens: int) -> Iterator[list[int]
         size = max(1, batch_tokens // max(1, len(tokens[order[0]])))
         yield order[:size]
         order = order[size:]
-
-
-def set_case(backend: tokenizers.Tokenizer, spec: EncoderSpec) -> None:
-    """Let a tokenizer lower-case its texts first, if the spec says so.
-
-    transformers drops the normalizer that was put before the tokenizer's own.
-    """
-    own = backend.normalizer
-    first = own[0] if isinstance(own, normalizers.Sequence) and len(own) else own
-    if spec.lower_case and not isinstance(first, normalizers.Lowercase):
-        backend.normalizer = normalizers.Sequence(
-            [normalizers.Lowercase(), *([own] if own else [])]
-        )
-
-
-def added_around(backend: tokenizers.Tokenizer) -> tuple[list[str], list[str]]:
-    """The special tokens that a tokenizer puts before and after a text."""
-    encoded = backend.encode("a")
-    added = encoded.special_tokens_mask
-    first, last = added.index(0), len(added) - added[::-1].index(0)
-    return encoded.tokens[:first], encoded.tokens[last:]
-
-
-def add_around(
-    backend: tokenizers.Tokenizer, bos: str | None = None, eos: str | None = None
-) -> None:
-    """Begin and end each text with these tokens, unless the tokenizer does; truncation keeps them.
-
-    This replaces the post-processor: a second one would not see the tokens of the first.
-    tokenizer.json keeps it.
-    """
-    before, after = added_around(backend)
-    first = [bos] if bos and before[:1] != [bos] else []
-    last = [eos] if eos and after[-1:] != [eos] else []
-    if not (first or last):
-        return
-    tokens = {*first, *before, *after, *last}
-    backend.post_processor = TemplateProcessing(
-        single=[*first, *before, "$A", *after, *last],
-        special_tokens=[(token, backend.token_to_id(token)) for token in tokens],
-    )

@@ -24,7 +24,7 @@ def token_lengths(tokenizer: Tokenizer, texts: Iterable[str], role: Role) -> np.
     return np.array(lengths, dtype=np.int64)
 
 
-def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
+def statistics(lengths: np.ndarray, limit: int | None) -> dict[str, Any]:
     """Count, mean, quantiles, and the share of texts longer than `limit` tokens."""
     quantiles = {f"p{q}": float(np.percentile(lengths, q)) for q in (10, 50, 90, 99)}
     return {
@@ -33,7 +33,7 @@ def statistics(lengths: np.ndarray, limit: int) -> dict[str, Any]:
         **quantiles,
         "max": int(lengths.max()),
         "limit": limit,
-        "truncated": round(float((lengths > limit).mean()), 4),
+        "truncated": round(float((lengths > limit).mean()), 4) if limit else 0.0,
     }
 
 

@@ -13,6 +13,7 @@ from dpr.settings.groups import (
     Group,
     IndexSettings,
     MedlineSettings,
+    ModelSettings,
     Pooling,
     SearchSettings,
 )

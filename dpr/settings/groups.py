@@ -83,17 +83,19 @@ class DataSettings(Group):
         return self
 
 
-Pooling = Literal["cls", "mean", "max", "last", "pooler"]
+Pooling = Literal["cls", "mean", "max", "last", "weightedmean", "pooler"]
 
 
 class ModelSettings(Group):
     name: Name
-    pooling: Pooling
-    query_max_length: Length
-    passage_max_length: Length
+    pooling: Pooling | None
+    query_max_length: Length | None
+    passage_max_length: Length | None
     query_prefix: Text | None
     passage_prefix: Text | None
-    tied: bool
+    query_prompt: Name | None
+    passage_prompt: Name | None
+    tied: bool | None
     query_name: Name | None
     revision: Name | None
     query_revision: Name | None
@@ -106,6 +108,11 @@ class ModelSettings(Group):
     def _consistent(self) -> "ModelSettings":
         if self.query_revision and not self.query_name:
             raise ValueError("query_revision is given, but no query_name")
+        for role in ("query", "passage"):
+            if getattr(self, f"{role}_prompt") and getattr(self, f"{role}_prefix") is not None:
+                raise ValueError(
+                    f"{role}_prompt names a text, and {role}_prefix gives one: set one"
+                )
         return self
 
 

@@ -36,7 +36,7 @@ ROUNDS: tuple[Round, ...] = ("first", "second")
 
 
 class Settings(Group):
-    similarity: Literal["cosine", "dot", "l2", "l1"]
+    similarity: Literal["cosine", "dot", "l2", "l1"] | None
     seed: Seed
     threads: Count | None
     launcher: Name
@@ -77,11 +77,6 @@ class Settings(Group):
         used = [source for source in (mine.bm25, mine.encoder) if source.use]
         if used and not train.hard_negatives:
             raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
-        if (train.passage_max_length or 0) > self.model.passage_max_length:
-            raise ValueError(
-                f"train.passage_max_length {train.passage_max_length} is above "
-                f"model.passage_max_length {self.model.passage_max_length}: raise that too"
-            )
         if self.model.dtype == "bfloat16" and not train.lora_rank:
             raise ValueError(
                 "model.dtype: bfloat16 would round the steps of training away: set "
@@ -174,9 +169,9 @@ class Settings(Group):
     def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
         return self.trains(round_name) and (
-            self.mine_settings(round_name).encoder.use
+            self.teacher.scores == "fusion"
+            or self.mine_settings(round_name).encoder.use
             or self.train_settings(round_name).roles == "query"
-            or self.teacher.scores == "fusion"
         )
 
     def require_batches(self, pairs: int) -> None:

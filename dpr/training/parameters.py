@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,34 +28,38 @@ def for_roles(encoder: DualEncoder, roles: str) -> DualEncoder:
     """The encoder. For `roles: query`, its query encoder is a copy, which alone is trained."""
     if roles == "both":
         return encoder
-    backbone = copy.deepcopy(encoder.query.backbone)
-    spec = replace(encoder.spec, tied=False)
-    return DualEncoder(backbone, encoder.passage.backbone, encoder.tokenizer, spec)
+    query = copy.deepcopy(encoder.query)
+    return DualEncoder(query, encoder.passage, replace(encoder.spec, tied=False))
 
 
 def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
     """Set attention and dropout, freeze untrained parameters, add LoRA's matrices.
 
-    Every linear layer has LoRA's matrices (Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
+    Every linear layer of the transformer has them (Dettmers et al. 2023,
+    https://arxiv.org/abs/2305.14314). The modules after it are trained as they are.
     """
     if settings.roles == "query":
         encoder.passage.requires_grad_(False)
     for one in _trained(encoder, settings):
         if settings.dropout is not None:
             set_dropout(one, settings.dropout)
+        if one.transformer is None:
+            _refuse_transformer_settings(settings)
+            continue
+        model: Any = one.transformer.model
         if attention := formats.training_attention(encoder.device):
-            one.backbone.set_attn_implementation(attention)
-        if one.pooling != "pooler" and getattr(one.backbone, "pooler", None) is not None:
-            one.backbone.pooler.requires_grad_(False)  # no vector depends on it
+            model.set_attn_implementation(attention)
+        if not one.uses_pooler and getattr(model, "pooler", None) is not None:
+            model.pooler.requires_grad_(False)  # no vector depends on it
         if settings.freeze_embeddings:
-            one.backbone.get_input_embeddings().requires_grad_(False)
+            model.get_input_embeddings().requires_grad_(False)
         if settings.gradient_checkpointing:
-            if not one.backbone.supports_gradient_checkpointing:
+            if not model.supports_gradient_checkpointing:
                 raise InputError(
                     "params.yaml: train.gradient_checkpointing: "
-                    f"{type(one.backbone).__name__} has none; set it to false"
+                    f"{type(model).__name__} has none; set it to false"
                 )
-            one.backbone.activation_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         if settings.lora_rank:
             import peft  # here, since it loads slowly
 
@@ -63,9 +68,18 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # any number will do
                 lora_dropout=settings.dropout or 0.0,
                 target_modules="all-linear",
-                exclude_modules=r"pooler\b.*" if hasattr(one.backbone, "pooler") else None,
+                exclude_modules=r"pooler\b.*" if hasattr(model, "pooler") else None,
             )
-            one.backbone = peft.get_peft_model(one.backbone, config)
+            one.transformer.model = peft.get_peft_model(model, config)
+
+
+def _refuse_transformer_settings(settings: TrainSettings) -> None:
+    for key in ("freeze_embeddings", "gradient_checkpointing", "lora_rank"):
+        if getattr(settings, key):
+            raise InputError(
+                f"params.yaml: train.{key}: needs a transformer, and this encoder has token "
+                "vectors alone (StaticEmbedding); unset it"
+            )
 
 
 def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]:
@@ -81,7 +95,7 @@ def set_dropout(encoder: TextEncoder, rate: float) -> None:
     """
     _set_rates(encoder, 0.0)
     if _is_random(encoder):
-        name = type(encoder.backbone).__name__
+        name = type(encoder.transformer.model).__name__ if encoder.transformer else "the encoder"
         raise InputError(
             f"params.yaml: train.dropout: {name} stays random although its dropout is set to 0; "
             "set null to leave it as it is, or write rates of 0 into the model's config.json"
@@ -102,11 +116,16 @@ def _set_rates(module: nn.Module, rate: float) -> None:
 @torch.no_grad()
 def _is_random(encoder: TextEncoder) -> bool:
     """Whether two forward passes of a text differ in training mode."""
-    words = encoder.backbone.get_input_embeddings()
-    ids = torch.arange(TOKENS, device=words.weight.device)[None] % words.num_embeddings
+    device = next(encoder.parameters()).device
+    vocabulary = encoder.first.tokenizer
+    count = getattr(vocabulary, "vocab_size", None) or vocabulary.get_vocab_size()
+    arrays = encoder.features([np.arange(TOKENS) % count])
     training = encoder.training
     encoder.train()
-    one, two = (encoder(ids, torch.ones_like(ids)) for _ in range(2))
+    one, two = (
+        encoder({name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
+        for _ in range(2)
+    )
     encoder.train(training)
     return not torch.allclose(one, two, rtol=0.0, atol=0.0, equal_nan=True)
 
@@ -118,26 +137,27 @@ def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
     Args:
         frozen: the encoder's weights, to restore the frozen ones: unmerging rounds once more.
     """
-    wrapped = [one.backbone for one in {encoder.query, encoder.passage} if _has_lora(one)]
-    for backbone in wrapped:
-        backbone.merge_adapter()
+    wrapped = [one.transformer.model for one in _with_lora(encoder)]
+    for model in wrapped:
+        model.merge_adapter()
     yield
-    for backbone in wrapped:
-        backbone.unmerge_adapter()
+    for model in wrapped:
+        model.unmerge_adapter()
     if wrapped:
         set_weights(encoder, frozen, trained=False)
 
 
 def merge(encoder: DualEncoder) -> None:
     """Add LoRA's matrices to the weights: the result is a plain encoder."""
-    for one in {encoder.query, encoder.passage}:
-        if _has_lora(one):
-            one.backbone = one.backbone.merge_and_unload()
+    for one in _with_lora(encoder):
+        one.transformer.model = one.transformer.model.merge_and_unload()
     encoder.requires_grad_(True)
 
 
-def _has_lora(one: TextEncoder) -> bool:
-    return hasattr(one.backbone, "merge_and_unload")  # of peft's wrapper
+def _with_lora(encoder: DualEncoder) -> list[Any]:
+    """The sides with peft's wrapper around their transformer."""
+    sides = {encoder.query, encoder.passage}
+    return [one for one in sides if hasattr(getattr(one.first, "model", None), "merge_and_unload")]
 
 
 def groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.tokens import Tokenizer, Tokens, tokenize_queries
+from dpr.encoders.tokens import Tokens, tokenize_queries
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.ids import IdRows, among, digests, first_of_equals, hash64
@@ -96,7 +96,7 @@ def read_queries(
 ) -> Queries:
     """The queries with the wanted digests, tokenized into `path`."""
     sources, also_passages = array("h"), array("Q")
-    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
+    tokenizer = encoder.tokenizer
 
     def tokenized() -> Iterator[tuple[np.ndarray, list[Tokens]]]:
         stored = beir.stream_queries(folder)

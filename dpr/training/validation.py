@@ -14,7 +14,7 @@ from dpr import measures
 from dpr.base.errors import InputError
 from dpr.encoders import formats
 from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.tokens import Tokenizer, tokenize_queries
+from dpr.encoders.tokens import tokenize_queries
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir, pool
 from dpr.records.corpus import Corpus
@@ -63,8 +63,7 @@ class Validator:
         self.query_ids = list(self.qrels)
         queries = [self.queries[query_id] for query_id in self.query_ids]
         self.also_passages = [query.id for query in queries if query.is_passage]
-        tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
-        self.tokens = tokenize_queries(tokenizer, queries, prompts)
+        self.tokens = tokenize_queries(encoder.tokenizer, queries, prompts)
         self.batches = _batches(self.qrels, self.also_passages, settings.batch_size)
 
     def _draw_pool(self, size: int) -> None:

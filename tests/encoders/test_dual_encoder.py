@@ -7,6 +7,12 @@ from transformers import AutoModel, AutoTokenizer
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear", "lung " * 90]
 
 
+def weighted(states):
+    """Muennighoff 2022 (SGPT): a token's weight is its position."""
+    positions = torch.arange(1.0, len(states) + 1)[:, None]
+    return (states * positions).sum(0) / positions.sum()
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_vectors_equal_those_of_plain_transformers(make_encoder, tiny_model, pooling):
     """One text at a time, no padding, truncation by hand."""
@@ -25,6 +31,7 @@ def test_vectors_equal_those_of_plain_transformers(make_encoder, tiny_model, poo
             "mean": lambda s=states: s.mean(0),
             "max": lambda s=states: s.max(0).values,
             "last": lambda s=states: s[-1],
+            "weightedmean": lambda s=states: weighted(s),
             "pooler": lambda o=output: o.pooler_output[0],
         }[pooling]()
         np.testing.assert_allclose(vector, expected, atol=2e-6)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from ctranslate2 import converters
-from helpers import PARAMS, POOLINGS, ROOT
+from helpers import PARAMS, POOLINGS, ROOT, SHORT, open_model
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint, converted
 from dpr.encoders.embedder import Embedder
-from dpr.encoders.pretrained import pretrained
 
 CPU = torch.device("cpu")
 TEXTS = ["heart", "the lung and the liver", "bone " * 40, ""]
@@ -87,7 +86,8 @@ options = EncodeSettings(window=9, batch_tokens=None, precision="int8", dtype="f
 root = Path({str(tmp_path)!r})
 embedder = Embedder(root / "encoder", options, torch.device("cpu"), root / "scratch")
 np.save(root / "vectors.npy", embedder.embed_texts({TEXTS!r}, "query"))
-print([name for name in ("transformers", "faiss", "peft") if name in sys.modules])
+slow = {{"transformers", "sentence_transformers", "faiss", "peft"}}
+print([*slow & sys.modules.keys()])
 """
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     assert printed == "[]\n"
@@ -95,7 +95,7 @@ print([name for name in ("transformers", "faiss", "peft") if name in sys.modules
 
 
 @pytest.fixture
-def make_of_type(tmp_path, make_encoder, tiny_model):
+def make_of_type(tmp_path, tiny_model):
     """make_of_type(model_type, pooling) -> an encoder of random weights."""
 
     def make(model_type, pooling):
@@ -105,7 +105,7 @@ def make_of_type(tmp_path, make_encoder, tiny_model):
         config = AutoConfig.for_model(model_type, **sizes)
         AutoModel.from_config(config).save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
-        return pretrained(str(tmp_path / "model"), make_encoder(pooling=pooling).spec)
+        return open_model(tmp_path / "model", pooling=pooling, **SHORT)
 
     return make
 
@@ -159,7 +159,7 @@ def test_a_conversion_to_a_different_model_is_refused(make_encoder, open_embedde
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.safetensors", r"encoder: an incomplete encoder .* make it again"),
+        ("model.safetensors", r"encoder: cannot be loaded .* make it again"),
         ("model.bin", r"converted/.*: damaged .* delete the folder"),
     ],
 )

@@ -1,22 +1,19 @@
 """Tokenizers that transformers 5 rebuilds wrongly: all readers give the ids of tokenizer.json."""
 
 import json
-from dataclasses import replace
 
 import family_helpers
 import numpy as np
 import pytest
 import tokenizers
 import torch
-from helpers import change_json
+from helpers import change_json, open_model
 from sentence_transformers import SentenceTransformer
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel
 
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
-from dpr.encoders.pretrained import pretrained
-from dpr.encoders.spec import EncoderSpec
 from dpr.encoders.tokens import Tokenizer
 
 CORPUS = [
@@ -29,7 +26,7 @@ SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]
 NAMED = {"pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>"}
 NAMED |= {"eos_token": "</s>", "bos_token": "<s>", "mask_token": "<mask>"}
 TEMPLATE = {"single": "<s> $A </s>", "special_tokens": [("<s>", 1), ("</s>", 2)]}
-SPEC = EncoderSpec("cosine", "mean", True, 24, 24)
+LENGTHS = {"query_max_length": 24, "passage_max_length": 24}
 
 
 def unigram():
@@ -95,7 +92,7 @@ def of_all_readers(encoder, folder):
     """Ids of the texts by each reader of a saved encoder, sentence-transformers last."""
     checkpoint.save(encoder, folder)
     ours = [encoder, checkpoint.load(folder), Tokenizer.open(folder)]
-    ours += [pretrained(str(folder), encoder.spec)]
+    ours += [open_model(folder)]
     theirs = SentenceTransformer(str(folder), device="cpu")
     loaded = checkpoint.load(folder)
     vectors = loaded.embed(loaded.tokenize(TEXTS, "passage"), "passage", 99)
@@ -107,7 +104,7 @@ def of_all_readers(encoder, folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_readers_give_the_ids_of_the_file(tmp_path, kind, capsys):
     folder = make_folder(tmp_path / "model", kind)
-    encoder = pretrained(folder, SPEC).eval()
+    encoder = open_model(folder, **LENGTHS)
     told = "transformers does not read tokenizer.json as it stands" in capsys.readouterr().err
     assert told == (kind != "byte bpe under xlm-roberta")  # transformers cannot read that at all
     expected = of_file(folder)
@@ -130,7 +127,7 @@ def test_an_added_eos_and_the_side_of_truncation_are_those_of_all_readers(
     tmp_path, kind, about, append_eos
 ):
     folder = make_folder(tmp_path / "model", kind, **about)
-    encoder = pretrained(folder, replace(SPEC, append_eos=append_eos)).eval()
+    encoder = open_model(folder, append_eos=append_eos, **LENGTHS)
     expected = [[*ids[:23], 4] for ids in of_file(folder, length=23)]
     if "truncation_side" in about:
         expected = of_file(folder, side="left")
@@ -151,18 +148,20 @@ def test_two_files_that_contradict_each_other_are_refused(tmp_path, kind, about)
     folder = make_folder(tmp_path / "model", kind, **about)
     key = next(iter(about))
     with pytest.raises(InputError, match=rf"tokenizer_config\.json says {key}: .* local folder"):
-        pretrained(folder, SPEC)
+        open_model(folder, **LENGTHS)
 
 
-def test_a_query_model_with_different_tokens_of_one_vocabulary_is_refused(tmp_path):
-    """The ids of its queries would be those of a different tokenizer."""
+def test_a_query_model_has_its_own_tokens(tmp_path):
     kind = "cased wordpiece under bert"
     folder, other = (make_folder(tmp_path / name, kind) for name in ("one", "other"))
-    path = tmp_path / "other/tokenizer.json"
-    normalizer = json.loads(path.read_text())["normalizer"]
-    change_json(path, normalizer=normalizer | {"strip_accents": True})
-    with pytest.raises(InputError, match=r"model\.query_name: not the tokens of"):
-        pretrained(folder, EncoderSpec("cosine", "mean", False, 24, 24), other)
+    state = json.loads((tmp_path / "other/tokenizer.json").read_text())
+    state["normalizer"]["strip_accents"] = True
+    (tmp_path / "other/tokenizer.json").write_text(json.dumps(state))
+    checkpoint.save(open_model(folder, query_name=other, **LENGTHS), tmp_path / "saved")
+    for encoder in (checkpoint.load(tmp_path / "saved"), Tokenizer.open(tmp_path / "saved")):
+        for role, source in (("query", other), ("passage", folder)):
+            assert [ids.tolist() for ids in encoder.tokenize(TEXTS, role)] == of_file(source)
+    assert of_file(other) != of_file(folder)
 
 
 def test_a_tokenizer_that_transformers_cannot_be_told_to_read_is_not_saved(tmp_path):
@@ -170,7 +169,7 @@ def test_a_tokenizer_that_transformers_cannot_be_told_to_read_is_not_saved(tmp_p
     (tmp_path / "model").mkdir()
     folder = family_helpers.make_folder(tmp_path / "model", "qwen2")
     change_json(tmp_path / "model/tokenizer.json", normalizer=None)
-    encoder = pretrained(folder, family_helpers.spec_of("qwen2"))
+    encoder = open_model(folder, **LENGTHS)
     with pytest.raises(InputError, match=r"model\.name: transformers .* its own class for a qwen2"):
         checkpoint.save(encoder, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()

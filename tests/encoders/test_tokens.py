@@ -35,8 +35,8 @@ def test_a_long_prompt_takes_no_token_from_a_text(make_encoder, tmp_path):
     """Else two queries become the same tokens: those of the prompt."""
     prompt = "Instruct: given a question, retrieve passages of abstracts that answer the question. "
     encoder = make_encoder(query_prefix=prompt)
-    theirs = encoder.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    assert len(theirs) > encoder.spec.query_max_length - 2
+    theirs = encoder.query.first.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert len(theirs) > encoder.spec.query.max_length - 2
     texts = ["the heart " * 20, "zinc deficiency", "the lung"]
     ids = [ids.tolist() for ids in encoder.tokenize(texts, "query")]
     plain = [ids.tolist() for ids in make_encoder().tokenize(texts, "query")]
@@ -52,16 +52,18 @@ def test_a_long_prompt_takes_no_token_from_a_text(make_encoder, tmp_path):
 def test_sentence_transformers_truncates_a_prompt_and_its_text_together(
     make_encoder, tmp_path, changes, length
 ):
-    """So its length in what is saved has the prompt's tokens too; tied, that of the longer role."""
+    """So its lengths in what is saved have the prompt's tokens too."""
     prefixes = {"query_prefix": "find: ", "passage_prefix": "a passage about the heart and lungs: "}
     encoder = make_encoder(**prefixes, **changes)
     checkpoint.save(encoder, tmp_path / "saved")
-    file = "tokenizer_config.json" if encoder.spec.tied else "query/tokenizer_config.json"
+    folder = "." if encoder.spec.tied else "query_0_Transformer"
+    file = f"{folder}/tokenizer_config.json"
     assert json.loads((tmp_path / "saved" / file).read_text())["model_max_length"] == length
     texts = ["lung " * 90, "heart"]
-    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode_document(texts)
-    ours = encoder.embed(encoder.tokenize(texts, "passage"), "passage", 200)
-    np.testing.assert_allclose(theirs, ours, atol=2e-6)
+    theirs = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    for role, encode in (("query", theirs.encode_query), ("passage", theirs.encode_document)):
+        ours = encoder.embed(encoder.tokenize(texts, role), role, 200)
+        np.testing.assert_allclose(encode(texts), ours, atol=2e-6)
 
 
 def test_a_damaged_tokenizer_is_refused(make_encoder, tmp_path):
@@ -97,7 +99,7 @@ def test_a_text_longer_than_the_budget_is_a_batch_of_its_own():
 def test_an_empty_text_of_a_tokenizer_that_adds_nothing(make_encoder):
     """Such as Qwen2's: it has a vector, and changes no other."""
     encoder = make_encoder(similarity="dot")
-    encoder.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A")
+    encoder.query.first.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A")
     tokens = encoder.tokenize(["", "heart", ""], "query")
     assert [len(ids) for ids in tokens] == [0, 1, 0]
     assert list(token_batches(tokens[::2], 10)) == [[0, 1]]

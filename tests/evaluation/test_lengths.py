@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from dpr.encoders.tokens import Tokenizer
 from dpr.evaluation.lengths import spaced, statistics, token_lengths, warnings
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
     encoder = make_encoder(passage_prefix="the ")
-    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
+    tokenizer = encoder.tokenizer
     texts = ["heart", "", "lung " * 300]
     assert token_lengths(tokenizer, texts, "query").tolist() == [3, 2, 302]
     assert token_lengths(tokenizer, texts, "passage").tolist() == [3, 2, 302]  # no prompt
@@ -16,9 +15,9 @@ def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
 def test_what_is_counted_as_truncated_is_what_is_truncated(make_encoder):
     """With a prompt before each text, at the edge."""
     encoder = make_encoder(query_prefix="find the ")
-    tokenizer = Tokenizer(encoder.tokenizer.backend_tokenizer, encoder.spec)
+    tokenizer = encoder.tokenizer
     texts = ["lung " * count for count in (13, 14, 15, 16)]
-    found = statistics(token_lengths(tokenizer, texts, "query"), encoder.spec.query_max_length)
+    found = statistics(token_lengths(tokenizer, texts, "query"), encoder.spec.query.max_length)
     kept = [len(ids) for ids in tokenizer.tokenize(texts, "query")]
     assert kept == [17, 18, 18, 18]  # [CLS], 2 of the prompt, at most 14 of the text, [SEP]
     assert found["truncated"] == 2 / 4

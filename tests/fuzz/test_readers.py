@@ -42,8 +42,8 @@ XML = """<?xml version="1.0"?>
 MajorTopicYN="N">surgery</QualifierName></MeshHeading></MeshHeadingList></MedlineCitation>
 </MedlineCitationSet>
 """
-SPEC = {"similarity": "cosine", "pooling": "mean", "tied": True, "query_max_length": 32}
-SPEC |= {"passage_max_length": 256, "query_prefix": None, "passage_prefix": "a: "}
+SIDE = {"max_length": 32, "prefix": "a: ", "modules": [".", "1_Pooling"]}
+SPEC = {"similarity": "cosine", "tied": True, "query": SIDE, "passage": SIDE}
 
 
 def jsonl(rows):

@@ -1,17 +1,19 @@
-"""`make gpu` needs torch, transformers and safetensors, and from requirements.txt filelock,
-ir_measures, loky, pydantic, pytest, ruamel.yaml and tqdm.
+"""`make gpu` needs torch, transformers, sentence-transformers and safetensors, and from
+requirements.txt filelock, ir_measures, loky, pydantic, pytest, ruamel.yaml and tqdm.
 
 A GPU machine needs neither the collection nor the packaged encoder.
 """
 
 import pytest
 import torch
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from dpr.base import runtime
-from dpr.encoders.dual_encoder import DualEncoder
-from dpr.encoders.spec import EncoderSpec
+from dpr.encoders.checkpoint import assemble
+from dpr.encoders.spec import EncoderSpec, Side
 
 WORDS = [f"word{i}" for i in range(200)]
 
@@ -27,10 +29,10 @@ def device(request):
 
 
 @pytest.fixture
-def make_encoder():
+def make_encoder(tmp_path):
     """make_encoder(pooling=..., similarity=..., dropout=...) -> an encoder of random weights."""
 
-    def make(dropout=0.0, **changes):
+    def make(dropout=0.0, pooling="mean", similarity="cosine"):
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
         vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}
         inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -50,9 +52,10 @@ def make_encoder():
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
         )
-        spec = {"similarity": "cosine", "pooling": "mean", "tied": True}
-        spec |= {"query_max_length": 16, "passage_max_length": 48}
-        backbone = BertModel(config)
-        return DualEncoder(backbone, backbone, tokenizer, EncoderSpec(**(spec | changes))).eval()
+        BertModel(config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        modules = [Transformer(str(tmp_path / "model")), Pooling(64, pooling)]
+        spec = EncoderSpec(similarity, True, Side(16), Side(48))
+        return assemble({"query": modules, "passage": modules}, spec).eval()
 
     return make

@@ -109,7 +109,7 @@ VERSIONS = {
     "pytrec-eval-terrier": {"eval", "compare"},
     "numpy": {"train", "index", "compare"},
     "scipy": {"compare"},
-    "sentence-transformers": {"mine"},
+    "sentence-transformers": {"init", "train"} | ENCODING,
 }
 
 

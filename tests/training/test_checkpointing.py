@@ -47,7 +47,7 @@ def test_activations_are_computed_twice(make_encoder, make_trainer, make_query_s
         else:
             trainer = make_trainer(encoder=make_encoder(tied=False), **chosen)
         for role in ("query", "passage"):
-            attention = getattr(trainer.encoder, role).backbone.encoder.layer[0].attention
+            attention = getattr(trainer.encoder, role).transformer.model.encoder.layer[0].attention
             attention.register_forward_hook(lambda *_, calls=calls, role=role: calls.append(role))
         first_step(trainer)
         assert calls.count("query") == times

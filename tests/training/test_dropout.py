@@ -1,14 +1,17 @@
 """A rate of dropout is that of every family, in whichever form it keeps its own."""
 
+import json
+
 import pytest
 import torch
-from family_helpers import FAMILIES
+from family_helpers import FAMILIES, make_tokenizer
 from helpers import settings
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoConfig, AutoModel, FalconConfig, FalconModel
 
 from dpr.base.errors import InputError
 from dpr.encoders.dual_encoder import TextEncoder
-from dpr.encoders.transformer import read_transformer
 from dpr.similarity import SIMILARITIES
 from dpr.training import parameters
 from dpr.training.parameters import set_dropout
@@ -39,12 +42,16 @@ def transformer(name, folder, rate=0.3):
             setattr(config, key, rate)
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
-    return TextEncoder(read_transformer(folder, "mean"), "mean", SIMILARITIES["cosine"]).train()
+    make_tokenizer("bert").save(str(folder / "tokenizer.json"))
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    modules = [Transformer(str(folder)), Pooling(32)]
+    return TextEncoder(modules, SIMILARITIES["cosine"]).train()
 
 
 def vectors(encoder):
     ids = torch.arange(2, 26)[None]
-    return encoder(ids, torch.ones_like(ids))
+    return encoder({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -68,7 +75,7 @@ def test_a_rate_takes_the_place_of_the_family_s_own(name, tmp_path):
 def test_a_model_that_stays_random_is_refused(make_encoder):
     encoder = make_encoder()
     config = FalconConfig(**SMALL, attention_dropout=0.3, hidden_dropout=0.3)
-    encoder.passage.backbone = FalconModel(config)
+    encoder.passage.transformer.model = FalconModel(config)
     with pytest.raises(InputError, match=r"train\.dropout: FalconModel stays random although"):
         parameters.prepare(encoder, settings(dropout=0.0))
     parameters.prepare(encoder, settings(dropout=None))

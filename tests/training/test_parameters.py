@@ -43,7 +43,7 @@ def test_lora_trains_low_rank_additions_and_leaves_a_plain_encoder(
     assert len(moved) == 2 * 6 * 2  # tied: each under the names of both roles
     assert all(name.endswith("weight") and "pooler" not in name for name in moved)
     for name in moved:  # Hu et al. 2021: W + alpha / r B A
-        where = name.removesuffix(".weight").replace("backbone.", "backbone.base_model.model.")
+        where = name.removesuffix(".weight").replace("0.model.", "0.model.base_model.model.")
         low, high = (added[f"{where}.lora_{x}.default.weight"] for x in "AB")
         torch.testing.assert_close(after[name], before[name] + 8.0 / 2 * high @ low)
         assert np.linalg.matrix_rank((high @ low).numpy(), tol=1e-5) == 2

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers import SHORT, open_model
 
 from dpr.encoders import checkpoint
-from dpr.encoders.pretrained import pretrained
-from dpr.encoders.spec import EncoderSpec
 from dpr.training.log import Validation
 
 TEXTS = ["heart", "a study of the liver", "eye ear"]
-SPEC = EncoderSpec("cosine", "mean", True, 16, 32)
 CASES = [  # dtype, LoRA's rank and the initial share, ema
     ("float32", (4, 0.0), 0.4),
     ("float32", (0, 0.3), None),
@@ -33,7 +31,7 @@ def test_the_best_validation_is_of_the_vectors_that_are_saved(
         seen[step] = vectors(encoder)
         return Validation(step, 0.0, -abs(step - 4))  # the fourth step is the best, not the last
 
-    encoder = pretrained(tiny_model, SPEC, dtype=dtype)
+    encoder = open_model(tiny_model, dtype=dtype, **SHORT)
     rank, share = lora_and_share
     changes = {"lora_rank": rank, "initial_share": share, "ema": ema, "lr": 1e-2}
     trainer = make_trainer(validate, encoder, max_steps=6, eval_every=2, **changes)
@@ -41,7 +39,9 @@ def test_the_best_validation_is_of_the_vectors_that_are_saved(
     checkpoint.save(trainer.encoder, tmp_path / "saved")
     loaded = checkpoint.load(tmp_path / "saved")
     assert {p.dtype for p in loaded.parameters()} == {getattr(torch, dtype)}
-    loaded.passage.backbone.set_attn_implementation("eager")  # as in training: the same last bits
+    loaded.passage.transformer.model.set_attn_implementation(
+        "eager"
+    )  # as in training: the same last bits
     for encoder in (trainer.encoder, loaded):
         np.testing.assert_array_equal(vectors(encoder), seen[4])
     assert np.abs(seen[4] - seen[0]).max() > 1e-3
@@ -52,7 +52,7 @@ def test_a_validation_changes_no_step_of_lora_in_bfloat16(tiny_model, make_train
     """Unmerging would round the frozen weights once more."""
 
     def trained(eval_every):
-        encoder = pretrained(tiny_model, SPEC, dtype="bfloat16")
+        encoder = open_model(tiny_model, dtype="bfloat16", **SHORT)
         changes = {"lora_rank": 4, "ema": ema, "lr": 1e-2, "eval_every": eval_every}
         trainer = make_trainer(encoder=encoder, max_steps=4, **changes)
         return trainer.run().steps, vectors(trainer.encoder)

@@ -30,7 +30,9 @@ def test_three_steps_equal_plain_pytorch(make_encoder, make_trainer, accumulate)
     trainer = make_trainer(max_grad_norm=0.5, accumulate=accumulate, **chosen)
     stream = trainer.pairs.batches(seed=3)
     batches = [list(itertools.islice(stream, accumulate)) for _ in range(3)]
-    names = [f"passage.backbone.encoder.layer.0.output.dense.{kind}" for kind in ("weight", "bias")]
+    names = [
+        f"passage.layers.0.model.encoder.layer.0.output.dense.{kind}" for kind in ("weight", "bias")
+    ]
 
     def reference(limit, decay):
         encoder, records = make_encoder(), []

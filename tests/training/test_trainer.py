@@ -74,7 +74,7 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_training(run_training
 def test_a_loss_that_is_no_number_stops_with_the_step(make_encoder, make_trainer):
     encoder = make_encoder()
     with torch.no_grad():
-        encoder.passage.backbone.embeddings.LayerNorm.weight[0] = torch.nan
+        encoder.passage.transformer.model.embeddings.LayerNorm.weight[0] = torch.nan
     trainer = make_trainer(lambda encoder, step: Validation(step, 0.0, 0.0), encoder)
     with pytest.raises(InputError, match=r"step 1: the loss is nan"):
         trainer.run()
