@@ -54,7 +54,7 @@ def plain(device: torch.device) -> Encode:
     torch.set_num_threads(thread_count(load_settings("params.yaml").threads))
     model = AutoModel.from_pretrained(ENCODER).to(device).eval()
     tokenizer = AutoTokenizer.from_pretrained(ENCODER)
-    limit = load_settings("params.yaml").model.passage_max_length
+    limit = tokenizer.model_max_length
 
     @torch.inference_mode()
     def encode(texts: list[str]) -> np.ndarray:

@@ -151,7 +151,7 @@ def sentence_transformers_trainer(
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout) and dropout is not None:
             module.p = dropout
-    model.max_seq_length = settings.train.passage_max_length or settings.model.passage_max_length
+    model.max_seq_length = settings.train.passage_max_length or model.max_seq_length
     pairs, queries = beir.read_pairs(NEGATIVES), beir.read_queries(TRAINING)
     passages = dict(Corpus(TRAINING, settings.data.separator).texts())
     texts = {

@@ -120,18 +120,19 @@ def main(round_name: Round) -> str:
             )
             history = trainer.run()
         if processes.is_first:
-            write_results(round_name, trainer, history)
+            write_results(round_name, trainer, history, settings.data.train)
             work.end()
     processes.leave()
     return history.described(round_settings.valid_measure)
 
 
-def write_results(round_name: Round, trainer: Trainer, history: History) -> None:
+def write_results(round_name: Round, trainer: Trainer, history: History, data: str) -> None:
     best, before = history.best, history.validations[0]
-    # Without a better step, the result is the encoder that the round started from, to the byte.
-    number_format = (
-        trainer.format if best.step else checkpoint.trained_in(rounds.INITIAL_ENCODER[round_name])
-    )
+    number_format = trainer.format
+    if best.step:
+        checkpoint.add_training(trainer.encoder, data, best.step)
+    else:  # the result is the encoder that the round started from, to the byte
+        number_format = checkpoint.trained_in(rounds.INITIAL_ENCODER[round_name])
     checkpoint.save(trainer.encoder, rounds.FINAL_ENCODER[round_name], number_format)
     figures = {
         "best": {"step": best.step, "loss": best.loss, **best.measured},

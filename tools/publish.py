@@ -15,6 +15,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
+from dpr.encoders.spec import read_spec
 from dpr.evaluation.markdown_tables import no_gain_notes
 from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import load_settings
@@ -51,6 +52,7 @@ def card() -> str:
     settings = load_settings(PARAMS)
     return PAGES.get_template("card.md").render(
         settings=settings,
+        spec=read_spec(ENCODER),
         collection=manifest["collection"],
         training=manifest["train"],
         table=report_tables.systems(compared, settings.eval.measures).markdown,

@@ -91,6 +91,17 @@ def _finish_transformer(folder: Path, transformer: Any) -> None:
     finish_saved(folder, transformer.tokenizer)
 
 
+def add_training(encoder: DualEncoder, data: str, steps: int) -> None:
+    """Record a training in the encoder's lineage, its data without folders of this machine."""
+    sources = [source.partition(":") for source in data.split(" + ")]
+    names = " + ".join(
+        kind + colon + (Path(path).name if path.startswith(("/", "~")) else path)
+        for kind, colon, path in sources
+    )
+    lineage = (*encoder.spec.lineage, f"{steps} steps on {names}")
+    encoder.spec = replace(encoder.spec, lineage=lineage)
+
+
 def trained_in(folder: Path) -> str:
     """The number format in which a saved encoder was trained; fp32 for an untrained one."""
     return str(read_manifest(folder / MADE_WITH, {"format": str}, "make it again")["format"])

@@ -62,3 +62,14 @@ def test_missing_weights_are_never_drawn_at_random(make_encoder, tmp_path, missi
         checkpoint.load(tmp_path / "encoder")
     with pytest.raises(InputError, match=r"weights are missing"):
         open_model(tmp_path / "encoder", pooling=pooling, respect_modules=pooling == "pooler")
+
+
+def test_each_training_is_recorded_without_folders(make_encoder, tmp_path):
+    encoder = make_encoder()
+    checkpoint.add_training(encoder, "medline + beir:/home/me/my data/set", 70)
+    checkpoint.save(encoder, tmp_path / "encoder")
+    again = open_model(tmp_path / "encoder")
+    checkpoint.add_training(again, "pairs:lines.tsv", 5)
+    first, *trainings = again.spec.lineage
+    assert first == encoder.spec.lineage[0]
+    assert trainings == ["70 steps on medline + beir:set", "5 steps on pairs:lines.tsv"]

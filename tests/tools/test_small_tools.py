@@ -7,6 +7,7 @@ import pytest
 from helpers import DATA, HEADER, PARAMS, write_params
 
 from dpr.base.errors import InputError
+from dpr.encoders.spec import EncoderSpec, Side
 from dpr.runs.trec import write_run
 from dpr.sources import registry, write
 from dpr.sources.mixture import mix
@@ -107,7 +108,11 @@ def test_a_card_says_what_was_trained_on(tmp_path, monkeypatch, steps, expected)
     files = {publish.METRICS: compared, publish.MANIFEST: manifest}
     monkeypatch.setattr(publish, "read_json", files.get)
     monkeypatch.setattr(publish.sides, "training", lambda side: {"first": {"steps": 0}})
+    side = Side(max_length=256)
+    spec = EncoderSpec("cosine", True, side, side, ("small", "5 steps on nfcorpus"))
+    monkeypatch.setattr(publish, "read_spec", lambda folder: spec)
     card = publish.card()
     assert expected in card
+    assert "The encoder's history: small, then 5 steps on nfcorpus." in card
     assert "did not help" not in card
     assert ("trained on medline-2021" in card) == (steps > 0)

@@ -42,6 +42,7 @@ def test_the_best_validation_is_of_the_vectors_that_are_saved(
     loaded.passage.transformer.model.set_attn_implementation(
         "eager"
     )  # as in training: the same last bits
+    assert loaded.spec.lineage == trainer.encoder.spec.lineage
     for encoder in (trainer.encoder, loaded):
         np.testing.assert_array_equal(vectors(encoder), seen[4])
     assert np.abs(seen[4] - seen[0]).max() > 1e-3
