@@ -1,6 +1,6 @@
 """The embeddings artifact: `vectors.npy`, the ids of its rows and `manifest.json`.
 
-Vectors are stored as float32, as float16, or as int8 with a scale for each.
+Vectors are stored as float32, as float16, or as int8 with one scale per vector.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ KEYS = {
 class Embeddings:
     """Passage vectors, one row per passage, in the order of the corpus.
 
-    `vectors` is a memory map of N rows. `manifest` has similarity, dimension, count, dtype, the
-    encoder's spec and fingerprint, the number format and the package versions that computed the
-    vectors, and the sha256 of vectors and ids.
+    `vectors` is a memory map of N rows. `manifest` has similarity, dimension, count, dtype, and the
+    sha256 of vectors and ids. It also has the encoder's spec and fingerprint, and the number format
+    and package versions of the encoding.
     """
 
     vectors: np.ndarray
@@ -54,7 +54,7 @@ class Embeddings:
             )
         if sha256(folder / LINES) != manifest["ids_sha256"]:
             raise InputError(
-                f"{folder / LINES}: damaged (not the bytes of its manifest); encode again"
+                f"{folder / LINES}: damaged (its hash differs from the manifest); encode again"
             )
         return cls(vectors, ids, manifest, folder)
 
@@ -70,7 +70,7 @@ class Embeddings:
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, fewer at the end, as (n, D) float32.
 
-        Read from the file and not through the map: its pages count as memory in use.
+        Reads the file, not the memory map: pages of a map count as memory in use.
         """
         stop = min(stop, len(self.vectors))
         raw = None
@@ -80,10 +80,12 @@ class Embeddings:
         return self.fill(np.empty((stop - start, self.dimension), np.float32), raw, start)
 
     def fill(self, into: np.ndarray, raw: np.ndarray | None, start: int) -> np.ndarray:
-        """As many rows as `into` has, from `start` on; `raw` is a buffer for them as stored.
+        """Fill `into` with the rows from `start` on, and return it.
 
-        A loop passes the same arrays: memory that is allocated anew for each chunk is returned
-        late. (Vectors in memory need no `raw`.)
+        A loop reuses both arrays: memory that each chunk allocates anew is returned late.
+
+        Args:
+            raw: a buffer for the rows as stored; None if the vectors are in memory.
         """
         if not isinstance(self.vectors, np.memmap) or raw is None:
             return from_stored(self.vectors[start : start + len(into)], into)
@@ -117,10 +119,10 @@ def stored_type(dtype: str, dimension: int) -> np.dtype:
 def to_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
     """(N, D) float32 vectors -> (N, D) in `dtype`, or N rows of `stored_type` in int8.
 
-    In int8, the number of largest magnitude becomes 127 or -127; the scale restores its size.
+    In int8, the component of largest magnitude becomes 127 or -127. The scale restores its size.
     """
     if dtype != "int8":
-        with np.errstate(over="ignore"):  # the caller looks for infinity
+        with np.errstate(over="ignore"):  # the caller checks for infinity
             return vectors.astype(dtype)
     scales = np.abs(vectors).max(axis=1) / 127
     stored = np.empty(len(vectors), stored_type(dtype, vectors.shape[1]))
@@ -130,12 +132,12 @@ def to_stored(vectors: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def from_stored(stored: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
-    """Stored vectors -> (N, D) float32; `into` is filled with them and returned."""
+    """Stored vectors -> (N, D) float32, in the array `into` if it is given."""
     if into is None:
         into = np.empty((len(stored), _dimension_of(stored)), np.float32)
     if stored.dtype.names:
         np.multiply(stored["numbers"], stored["scale"][:, None], out=into)
-    elif stored.dtype == np.float16:  # by torch, ten times as fast as NumPy
+    elif stored.dtype == np.float16:  # torch is ten times as fast as NumPy
         torch.from_numpy(into).copy_(torch.from_numpy(np.ascontiguousarray(stored)))
     else:
         into[:] = stored

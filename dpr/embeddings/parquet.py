@@ -14,11 +14,11 @@ from dpr.base.files import unfinished
 from dpr.embeddings.artifact import Embeddings
 from dpr.records.corpus import Corpus
 
-AT_ONCE = 16_384  # rows in memory, and in a row group
+AT_ONCE = 16_384  # rows in memory, and per row group
 
 
 def write_parquet(embeddings: Embeddings, corpus: Corpus, path: Path) -> None:
-    """Write all passages, some at a time.
+    """Write all passages in small row groups.
 
     Raises:
         InputError: if the corpus has different passages than the vectors.

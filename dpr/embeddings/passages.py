@@ -1,7 +1,7 @@
-"""Encoding a corpus window by window, over one process or several, so that a killed run resumes.
+"""Encoding a corpus in windows, by one or several processes; a killed run resumes.
 
-A window is done when its file of ids exists; its vectors were written before. So any number of
-processes can resume, and take the remaining windows. Memory is bounded by two windows.
+A window is finished once its file of ids exists, which is written after its vectors. So any number
+of processes can resume with the remaining windows. At most two windows are in memory.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from dpr.similarity import Similarity
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
 CODE = ("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/records", "dpr/similarity.py")
-DONE = "windows"  # folder of the ids of each finished window
+DONE = "windows"  # folder with a file of ids for each finished window
 
 
 def encode_passages(
@@ -37,17 +37,18 @@ def encode_passages(
 ) -> Embeddings:
     """Encode a corpus into the embeddings artifact `folder`; each process encodes some windows.
 
-    A killed run leaves its finished windows in `embedder.scratch`, in a folder named by a key of
-    its inputs. The next run with the same inputs resumes there and ends with the same bytes: on a
-    CPU with any number of processes of equally many threads, on a GPU with any. The artifact stays
-    in that folder, so a second encoder with the same passage side encodes nothing. `folder` has
-    links to its files, or copies on a different file system.
+    Finished windows are in `embedder.scratch`, in a folder named by a hash of the inputs. After a
+    kill, the next run with the same inputs resumes there and ends with the same bytes. The number
+    of processes may change; on a CPU, the number of threads per process may not.
+
+    The artifact stays in the scratch folder, so a second encoder with the same passage side encodes
+    nothing. `folder` gets links to its files, or copies on a different file system.
 
     Raises:
-        InputError: for an empty corpus, a vector that is not finite, a disk without room for the
-            vectors, or processes that see different corpora or would compute different vectors.
+        InputError: for an empty corpus, a vector that is not finite, a disk without enough room, or
+            processes with different inputs.
     """
-    count = corpus.passage_count()  # fails on a missing or empty corpus before the work
+    count = corpus.passage_count()  # fails early on a missing or empty corpus
     inputs = {
         "work": "encode",
         "encoder": embedder.passage_side,
@@ -84,19 +85,19 @@ def _require_equal_keys(key: str, corpus: Corpus, processes: ProcessGroup) -> No
     if processes.broadcast((number,)) != (number,):
         raise InputError(
             f"process {processes.rank + 1} would compute different vectors than the first: its "
-            f"{corpus.file}, params.yaml, versions, processor or number of threads differ; take "
-            "equal machines and files, and set `threads` if their numbers of cores differ"
+            f"{corpus.file}, params.yaml, versions, processor or number of threads differ; use "
+            "equal files on equal machines, and set `threads` if the machines differ in cores"
         )
 
 
 def _is_finished(work: Work) -> bool:
-    """Whether this was encoded before and is still whole; damaged work is removed."""
+    """Whether the artifact is finished and intact; a damaged one is removed."""
     if not work.is_finished:
         return False
     try:
         manifest = Embeddings.open(work.folder).manifest
         if sha256(work.folder / VECTORS) == manifest["sha256"]:
-            say(f"{work.folder}: encoded before, used again")
+            say(f"{work.folder}: encoded before; used again")
             return True
     except (OSError, InputError):
         pass
@@ -134,7 +135,7 @@ def _encode_windows(
     processes.wait()
     windows = range(-(-count // size))
     left = [window for window in windows if not ids_file(window).exists()]
-    processes.wait()  # until all have looked
+    processes.wait()  # until all processes have looked
     mine = left[processes.rank :: processes.size]
     offset = np.load(vectors_file, mmap_mode="r").offset
     total = sum(min(size, count - window * size) for window in mine)
@@ -146,7 +147,7 @@ def _encode_windows(
             vectors = embedder.embed(tokens, "passage", bar.update)
             stored = to_stored(vectors, dtype)
             _require_searchable(vectors, stored, embedder.similarity, ids, corpus)
-            # Not through the memory map: its pages count as memory in use.
+            # Not through a memory map: pages of a map count as memory in use.
             file.seek(offset + window * size * row.itemsize)
             file.write(stored.tobytes())
             file.flush()
@@ -164,7 +165,7 @@ def _encode_windows(
 def _tokenized(
     embedder: Embedder, corpus: Corpus, windows: list[int]
 ) -> Iterator[tuple[int, list[str], list[Tokens]]]:
-    """(window, ids, tokens); a thread reads the next window while the caller embeds one."""
+    """(window, ids, tokens); a thread tokenizes the next window while the caller embeds one."""
     size, wanted = embedder.options.window, set(windows)
     texts = corpus.texts(lambda row: row // size in wanted)
 
@@ -182,26 +183,27 @@ def _tokenized(
 
 
 def _begin(folder: Path, row: np.dtype, count: int) -> None:
-    """Allocate the file of vectors, unless a killed run left it: `DONE` exists only after that.
+    """Allocate the file of vectors, unless a killed run left one. The folder `DONE` is made last.
 
     Raises:
-        InputError: for a disk without room for it.
+        InputError: for a disk without enough room.
     """
     vectors_file = folder / VECTORS
     if (folder / DONE).exists() and vectors_file.exists():
         return
     shutil.rmtree(folder / DONE, ignore_errors=True)
-    vectors_file.unlink(missing_ok=True)  # not overwritten: it may have a second name
+    vectors_file.unlink(missing_ok=True)  # not overwritten: a second link may share it
     needed, free = count * row.itemsize, shutil.disk_usage(folder.parent).free
     no_room = InputError(
-        f"{folder.parent}: the vectors need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free; "
-        "make room (finished work there may go), or set encode.dtype to float16 or int8"
+        f"{folder.parent}: the vectors need {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} are "
+        "free; make room (finished work there can be removed), or set encode.dtype to float16 or "
+        "int8"
     )
     if needed > free:
         raise no_room
     shape = (count, *row.shape)
     np.lib.format.open_memmap(vectors_file, mode="w+", dtype=row.base, shape=shape).flush()
-    if hasattr(os, "posix_fallocate"):  # else a different process may fill the disk meanwhile
+    if hasattr(os, "posix_fallocate"):  # so that nothing else fills the disk first
         try:
             with vectors_file.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, needed)
@@ -226,5 +228,5 @@ def _require_searchable(
     if not good.all():
         raise InputError(
             f"{corpus.file}: passage {ids[int(good.argmin())]!r} has a vector with NaN, infinity "
-            "or norm 0; the encoder is broken (a diverged training?) or encode.dtype too narrow"
+            "or norm 0; the encoder is broken (a diverged training?) or encode.dtype is too narrow"
         )

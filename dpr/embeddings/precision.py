@@ -1,8 +1,8 @@
-"""Opening an encoder for passages or queries: its number format, and the noise of that in scores.
+"""Opening an encoder for passages or queries: its number format, and the noise in its scores.
 
-`encode.precision: auto` promises nDCG@10 within .002 of fp32. nDCG itself cannot show that on a
-sample: over 200 topics, chance moves it more. The noise of the scores can: a few passages have
-thousands of scores. docs/speed.md relates this noise to nDCG@10.
+`encode.precision: auto` promises nDCG@10 within .002 of fp32. A sample cannot check this by nDCG:
+with 200 topics, chance moves nDCG more. The noise in the scores can be measured on a sample, since
+a few passages have thousands of scores. docs/speed.md relates this noise to nDCG@10.
 """
 
 import sys
@@ -25,7 +25,7 @@ from dpr.settings import EncodeSettings
 
 PASSAGES, SEED = 128, 42
 WORDS = 8  # the first words of a passage stand for a query: short texts have more noise
-MOST_NOISE = 0.1  # of `auto`: it costs about .002 nDCG@10
+MOST_NOISE = 0.1  # that `auto` accepts: it costs about .002 nDCG@10
 
 
 def open_for_passages(
@@ -39,7 +39,7 @@ def open_for_passages(
 
     `encode.precision: auto` takes the fastest format that keeps its promise on sampled passages.
     The first words of passages stand for queries, so training the query encoder alone changes
-    nothing. A format that the user names is taken as it is.
+    nothing. A format that the user sets is not checked.
     """
     embedder = Embedder(folder, options, processes.device, scratch)
     if not _promised(embedder.format, folder, options):
@@ -74,7 +74,7 @@ def open_for_queries(
 ) -> Embedder:
     """The encoder in `folder`, in the number format of these embeddings.
 
-    On a device without that format (vectors from a different machine) it is fp32, with a warning.
+    On a device without this format (vectors from a different machine), it warns and uses fp32.
 
     Raises:
         InputError: for embeddings of a different encoder, or in an unknown format.
@@ -97,9 +97,9 @@ def open_for_queries(
 
 
 def require_made_by(encoder: Path, embeddings: Embeddings) -> None:
-    """Raises InputError if the encoder in that folder computes different passage vectors.
+    """Raises InputError if this encoder computes different passage vectors.
 
-    An encoder that differs only on its query side does not.
+    The query side may differ.
     """
     if embeddings.manifest["encoder"].get("sha256") != passage_side(encoder):
         raise InputError(
@@ -111,10 +111,10 @@ def require_made_by(encoder: Path, embeddings: Embeddings) -> None:
 def precision_cost(
     embedder: Embedder, embeddings: Embeddings, corpus: Corpus, queries: list[str]
 ) -> dict[str, Any]:
-    """The format of the vectors, cosines of sampled ones to fp32, and the noise of their scores.
+    """The format of the vectors, the cosine of a sample to fp32, and the noise in its scores.
 
     Args:
-        embedder: the one that embeds queries for these embeddings.
+        embedder: from `open_for_queries`, for these embeddings.
     """
     exact, rows = embedder.in_format("fp32"), _rows(len(embeddings.ids))
     vectors = embeddings.sample(rows)
@@ -144,16 +144,16 @@ def require_promise(cost: dict[str, Any], folder: Path, options: EncodeSettings)
 
 
 def score_noise(exact: np.ndarray, scores: np.ndarray) -> float:
-    """The share of the spread of a query's scores that is error: 0 for none, 1 if all is.
+    """How much of the spread of a query's scores is error, from 0 (none) to 1 (all).
 
-    A shift or a factor common to all scores of a query changes no ranking and does not count. With
-    noise n, scores and exact scores have a correlation of sqrt(1 - n^2).
+    A shift or factor common to all scores of a query does not count, since it changes no ranking.
+    With noise n, the correlation between scores and exact scores is sqrt(1 - n^2).
 
     Args:
         exact, scores: (Q, P), of the same queries and passages.
     """
     both = np.stack([exact, scores]).astype(float)
-    if not np.isfinite(both).all():  # infinity, of a format that is too narrow
+    if not np.isfinite(both).all():  # a format that is too narrow gives infinity
         return 1.0
     a, b = both - both.mean(axis=2, keepdims=True)
     norms = (a**2).sum(axis=1) * (b**2).sum(axis=1)
@@ -162,7 +162,7 @@ def score_noise(exact: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _promised(number_format: Format, folder: Path, options: EncodeSettings) -> bool:
-    """Whether `auto` chose a format with less precision than that of the saved weights."""
+    """Whether `auto` chose a format with less precision than the saved weights."""
     return options.precision == "auto" and number_format not in ("fp32", weights_format(folder))
 
 

@@ -18,17 +18,17 @@ from dpr.settings import SearchSettings
 
 Ranked = tuple[np.ndarray, np.ndarray]  # (Q, K) scores and rows
 DEPTHS = (10, 100, 1000)
-# The settings of the trade-off curve.
+# The points of the trade-off curve.
 NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EF_SEARCHES = (10, 16, 32, 64, 128, 256, 512)
 
 
 class Audit(NamedTuple):
-    """What an index misses, and its speed."""
+    """Recall and speed of an index."""
 
     metrics: dict[str, Any]
     tradeoff: list[tuple[str, int, float]]  # (setting of the search, its value, recall@10)
-    queries_per_second: tuple[float, float]  # index, exact search; to print, never in a file
+    queries_per_second: tuple[float, float]  # index, exact search; printed, never written
 
 
 def audit(
@@ -41,7 +41,7 @@ def audit(
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
-        vectors: (Q, D) float32, of the queries.
+        vectors: (Q, D) float32 query vectors.
     """
     embeddings, rescore = index.embeddings, settings.rescore
     by_id = {query.id: query for query in queries}
@@ -86,9 +86,10 @@ def audit(
 
 
 def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
-    """The mean share of the exact top k (fewer in a small corpus) in the index's top k.
+    """The mean share of the exact top k that is also in the index's top k.
 
-    Rows are compared, not scores: a passage with an equal vector does not count.
+    In a corpus of fewer than k passages, the top k are all passages. Rows are compared, not scores:
+    a different passage with an equal vector is a miss.
     """
     shares = [
         len(set(row[:k].tolist()) & set(exact_row[:k].tolist())) / len(exact_row[:k])
@@ -98,7 +99,7 @@ def recall(rows: np.ndarray, exact: np.ndarray, k: int) -> float:
 
 
 def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> None:
-    """Raises InputError for an index that misses more than `audit.min_recall` allows."""
+    """Raises InputError if the recall of an index is below `audit.min_recall`."""
     first = next(name for name in metrics if name.startswith("recall@"))
     if metrics[first] < minimum:
         raise InputError(
@@ -112,7 +113,7 @@ def require_recall(metrics: dict[str, Any], minimum: float, where: object) -> No
 def _by_setting(
     index: Index, vectors: np.ndarray, rescore: int | None
 ) -> Iterator[tuple[str, int, np.ndarray]]:
-    """(setting, value, first ten rows) per value; nothing for a kind without such a setting."""
+    """(setting, value, top ten rows) for each value of nprobe or ef_search, if the kind has one."""
     inner = wrappers.inner(index.faiss_index) if index.faiss_index is not None else None
     if isinstance(inner, faiss.IndexIVF):
         for nprobe in NPROBES:

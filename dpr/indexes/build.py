@@ -1,6 +1,6 @@
-"""Building an index: trained on a sample drawn by seed, filled in chunks, reproducible bit by bit.
+"""Building an index: train it on a seeded sample, then fill it in chunks.
 
-Memory: first the training sample, then the index and one chunk.
+Equal inputs give equal bytes. Memory holds the training sample first, then the index and one chunk.
 """
 
 import shutil
@@ -25,7 +25,7 @@ from dpr.settings import IndexSettings
 from dpr.similarity import SIMILARITIES
 
 CHUNK = 16_384  # vectors read and added at a time
-MIN_SAMPLE = 65_536  # vectors to train on; the bounds of sq8 need them too
+MIN_SAMPLE = 65_536  # vectors to train on; sq8 learns its bounds from them
 SAMPLED_PER_CENTROID = 64  # FAISS advises 39 to 256
 
 
@@ -36,17 +36,17 @@ def build(
     folder: str | Path,
     processes: ProcessGroup = SINGLE,
 ) -> faiss.Index | None:
-    """Write an index over the vectors, for the similarity that the embeddings record.
+    """Write an index over the vectors, for the similarity in their manifest.
 
-    All processes fill an index with cells, each with a part of the rows, and the first merges the
-    parts. It fills other indexes alone. The number of processes changes no byte, except in kinds of
-    fast scan (PQ96x4fs), which still return the same passages.
+    In an index with cells, each process fills a part, and the first process merges the parts. The
+    first process fills all other kinds alone. The number of processes changes no byte, except for
+    fast-scan kinds (PQ96x4fs), which still return the same passages.
 
     Args:
-        folder: of the index; all processes see it.
+        folder: the new index, on a disk that all processes share.
     Returns: the index; None for kind flat, and in every process but the first.
     Raises:
-        InputError: for damaged vectors, and settings that `plan` refuses.
+        InputError: for damaged vectors, or settings that `plan` refuses.
     """
     if processes.is_first:
         _require_undamaged(embeddings)
@@ -57,7 +57,7 @@ def build(
         if processes.is_first:
             _save(None, None, embeddings, options, folder)
         return None
-    # A process takes whole chunks, and converts each as a single process would.
+    # Processes share whole chunks, so each chunk is converted as in a single process.
     own = range(count)[processes.shard(count, block=CHUNK)]
     max_norm = None
     if chosen.as_l2:
@@ -72,14 +72,14 @@ def build(
             for start in progress(rows[::CHUNK], processes.is_first, unit="chunks"):
                 yield converted(embeddings.read(start, min(start + CHUNK, rows.stop)))
 
-        if wrappers.inner(index).d == chosen.width:  # no transform comes before it
+        if wrappers.inner(index).d == chosen.width:  # no transform precedes it
             _reserve(wrappers.inner(index), len(rows), chunks)
         for chunk in chunks():
             index.add(chunk)
 
     threads = faiss.omp_get_max_threads()
     if "HNSW" in chosen.factory or "NSG" in chosen.factory:
-        faiss.omp_set_num_threads(1)  # with more, the links depend on which thread is faster
+        faiss.omp_set_num_threads(1)  # with more, the links depend on thread timing
     try:
         index = chosen.empty_index()
         _configure(wrappers.inner(index), options, seed)
@@ -101,15 +101,14 @@ def build(
 
 
 def _require_undamaged(embeddings: Embeddings) -> None:
-    """Raises InputError if the vectors are not the bytes of their manifest."""
+    """Raises InputError if the hash of the vectors differs from their manifest."""
     vectors = embeddings.vectors
     path = vectors.filename if isinstance(vectors, np.memmap) else None
     if path is not None and sha256(str(path)) != embeddings.manifest["sha256"]:
-        raise InputError(f"{path}: damaged (its hash differs from the manifest's); encode again")
+        raise InputError(f"{path}: damaged (its hash differs from the manifest); encode again")
 
 
 def _max_norm(embeddings: Embeddings, dimension: int | None, rows: range) -> float:
-    """The maximum norm of these rows."""
     max_norm = 0.0
     for start in rows[::CHUNK]:
         vectors = embeddings.read(start, min(start + CHUNK, rows.stop))[:, :dimension]
@@ -145,14 +144,15 @@ def _configure(index: faiss.Index, options: IndexSettings, seed: int) -> None:
 def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.ndarray]]) -> None:
     """Reserve memory for `count` vectors in an empty index.
 
-    A growing index is briefly in memory twice; a reserved one takes 1.08 times (docs/indexes.md).
+    A growing index is briefly in memory twice. A reserved index needs 1.08 times its own size
+    (docs/indexes.md).
 
     Args:
-        chunks: the vectors, which are read once for kinds with cells, to size the cells.
+        chunks: the vectors; kinds with cells read them once to size the cells.
     """
     if hasattr(index, "hnsw"):
-        links = index.hnsw.cum_nb_neighbors(1)  # of a vector on the lowest level: 2 M
-        # One vector in M is on the second level too, one in M^2 on the third, with M links on each.
+        links = index.hnsw.cum_nb_neighbors(1)  # per vector on the lowest level: 2 M
+        # One vector in M is on the second level too, one in M^2 on the third, each with M links.
         _resize(index.hnsw.neighbors, int(count * links * (1.01 + 0.6 / (links / 2 - 1))))
         index = faiss.downcast_index(index.storage)
     if hasattr(index, "codes"):
@@ -168,7 +168,7 @@ def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.nd
 
 
 def _resize(vector: Any, size: int) -> None:
-    """Reserve memory: a C++ vector keeps it when it shrinks."""
+    """Reserve memory: a C++ vector that shrinks keeps its memory."""
     vector.resize(size)
     vector.resize(0)
 
@@ -180,11 +180,11 @@ def _fill_together(
     processes: ProcessGroup,
     parts: Path,
 ) -> faiss.Index:
-    """Fill copies of an index and merge them into the one of the first process.
+    """Fill a copy of the index in each process, and merge the copies in the first.
 
     Args:
         index: trained in the first process.
-        rows: the share of this process; the shares are in the order of the processes.
+        rows: the share of this process; shares follow the order of processes.
         fill: adds rows to an index.
         parts: a temporary folder that all processes see.
     """

@@ -1,13 +1,14 @@
 """Exact search over embeddings, chunk by chunk: for kind flat, for mining and for audits.
 
-`search.memory` bounds the memory, except for the result: 12 bytes per query and passage.
+`search.memory` bounds the memory. The result is extra: 12 bytes per query and passage.
 
-The last bits of a product depend on its shape, because a BLAS has separate kernels for the edges.
-So on a CPU, all products have tiles of one shape, cut from the first query and the first passage.
+The last bits of a matrix product depend on its shape, because BLAS has separate kernels for edges.
+So a CPU multiplies tiles of one fixed shape, starting at the first query and the first passage.
 Then a score depends neither on the memory nor on the number of processes.
 
-Equal scores rank by passage id, descending, as in trec_eval. So for every kind of index, chunk size
-and number of processes, the id decides which of the passages that tie for the last place stay.
+Equal scores rank by passage id, descending, as in trec_eval. The id also decides which
+passages stay if several tie for the last place. This holds for every kind of index, chunk size and
+number of processes.
 """
 
 import heapq
@@ -29,12 +30,12 @@ from dpr.records.run import Run
 from dpr.similarity import SIMILARITIES, Similarity
 
 TILE = (256, 1_536)  # queries and passages
-EDGE = 192  # the last tile is padded to a multiple of it, so equal vectors have equal scores
-GATHERED = 1_024  # queries whose results the processes exchange at a time
+EDGE = 192  # the last tile is padded to a multiple of this, so equal vectors get equal scores
+GATHERED = 1_024  # queries per exchange of results between processes
 
 
 class Resources(NamedTuple):
-    """What a search may use: GiB of memory per process, and the processes that share it."""
+    """The memory of a search in GiB per process, and the processes that share the work."""
 
     memory: float = 1.0
     processes: ProcessGroup = SINGLE
@@ -52,13 +53,13 @@ def exact_search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores and row numbers of the best passages: (Q, K) float32 and int64, see `cut`.
 
-    Each process compares some of the chunks. All of them return the bytes of a single process.
+    Each process scores some of the chunks. All return the same bytes as a single process.
 
     Args:
         queries: (Q, D) float32.
-        dimension: compare only the first components of all vectors; None: all.
+        dimension: the number of leading components to compare; None: all.
     Raises:
-        InputError: for less memory than a small chunk needs.
+        InputError: if the smallest chunk does not fit into `memory`.
     """
     memory, processes = resources
     similarity, ids = SIMILARITIES[embeddings.manifest["similarity"]], embeddings.ids
@@ -71,7 +72,7 @@ def exact_search(
     scores = np.full((len(queries), top_k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), top_k), -1, dtype=np.int64)
     queries_at_once = min(_queries_at_once(size, memory), max(1, len(queries)))
-    # Large arrays are allocated once: otherwise the heap grows by each one that fits no gap.
+    # Allocated once: otherwise the heap grows whenever a large array fits into no gap.
     buffer = torch.empty(queries_at_once * size, device=processes.device)
     for start, chunk in _chunks(embeddings, starts, size):
         passages = torch.from_numpy(similarity.truncate(chunk, dimension)).to(processes.device)
@@ -94,12 +95,12 @@ def cut(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first `top_k` by score, then by id descending: (Q, K) float32 and int64.
 
-    Among the result, equal scores are in the order of rows.
+    In the result, equal scores are in row order.
 
     Args:
-        scores: (Q, C) float32, with every passage that ties with the last place.
+        scores: (Q, C) float32, including every passage that ties with the last place.
         rows: (Q, C) int64, distinct for each query; -1, with a score of -infinity, is padding.
-        ids: of all rows of the corpus. Only those of tied rows are read.
+        ids: passage ids by row; only the ids of tied rows are read.
     """
     order = np.argsort(-scores, axis=1, kind="stable")
     scores, rows = (np.take_along_axis(part, order, 1) for part in (scores, rows))
@@ -129,15 +130,15 @@ def as_run(query_ids: list[str], scores: np.ndarray, rows: np.ndarray, ids: Sequ
 
 
 def rows_at_once(dimension: int, stored: int, memory: float) -> int:
-    """How many vectors fit into three quarters of the memory; the scores have the rest.
+    """The number of vectors that fit into three quarters of the memory, in whole tiles.
 
-    The number is a multiple of a tile, and leaves enough for the scores of a tile of queries.
+    The other quarter holds the scores, at least for one tile of queries.
 
     Args:
-        stored: bytes of a vector in its file.
+        stored: bytes per vector in the file.
         memory: GiB.
     Raises:
-        InputError: for less memory than a small chunk needs.
+        InputError: if the smallest chunk does not fit into `memory`.
     """
     # In float32: the current chunk, its truncated copy, the previous chunk and the next one.
     bytes_each = (4 * 4 * dimension + stored) / 0.75
@@ -153,7 +154,7 @@ def rows_at_once(dimension: int, stored: int, memory: float) -> int:
 
 
 def _queries_at_once(passages: int, memory: float) -> int:
-    """How many queries' scores fit into a quarter of the memory: whole tiles, at least one."""
+    """Queries per block, in whole tiles: their scores fit into a quarter of the memory."""
     queries = int(memory * 2**30 / 4) // (4 * passages)
     return max(1, queries // TILE[0]) * TILE[0]
 
@@ -163,7 +164,7 @@ def _blocks(count: int, size: int) -> Iterator[slice]:
 
 
 def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, vectors) of each chunk, valid until the next. A thread reads one chunk ahead."""
+    """(first row, vectors) of each chunk, valid until the next chunk; a thread reads ahead."""
     shown = bool(starts[1:]) and starts[0] == 0  # the first process shows its share
     bar = progress(total=len(starts), unit="chunks", shown=shown)
     stored = embeddings.vectors
@@ -188,7 +189,7 @@ def _chunks(embeddings: Embeddings, starts: range, size: int) -> Iterator[tuple[
 def _fill(
     scores: torch.Tensor, similarity: Similarity, queries: torch.Tensor, passages: torch.Tensor
 ) -> None:
-    """Write the (Q, P) scores; a GPU is fast at any shape, and computes them as a single tile."""
+    """Write the (Q, P) scores. A GPU is fast at any shape, so it computes them as one tile."""
     tile = TILE if scores.device.type == "cpu" else scores.shape
     for rows in _blocks(len(queries), tile[0]):
         for columns in _blocks(len(passages), tile[1]):
@@ -201,10 +202,10 @@ def _fill(
 def _best(
     scores: torch.Tensor, top_k: int, ids: Sequence[str], start: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows of the best of a chunk, whose first row is `start`."""
+    """Scores and rows of the best passages in the chunk that begins at row `start`."""
     count = scores.shape[1]
     top_k = min(top_k, count)
-    top = scores.topk(min(top_k + 1, count))  # one more shows a tie with the last place
+    top = scores.topk(min(top_k + 1, count))  # one more reveals a tie with the last place
     values, rows = top.values.cpu().numpy(), top.indices.cpu().numpy() + start
     for query in np.flatnonzero(is_open(values, top_k)):
         last = values[query, top_k - 1]
@@ -215,7 +216,7 @@ def _best(
 
 
 def _last_ids(rows: np.ndarray, count: int, ids: Sequence[str]) -> list[int]:
-    """The `count` rows whose ids come last."""
+    """The `count` rows with the largest ids, in descending order."""
     return heapq.nlargest(count, rows.tolist(), key=ids.__getitem__)
 
 

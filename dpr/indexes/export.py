@@ -17,8 +17,8 @@ INDEX, IDS = "index", "docid"  # pyserini's names
 def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> None:
     """Write the index for `FaissSearcher(folder, query_encoder)`.
 
-    FaissSearcher takes no search parameters, so the index gets them. FaissSearcher's scores are
-    this project's for cosine and dot, and squared distances for l2.
+    FaissSearcher takes no search parameters, so they are stored in the index. Its scores equal the
+    scores of `Index.search` for cosine and dot. For l2 they are squared distances.
 
     Args:
         folder: new, empty, or an earlier export, which is replaced.
@@ -29,11 +29,11 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
     if folder.exists() and not (
         folder.is_dir() and {path.name for path in folder.iterdir()} <= {INDEX, IDS}
     ):
-        raise InputError(f"{folder}: holds other files than an export; choose a new folder")
+        raise InputError(f"{folder}: contains more than an export; choose a new folder")
     if index.manifest["max_norm"] is not None:
         raise InputError(
-            f"index.kind {index.manifest['kind']}: it compares dot products as distances, which "
-            "pyserini does not undo; export one of kind flat or sq8, or of similarity cosine"
+            f"index.kind {index.manifest['kind']}: it turns dot products into distances, which "
+            "pyserini does not undo; export an index of kind flat or sq8, or of similarity cosine"
         )
     if index.manifest["dimension"] < index.manifest["vector_dimension"]:
         raise InputError("index.dimension: pyserini does not truncate queries; export full vectors")
@@ -53,7 +53,7 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
 
 
 def _flat(embeddings: Embeddings) -> faiss.Index:
-    """FAISS's index of exact search, in memory."""
+    """An exact FAISS index, in memory."""
     index = faiss.IndexFlat(
         embeddings.dimension, SIMILARITIES[embeddings.manifest["similarity"]].metric
     )

@@ -1,4 +1,4 @@
-"""The index artifact and its search: a manifest and, unless the kind is flat, `index.faiss`."""
+"""The index artifact (a manifest and, unless the kind is flat, `index.faiss`) and its search."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ class Index:
         Args:
             mapped: read only the cells that a search visits; kinds without cells are read whole.
         Raises:
-            InputError: for a file that is missing, damaged or belongs to other embeddings.
+            InputError: if a file is missing, damaged or made from different embeddings.
         """
         folder = Path(folder)
         path = folder / MANIFEST
@@ -87,23 +87,23 @@ class Index:
         ef: int | None = None,
         rescore: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and row numbers of the best passages: (Q, K) each, best first, padded by row -1.
+        """Scores and row numbers of the best passages: (Q, K) each, best first, padded with row -1.
 
         `dpr.indexes.exact_search.cut` decides between equal scores.
 
         Args:
-            vectors: (Q, D) float32 from the encoder; the index truncates them if it has to.
+            vectors: (Q, D) float32 from the encoder; the index truncates them if necessary.
             top_k: passages per query; all passages if the index has fewer.
             nprobe: cells to visit. None: the default of `kinds`.
-            ef: length of the candidate list in hnsw. None: the default of `kinds`.
-            rescore: candidates whose scores are computed again from the stored vectors.
+            ef: length of hnsw's candidate list. None: the default of `kinds`.
+            rescore: how many candidates to score again, from the stored vectors.
         Raises:
-            InputError: for vectors of another dimension, or an `ef` below `top_k`.
+            InputError: for vectors of a different dimension, or an `ef` below `top_k`.
         """
         whole, count = self.manifest["vector_dimension"], self.manifest["count"]
         if vectors.shape[1] != whole:
             raise InputError(
-                f"query vectors of {vectors.shape[1]} dimensions, but the index was made from "
+                f"query vectors have {vectors.shape[1]} dimensions, but the index was made from "
                 f"vectors of {whole}: they come from different encoders"
             )
         top_k = min(top_k, count)
@@ -124,14 +124,14 @@ class Index:
     def rescored(
         self, queries: np.ndarray, rows: np.ndarray, top_k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best `top_k` candidates by exact scores, from the stored vectors: scores and rows.
+        """Scores and rows of the best `top_k` candidates, scored exactly from the stored vectors.
 
         Args:
             queries: (Q, D) float32, truncated as in the index.
             rows: (Q, C) int64 candidates, C >= top_k; -1 is padding, also in the result.
         """
         embeddings, similarity = self.embeddings, SIMILARITIES[self.manifest["similarity"]]
-        # A pair of a query and a passage takes at most four vectors.
+        # A query-passage pair needs the memory of at most four vectors.
         pairs_at_once = max(1, int(self.resources.memory * 2**30) // (16 * embeddings.dimension))
         scores = np.full(rows.shape, -np.inf, np.float32)
         query_of, place_of = np.nonzero(rows >= 0)
@@ -149,9 +149,9 @@ class Index:
         return cut(scores, rows, top_k, embeddings.ids)
 
     def set_parameters(self, depth: int, nprobe: int | None, ef: int | None) -> int:
-        """Set FAISS's search parameters, and return how many rows it can find.
+        """Set FAISS's search parameters; return the number of rows that a search can find.
 
-        They belong to the index with cells or links, which may be inside transforms.
+        The parameters belong to the index with cells or links, which may be inside transforms.
         """
         index, count = wrappers.inner(self.faiss_index), self.manifest["count"]
         if isinstance(index, faiss.IndexIVF):
@@ -161,7 +161,8 @@ class Index:
             if length < depth:
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {length} cannot hold the {depth} "
-                    "passages that search.top_k and search.rescore ask for; raise it, or lower them"
+                    "passages that search.top_k and search.rescore ask for; raise the first, or "
+                    "lower the others"
                 )
             return min(length, count)
         return count
@@ -169,7 +170,7 @@ class Index:
     def _with_ties(
         self, queries: np.ndarray, depth: int, reachable: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The first `depth` or more of each query, with every passage that ties with the last."""
+        """The first `depth` or more passages per query, including all ties with the last."""
         asked = min(depth + 1, reachable)
         while True:
             scores, rows = self._ask_faiss(queries, asked)
@@ -180,7 +181,7 @@ class Index:
             asked = min(4 * asked, reachable)
 
     def _ask_faiss(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and rows from FAISS: higher is better."""
+        """Scores (higher is better) and rows from FAISS."""
         index, max_norm = self.faiss_index, self.manifest["max_norm"]
         assert index is not None
         conversion = None if max_norm is None else DotAsL2(max_norm, index.d)

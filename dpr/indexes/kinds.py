@@ -28,7 +28,7 @@ from dpr.settings import INDEX_KINDS as KINDS
 from dpr.settings import IndexSettings
 from dpr.similarity import Similarity
 
-MIN_PER_CENTROID = 39  # vectors; with fewer FAISS's k-means warns
+MIN_PER_CENTROID = 39  # vectors; with fewer, FAISS's k-means warns
 PQ_CENTROIDS = 256
 FLAT = "Flat"  # FAISS's name for exact search
 # Kinds that rank badly by raw inner product; see dpr.indexes.wrappers.
@@ -59,7 +59,7 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
     """The index to build from `count` vectors of `dimension`, before any truncation.
 
     Raises:
-        InputError: for a kind that needs more vectors, a different dimension or similarity.
+        InputError: if the settings do not fit the count, the dimension or the similarity.
     """
     if options.dimension is not None and options.dimension > dimension:
         raise InputError(
@@ -98,7 +98,7 @@ def plan(options: IndexSettings, similarity: Similarity, count: int, dimension: 
         "lsh": f"LSH{options.lsh_bits or 2 * dimension}",
     }.get(kind, kind)
     if re.fullmatch(r"LSH\d+", factory):
-        factory += "r"  # signs of random projections, not of the first dimensions
+        factory += "r"  # signs of random projections instead of the first dimensions
     if as_l2 and (parts := re.search(r"PQ(\d+)", factory)):
         width += -width % int(parts[1])  # zeros up to a multiple of the number of sub-vectors
     centroids = max(nlist, PQ_CENTROIDS if "pq" in kind else 0)
@@ -138,7 +138,7 @@ def _nlist(options: IndexSettings, count: int) -> int:
 
 def cannot_build(kind: str, error: Exception) -> InputError:
     return InputError(
-        f"params.yaml: index.kind: FAISS cannot build {kind!r} of these vectors: {_reason(error)}"
+        f"params.yaml: index.kind: FAISS cannot build {kind!r} from these vectors: {_reason(error)}"
     )
 
 

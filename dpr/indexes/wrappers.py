@@ -1,7 +1,7 @@
 """FAISS indexes inside transforms and refinements, and inner products as distances.
 
-Cells, graphs and signs rank badly by raw inner product, since a vector of large norm is close to
-everything. One more component gives all passages the same norm. Then the nearest passage has the
+Cells, graphs and signs rank badly by raw inner product, since a vector with a large norm is close
+to everything. An extra component gives all passages the same norm. Then the nearest passage has the
 highest inner product (Bachrach et al. 2014, "Speeding Up the Xbox Recommender System Using a
 Euclidean Transformation for Inner-Product Spaces"). With M the maximum norm:
 
@@ -36,7 +36,7 @@ class DotAsL2(NamedTuple):
     """The conversion between inner products and distances for one index."""
 
     max_norm: float  # of the passages
-    width: int  # dimensions in the index: D + 1 or more; those after D + 1 are zero
+    width: int  # dimensions in the index: D + 1, then zeros
 
     def passages(self, vectors: np.ndarray) -> np.ndarray:
         """(N, D) float32 -> (N, width)."""

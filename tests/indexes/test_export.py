@@ -13,7 +13,7 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own/thesis.txt").write_text("years of work")
     for taken in (tmp_path / "own", tmp_path / "own/thesis.txt"):
-        with pytest.raises(InputError, match="holds other files than an export"):
+        with pytest.raises(InputError, match="contains more than an export"):
             to_pyserini(index, taken, PARAMS.search)
     assert (tmp_path / "own/thesis.txt").read_text() == "years of work"
     for _ in range(2):
@@ -24,7 +24,7 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("similarity", "changes", "message"),
     [
-        ("dot", {"kind": "hnsw"}, "compares dot products as distances"),
+        ("dot", {"kind": "hnsw"}, "turns dot products into distances"),
         ("cosine", {"kind": "lsh"}, "number of differing bits"),
         ("cosine", {"dimension": 8}, "does not truncate queries"),
     ],

@@ -13,7 +13,7 @@ NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
 
 CASES = [
     ("train@first", "temperature: 0.05", "temperature: 0.1", "resuming after step 4"),
-    ("encode@zero_shot", "window: 8192", "window: 99", "encoded before, used again"),
+    ("encode@zero_shot", "window: 8192", "window: 99", "encoded before; used again"),
 ]
 
 
