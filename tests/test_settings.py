@@ -87,7 +87,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(edited):
 MINES = {"mine.encoder.use": True}
 SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
 TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
-NO_PART = "set teacher.scores with one of the two, or none of them"
+NO_PART = "set teacher.scores and one of the other two, or none of the three"
 
 
 def second(**changes):
@@ -124,8 +124,8 @@ def second(**changes):
         ({"teacher.scores": "fusion"}, NO_PART),
         ({"train.teacher_share": 0.5}, NO_PART),
         ({"teacher.margin": 0.1}, NO_PART),
-        ({"teacher.scores": "fusoin", "train.teacher_share": 0.5}, r"teacher\.scores: none of: "),
-        ({"teacher.scores": "file:", "train.teacher_share": 0.5}, r"teacher\.scores: none of: "),
+        ({"teacher.scores": "fusoin", "train.teacher_share": 0.5}, r"teacher\.scores: must be "),
+        ({"teacher.scores": "file:", "train.teacher_share": 0.5}, r"teacher\.scores: must be "),
         ({"teacher.scores": "cross-encoder:m", "teacher.margin": 0.1}, "a cross-encoder scores"),
         (second(train={"learning_rate": 1}), r"second\.train\.learning_rate: "),
         (second(train={"lr": True}), r"second\.train\.lr: .*number"),

@@ -32,7 +32,7 @@ def installed(*packages: str) -> dict[str, str]:
 def thread_count(threads: int | None) -> int:
     """`threads`; for None, the physical cores that this process may use.
 
-    CPU affinity and a container's quota limit them. The processes of a launcher share them.
+    CPU affinity and a container's quota limit the cores; the processes of a launcher share them.
 
     Raises:
         InputError: for more threads than CPUs.
@@ -55,7 +55,7 @@ def is_first_process() -> bool:
 
 
 def processor() -> str:
-    """Such as `AMD EPYC, family 25, model 17 (AVX2, ...)`; never written to a tracked file."""
+    """The CPU, such as `AMD EPYC, family 25, model 17 (AVX2, ...)`; never in a tracked file."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()

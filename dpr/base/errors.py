@@ -12,9 +12,9 @@ class InputError(ValueError):
 
 
 def disk_error_message(error: BaseException) -> str | None:
-    """The system's message if a file could not be written, else None.
+    """The operating system's message if a file could not be written, else None.
 
-    Libraries in C++, Rust and Java put that message into errors of their own.
+    C++, Rust and Java libraries raise errors of their own that contain the message.
     """
     if isinstance(error, OSError) and error.errno is not None and error.errno in DISK_ERRORS:
         return os.strerror(error.errno) + (f": {error.filename}" if error.filename else "")

@@ -35,7 +35,7 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: str | Path) -> Iterator[TextIO]:
-    """Write a UTF-8 text file. After an error, an older file of that name stays."""
+    """Write a UTF-8 text file. If the block fails, an older file with this name stays."""
     with (
         unfinished(Path(path)) as partial,
         partial.open("w", encoding="utf-8", newline="\n") as file,
@@ -45,7 +45,7 @@ def new_file(path: str | Path) -> Iterator[TextIO]:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Fill a folder. After an error, an older folder of that name stays."""
+    """Fill a folder. If the block fails, an older folder with this name stays."""
     path = Path(path)
     with unfinished(path) as partial:
         shutil.rmtree(partial, ignore_errors=True)
@@ -60,16 +60,16 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder in `parent` for the block alone; processes may call this at the same time."""
+    """A folder in `parent` that the block alone uses; several processes may call this at once."""
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a finished file, which takes no space; copy it if that is impossible.
+    """Hard-link a finished file, which takes no space; copy it if it cannot be linked.
 
-    At most two names share a file, so damage to one output spares the others.
+    At most two paths share a file, so a damaged output damages at most one more.
     """
     if source.stat().st_nlink == 1:
         with suppress(OSError):
@@ -96,7 +96,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_manifest(path: Path, keys: dict[str, Any], cure: str) -> dict[str, Any]:
-    """A JSON object with these keys and types (`int`, `str | None`, ...), and any more keys.
+    """A JSON object with these keys and types (`int`, `str | None`, ...). More keys are allowed.
 
     Raises:
         InputError: if the file is missing or damaged. The message ends with `cure`.
@@ -111,7 +111,7 @@ def read_manifest(path: Path, keys: dict[str, Any], cure: str) -> dict[str, Any]
 
 
 def first_key(error: ValidationError) -> str:
-    """The key that pydantic refuses first, in quotes; for a value without keys, "the object"."""
+    """The first key that pydantic refuses, in quotes; "the object" if the value has no keys."""
     location = error.errors()[0]["loc"]
     return repr(location[0]) if location else "the object"
 
@@ -139,7 +139,7 @@ def sha256(path: str | Path) -> str:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """One SHA-256 over names and bytes of files, those in folders included."""
+    """One SHA-256 over the names and bytes of files, including files in folders."""
     digest = hashlib.sha256()
     for path in paths:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

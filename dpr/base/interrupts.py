@@ -28,7 +28,7 @@ def raise_on_sigterm() -> None:
 def delay_signals() -> Iterator[Pending]:
     """Put the first signal into a list, which the block must check. A second signal raises at once.
 
-    Outside the main thread, which alone may handle signals, the list stays empty.
+    Only the main thread may handle signals; in other threads the list stays empty.
     """
     pending: Pending = []
 

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import distributed
 
-# How long the others wait while the first process validates, waits for a lock or merges files. If
-# a process dies, the launcher ends all of them at once.
+# How long processes wait while the first one validates, waits for a lock or merges files. If any
+# process dies, the launcher ends all of them at once.
 TIMEOUT = timedelta(days=7)
 Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """`size` processes, of which this one is number `rank` and computes on `device`."""
+    """A group of `size` processes; this process has number `rank` and computes on `device`."""
 
     rank: int = 0
     size: int = 1
@@ -32,7 +32,7 @@ class ProcessGroup:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(device=device)
         if device.type == "cuda":
-            # Without both, a barrier guesses the device from the rank among all machines.
+            # Without both calls, a barrier guesses the device from the rank among all machines.
             torch.cuda.set_device(device)
             distributed.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
         else:
@@ -59,7 +59,7 @@ class ProcessGroup:
         return slice(min(first * block, count), min(last * block, count))
 
     def gather(self, own: torch.Tensor, count: int, block: int = 1) -> torch.Tensor:
-        """The (count, ...) rows of all processes, from the `own` rows of each one's shard."""
+        """The (count, ...) rows of all processes; `own` has the rows of this process's shard."""
         if self.size == 1:
             return own
         shards = [self.shard(count, rank, block) for rank in range(self.size)]
@@ -83,7 +83,7 @@ class ProcessGroup:
         a block together, so the bits do not depend on the number of processes.
 
         Args:
-            work: computes the arrays of a block. If there is no item, it is called with none.
+            work: computes the arrays of a block. An empty share is one empty block.
         """
         own = self.shard(count, block=block)
         starts = range(own.start, own.stop, block) or [own.start]
@@ -121,7 +121,7 @@ class ProcessGroup:
             distributed.barrier()
 
     def maximum(self, number: float) -> float:
-        """The largest number of any process."""
+        """The largest number over all processes."""
         return float(self.gather_array(np.array([number]), self.size).max())
 
 

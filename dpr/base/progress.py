@@ -20,7 +20,7 @@ def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: A
 
 
 def say(message: str) -> None:
-    """Print a line that leaves the bar whole."""
+    """Print a line without breaking the bar."""
     if sys.stderr.isatty():
         tqdm.write(message, file=sys.stdout)
     else:
@@ -28,7 +28,7 @@ def say(message: str) -> None:
 
 
 class _Lines(tqdm):
-    """Progress as lines of a log: none for work of less than a minute."""
+    """Progress as log lines; none for work of less than a minute."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.n > self.initial:
@@ -37,4 +37,4 @@ class _Lines(tqdm):
     def close(self) -> None:
         if not self.disable:
             self.disable = True
-            self._decr_instances(self)  # type: ignore[attr-defined]  # without tqdm's own line end
+            self._decr_instances(self)  # type: ignore[attr-defined]  # without tqdm's last line

@@ -1,9 +1,9 @@
 """Work in a scratch folder, which a killed stage resumes in its next run.
 
-The name of the folder is a hash over everything that decides the result, to the last bit: equal
-names mean equal bytes. The folder also lists these inputs, to explain why unfinished work is
-ignored. The last finished results of each kind stay, because DVC may lose a result after the stage
-has ended, for instance with a full cache.
+The folder is named by a hash of everything that decides the result, so equal names mean equal
+bytes. It also lists these inputs, to explain why unfinished work is ignored. The latest finished
+results of each kind stay, because DVC may lose a result after the stage, for instance if its cache
+is full.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ MAX_FINISHED = 3  # of each kind: for three experiments at a time
 
 @dataclass(frozen=True)
 class Work:
-    """A training or an encoding.
+    """One training or one encoding.
 
     Attributes:
         decides: all inputs that decide the result, by name.
-        kind: MAX_FINISHED finished results of each kind stay.
+        kind: the newest MAX_FINISHED results of each kind stay.
     """
 
     folder: Path
@@ -56,9 +56,9 @@ class Work:
         """Work with a result that depends on inputs, code, package versions and the processor.
 
         Args:
-            inputs: by names that a user knows; "work" names the sort of work.
+            inputs: by names that a user knows; "work" is the type of work.
             code: files and folders of the repository, except for dpr/settings.
-            kind: None takes the value of "work".
+            kind: None stands for the value of "work".
         """
         modules = {name: sorted((ROOT / name).rglob("*.py")) or [ROOT / name] for name in code}
         decides = inputs | {name: fingerprint(files) for name, files in modules.items()}
@@ -85,16 +85,16 @@ class Work:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock of the work, and say so if a different process holds it first.
+        """Hold the lock of the work; print a message if a different process has it.
 
-        Unless the work is finished, the oldest finished results of its kind make room for it.
+        For unfinished work, remove the oldest finished results of its kind to make room.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{self.folder}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.folder}: waiting for an experiment that does the same", file=sys.stderr)
+            print(f"{self.folder}: waiting for an experiment with the same work", file=sys.stderr)
             lock.acquire()
         try:
             if not self.is_finished:
@@ -104,7 +104,7 @@ class Work:
             lock.release()
 
     def begin(self) -> None:
-        """Make the folder unless it exists; say which similar unfinished work is ignored."""
+        """Make the folder unless it exists; print why the most similar unfinished work differs."""
         if self.is_finished or (self.folder / NOTE).exists():
             return
         if closest := self._closest():
@@ -117,9 +117,9 @@ class Work:
         write_json(self.folder / NOTE, self.decides)
 
     def end(self) -> None:
-        """Mark the work as finished, and as the newest of its kind; other files stay.
+        """Mark the work as finished and as the newest of its kind. Its result files stay.
 
-        Finished work that is used again keeps its first kind.
+        Finished work keeps its first kind when it is used again.
         """
         if self.is_finished:
             os.utime(self.folder)
@@ -129,7 +129,7 @@ class Work:
         (self.folder / NOTE).unlink(missing_ok=True)
 
     def _others(self, mark: str, content: str | None = None) -> list[Path]:
-        """Folders of other work with the file `mark` (and this content), the newest first."""
+        """Folders of different work that have the file `mark` (and this content), newest first."""
         changed = {}
         for path in self.folder.parent.glob(f"*/{mark}"):
             with suppress(OSError):  # another process has removed it
@@ -139,7 +139,7 @@ class Work:
         return sorted(changed, key=changed.__getitem__, reverse=True)
 
     def _closest(self) -> tuple[Path, list[str]] | None:
-        """The most similar unfinished work of this sort, and the names that differ."""
+        """The most similar unfinished work of the same type, and the inputs that differ."""
         candidates = []
         for folder in self._others(NOTE):
             with suppress(InputError):  # another process has finished it
@@ -152,7 +152,7 @@ class Work:
 
 
 def forget_finished(scratch: Path) -> None:
-    """Remove finished work, so that it is done again; unfinished or locked work stays."""
+    """Remove finished work, so that the next run repeats it. Unfinished or locked work stays."""
     _remove([path.parent for path in scratch.glob(f"*/{FINISHED}")], FINISHED)
 
 

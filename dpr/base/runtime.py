@@ -1,4 +1,4 @@
-"""What a computation runs on: seeds, threads, device, memory and random states."""
+"""The setup of a computation: seeds, threads, device, memory and random states."""
 
 import ctypes
 import os
@@ -12,7 +12,8 @@ from dpr.base.environment import thread_count
 from dpr.base.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-# oneDNN caches a program per matrix shape, 1,024 by default: a gigabyte if text lengths vary.
+# oneDNN caches a program per matrix shape. With varied text lengths, its default of 1,024 programs
+# takes a gigabyte.
 CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "LRU_CACHE_CAPACITY": "128"}
 
 
@@ -33,10 +34,10 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # Some GPU kernels have no deterministic form: torch warns once and goes on. (This call does the
-    # same as `use_deterministic_algorithms`, but does not load torch's compiler for a second.)
+    # Some GPU kernels have no deterministic form: torch warns once and goes on. (This call equals
+    # `use_deterministic_algorithms`, which also spends a second on loading torch's compiler.)
     torch.set_deterministic_debug_mode("warn" if torch.accelerator.is_available() else "error")
-    # Filling is slow, and nothing reads it. (mypy cannot see the attribute of this module.)
+    # Filling memory is slow, and nothing reads it. (mypy does not know the attribute.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     return threads
@@ -59,14 +60,14 @@ def device() -> torch.device:
     rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if rank >= count:
         raise InputError(
-            f"params.yaml: launcher: it started process {rank + 1} of this machine, which has "
-            f"{count} GPU(s); start at most that many processes"
+            f"params.yaml: launcher: it started process {rank + 1} on this machine, which has "
+            f"{count} GPU(s); start at most {count} per machine"
         )
     return torch.device("cuda", rank)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of torch's generators, {"cpu", and the device's type: uint8 state}."""
+    """The states of torch's generators as uint8, for "cpu" and for the type of the device."""
     states = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states[device.type] = torch.get_device_module(device).get_rng_state()
@@ -75,14 +76,14 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 def set_random_state(states: dict[str, torch.Tensor], device: torch.device) -> None:
     """Restore what `random_state` returned."""
-    # Cloned, because torch needs an aligned address, which a row of a file may lack.
+    # Cloned: torch needs an aligned address, and a state read from a file may lack one.
     torch.set_rng_state(states["cpu"].cpu().clone())
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(states[device.type].cpu().clone())
 
 
 def return_freed(over: float) -> None:
-    """Return freed memory to the kernel if there are more than `over` GiB of it (Linux only).
+    """Return freed memory to the kernel once it exceeds `over` GiB (Linux only).
 
     Fragmentation grows with each step because text lengths vary.
     """

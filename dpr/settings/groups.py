@@ -1,4 +1,4 @@
-"""Groups of params.yaml outside training: `data`, `model`, and `encode` to `eval`."""
+"""The groups `data`, `model`, and `encode` to `eval` of params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -17,11 +17,11 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 def _with_line_ends(text: str) -> str:
-    r"""Turn `\n` and `\t`, which `dvc exp run -S` keeps as two characters, into one."""
+    r"""Turn `\n` and `\t` into one character; `dvc exp run -S` keeps them as two."""
     return text.replace(r"\n", "\n").replace(r"\t", "\t")
 
 
-Text = Annotated[str, AfterValidator(_with_line_ends)]  # part of what is encoded
+Text = Annotated[str, AfterValidator(_with_line_ends)]  # part of an encoded text
 
 
 class Group(BaseModel):
@@ -78,7 +78,7 @@ class DataSettings(Group):
         if self.prompts is not None and len(self.prompts) != len(self.source_names):
             raise ValueError(
                 f"prompts has {len(self.prompts)} texts, but train has {len(self.source_names)} "
-                "sources: give each its text, or null"
+                "sources: give one text per source, or null"
             )
         return self
 
@@ -111,7 +111,7 @@ class ModelSettings(Group):
         for role in ("query", "passage"):
             if getattr(self, f"{role}_prompt") and getattr(self, f"{role}_prefix") is not None:
                 raise ValueError(
-                    f"{role}_prompt names a text, and {role}_prefix gives one: set one"
+                    f"{role}_prompt names a text, and {role}_prefix gives one: set only one of them"
                 )
         return self
 
@@ -127,7 +127,7 @@ INDEX_KINDS = ("flat", "ivf", "hnsw", "ivfpq", "pq", "sq8", "lsh")
 
 
 class IndexSettings(Group):
-    kind: Name  # one of INDEX_KINDS, or a factory string of FAISS: the stage `check` tries it
+    kind: Name  # one of INDEX_KINDS, or a FAISS factory string, which the stage `check` tries
     dimension: Count | None
     storage: Literal["float32", "float16"]
     nlist: Count | None

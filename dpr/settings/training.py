@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 from dpr import measures
 from dpr.settings.groups import Bm25Settings, Count, Fraction, Group, Length, Positive, Share
 
-MIN_TEMPERATURE = 0.01  # of a learned one (Radford et al. 2021, CLIP)
-VALIDATION_DEPTH = 1000  # passages that a validation ranks for a topic
+MIN_TEMPERATURE = 0.01  # of a learned temperature (Radford et al. 2021, CLIP)
+VALIDATION_DEPTH = 1000  # passages that a validation ranks per topic
 
 
 class MineRanker(Group):
@@ -39,7 +39,7 @@ class MineSettings(Group):
 def _teacher(name: str) -> str:
     kind, _, rest = name.partition(":")
     if name != "fusion" and not (kind in ("file", "cross-encoder") and rest):
-        raise ValueError("none of: fusion, file:FILE, cross-encoder:NAME")
+        raise ValueError("must be fusion, file:FILE or cross-encoder:NAME")
     return name
 
 

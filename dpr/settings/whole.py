@@ -1,7 +1,7 @@
-"""All of params.yaml: its groups, the conditions between them, the settings of each round.
+"""All of params.yaml: its groups, the conditions between them, and the settings of each round.
 
-The file is read as YAML 1.2, where `3e-05` is a number: `dvc exp run -S train.lr=3e-5` writes that.
-(PyYAML reads YAML 1.1 and takes it for text.)
+The file is YAML 1.2, where `3e-05` is a number. `dvc exp run -S train.lr=3e-5` writes this form.
+(In YAML 1.1, which PyYAML reads, it is text.)
 """
 
 import reprlib
@@ -76,11 +76,11 @@ class Settings(Group):
         mine, train = self.mine_settings(round_name), self.train_settings(round_name)
         used = [source for source in (mine.bm25, mine.encoder) if source.use]
         if used and not train.hard_negatives:
-            raise ValueError("mine.*.use is true, but train.hard_negatives is 0: set it to 1")
+            raise ValueError("mine.*.use is true, but train.hard_negatives is 0: raise it to 1")
         if self.model.dtype == "bfloat16" and not train.lora_rank:
             raise ValueError(
-                "model.dtype: bfloat16 would round the steps of training away: set "
-                "train.lora_rank, whose matrices are float32, or set float32"
+                "model.dtype: bfloat16 would round training steps away: set float32, or set "
+                "train.lora_rank, since LoRA matrices are float32"
             )
         scores = self.teacher.scores or ""
         if scores.startswith("cross-encoder:") and not used:
@@ -92,8 +92,8 @@ class Settings(Group):
         limited = self.teacher.margin is not None and not scores.startswith("file:")
         if limited and self.teacher.depth < deepest:
             raise ValueError(
-                f"teacher.depth {self.teacher.depth} is below mine's last_rank {deepest}, so that "
-                "teacher.margin would drop the passages between: raise teacher.depth"
+                f"teacher.depth {self.teacher.depth} is below mine's last_rank {deepest}, so "
+                "teacher.margin would drop the passages in between: raise teacher.depth"
             )
 
     def _require_teaching(self, shares: list[float]) -> None:
@@ -103,7 +103,8 @@ class Settings(Group):
         if teaches != (scores is not None):
             raise ValueError(
                 f"teacher.scores is {scores}, train.teacher_share {max(shares):g} and "
-                f"teacher.margin {margin}: set teacher.scores with one of the two, or none of them"
+                f"teacher.margin {margin}: set teacher.scores and one of the other two, or none of "
+                "the three"
             )
         if all(shares) and margin is not None:
             raise ValueError(
@@ -122,23 +123,21 @@ class Settings(Group):
         if search.rescore is not None and search.rescore < search.top_k:
             raise ValueError(
                 f"search.rescore {search.rescore} is below search.top_k {search.top_k}, "
-                "so that a run would mix two kinds of scores: raise it, or leave it null"
+                "so a run would mix two kinds of scores: raise search.rescore, or leave it null"
             )
         for measure in self.eval.measures:
             if (measures.cutoff(measure) or 0) > search.top_k:
                 raise ValueError(
-                    f"eval.measures: {measure} is deeper than search.top_k {search.top_k}, and "
-                    "would not be that measure: raise search.top_k or remove it"
+                    f"eval.measures: {measure} is deeper than search.top_k {search.top_k}, so "
+                    "its values would be wrong: raise search.top_k, or remove the measure"
                 )
 
     def mine_settings(self, round_name: Round) -> MineSettings:
-        """The mining settings of a round."""
         if round_name == "first":
             return self.mine
         return _with_changes(self.mine, self.second.mine, "second.mine")
 
     def train_settings(self, round_name: Round) -> TrainSettings:
-        """The training settings of a round."""
         if round_name == "first":
             return self.train
         changes = {"lr": self.train.lr * self.second.lr_ratio} | self.second.train
@@ -175,7 +174,7 @@ class Settings(Group):
         )
 
     def require_batches(self, pairs: int) -> None:
-        """Raises InputError if this number of training pairs fills no batch of a round."""
+        """Raises InputError if there are fewer training pairs than a batch of some round needs."""
         for round_name in filter(self.trains, ROUNDS):
             batch_size = self.train_settings(round_name).batch_size
             if batch_size > pairs:
@@ -219,8 +218,8 @@ def load_settings(path: str | Path) -> Settings:
 
 
 def _described(problem: dict[str, Any]) -> str:
-    """One of pydantic's error records as one line."""
-    # pydantic adds the branch of a union ("int") to the location; it is no part of the key.
+    """A pydantic error as one line."""
+    # pydantic adds the branch of a union ("int") to the location; the key does not have it.
     key = ".".join(str(part) for part in problem["loc"] if part not in ("int", "float"))
     if problem["type"] == "extra_forbidden":
         group: Any = Settings
@@ -228,7 +227,7 @@ def _described(problem: dict[str, Any]) -> str:
             group = group.model_fields[part].annotation
         return f"{key}: unknown key (known here: {', '.join(group.model_fields)})"
     if problem["type"] == "missing":
-        return f"{key}: missing; every key has to be given"
+        return f"{key}: missing; every key is required"
     given = problem["input"]
     shown = "" if isinstance(given, dict) else f" (got {reprlib.repr(given)})"
     return f"{key or 'the file'}: {problem['msg'].removeprefix('Value error, ')}{shown}"

@@ -214,5 +214,5 @@ with FileLock(sys.argv[1]):
         started = time.monotonic()
         with work().locked():
             assert time.monotonic() - started > 0.3
-    expected = f"{work().folder}: waiting for an experiment that does the same\n"
+    expected = f"{work().folder}: waiting for an experiment with the same work\n"
     assert capsys.readouterr().err == expected
