@@ -1,4 +1,4 @@
 """The stages of dvc.yaml, each `python -m stages.NAME`: files and parameters in, files out.
 
-A stage only calls `dpr`: logic that needs a test belongs there. `run` has what all commands share.
+A stage only calls `dpr`; logic that needs a test belongs there. All commands share `run`.
 """

@@ -1,8 +1,8 @@
 """audit: compare each index with exact search, and the number format with fp32.
 
-Reads data/collection (its test topics), and encoders, embeddings and indexes of both systems.
-Makes metrics/audit.json and plots/tradeoff.csv. Fails if an index has a lower recall than
-audit.min_recall, or if the format that encode.precision auto chose does not keep its promise.
+Reads the test topics of data/collection, and the encoders, embeddings and indexes of both systems.
+Makes metrics/audit.json and plots/tradeoff.csv. Fails if the recall of an index is below
+audit.min_recall. Also fails if `encode.precision: auto` chose a format with too much noise.
 
     python -m stages.audit
 """
@@ -49,7 +49,7 @@ def main() -> str:
         rates.append(f"{system} {ours:,.0f} queries a second, exact search {exact:,.0f}")
     write_json("metrics/audit.json", results)
     write_csv("plots/tradeoff.csv", ["system", "setting", "value", "recall@10"], tradeoff)
-    for system in ENCODERS:  # after the figures are written, so that they explain a failure
+    for system in ENCODERS:  # after writing the figures, which explain a failure
         require_recall(results[system], settings.audit.min_recall, f"data/indexes/{system}")
         source = Path("data/encoders") / system
         require_promise(results[system]["precision"], source, settings.encode)

@@ -1,4 +1,4 @@
-"""bm25_index: the passages as a Lucene index.
+"""bm25_index: index the passages with Lucene.
 
 Reads data/collection/corpus.jsonl. Makes data/indexes/bm25.
 

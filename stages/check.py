@@ -1,4 +1,4 @@
-"""check: fail before the expensive stages on settings that they would refuse after hours.
+"""check: refuse bad settings now; the expensive stages would refuse them only after hours.
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which gates the
 expensive stages. It checks the number format of the encoding, the index, the memory of a search,

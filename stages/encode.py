@@ -1,7 +1,7 @@
-"""encode SYSTEM: the passages as vectors, by the encoder of that system.
+"""encode SYSTEM: encode the passages with the encoder of SYSTEM.
 
-Reads data/collection/corpus.jsonl and data/encoders/SYSTEM. Makes data/embeddings/SYSTEM. A killed
-run goes on with the windows that are left.
+Reads data/collection/corpus.jsonl and data/encoders/SYSTEM. Makes data/embeddings/SYSTEM.
+After a kill, the next run encodes the remaining windows.
 
     python -m stages.encode dense
     torchrun --standalone --nproc-per-node 2 -m stages.encode dense     # `launcher` in params.yaml

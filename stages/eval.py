@@ -1,7 +1,7 @@
 """eval: the measures of the encoders over all judged test topics, and nDCG@10 of each topic.
 
-Reads their test runs, and topics and judgments of data/collection. Makes metrics/eval.json and
-plots/topics.csv. It is apart from `compare`, which needs BM25 and so Java.
+Reads the test runs of the encoders, and topics and judgments of data/collection. Makes
+metrics/eval.json and plots/topics.csv. It is separate from `compare`, which needs BM25 and so Java.
 
     python -m stages.eval
 """

@@ -1,8 +1,8 @@
-"""fuse: dense and BM25 together, by reciprocal rank (rrf) and by weighted scores (hybrid).
+"""fuse: combine dense and BM25, by reciprocal rank (rrf) and by weighted scores (hybrid).
 
-Reads the runs of both, and the judgments of data/collection. Makes data/runs/SPLIT/rrf.txt,
-data/runs/SPLIT/hybrid.txt and metrics/fuse.json. The weight is the best one on the validation
-topics, or fuse.default_weight if there are none; the test topics never choose it.
+Reads both runs, and the judgments of data/collection. Makes data/runs/SPLIT/rrf.txt,
+data/runs/SPLIT/hybrid.txt and metrics/fuse.json. The weight is the best one on validation topics,
+never on test topics. Without validation topics, it is fuse.default_weight.
 
     python -m stages.fuse
 """

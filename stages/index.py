@@ -1,4 +1,4 @@
-"""index SYSTEM: a FAISS index over the passage vectors of that system; none for kind flat.
+"""index SYSTEM: build a FAISS index over the passage vectors of SYSTEM; none for kind flat.
 
 Reads data/embeddings/SYSTEM. Makes data/indexes/SYSTEM.
 

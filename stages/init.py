@@ -1,7 +1,7 @@
 """init: the encoder before training, which is also the system zero_shot.
 
-Reads the model that model.name names. Writes data/encoders/zero_shot. It is apart from training, so
-that training parameters do not rerun its encoding and search.
+Reads the model in model.name. Writes data/encoders/zero_shot. It is separate from training, so that
+training parameters do not rerun the encoding and search of zero_shot.
 
     python -m stages.init
 """

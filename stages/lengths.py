@@ -1,8 +1,8 @@
 """lengths: tokens of queries and passages, without prompts, and the share that is truncated.
 
 Reads data/collection, data/training, data/manifest.json and the tokenizer of
-data/encoders/zero_shot. Makes metrics/lengths.json. Of the training data, only what a pair names is
-measured.
+data/encoders/zero_shot. Makes metrics/lengths.json. In the training data, it only measures the
+queries and passages of pairs.
 
     python -m stages.lengths
 """

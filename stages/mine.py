@@ -1,8 +1,8 @@
-"""mine ROUND: training pairs with hard negatives, and a teacher's scores of passages for them.
+"""mine ROUND: add hard negatives to the training pairs, and score passages with the teacher.
 
 Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round starts from:
 data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
-mine.bm25.use, mine.encoder.use and teacher.scores the pairs stay unchanged.
+mine.bm25.use, mine.encoder.use and teacher.scores, the pairs do not change.
 
     python -m stages.mine first
 """
@@ -72,7 +72,7 @@ def write_figures(round_name: Round, runs: bool) -> str:
 def mine(
     settings: Settings, round_name: Round, processes: ProcessGroup, folder: Path | None = None
 ) -> None:
-    """Write pairs and scores to `folder`; a process without one takes its share of the rankings."""
+    """Write pairs and scores to `folder`; without a folder, only help with the rankings."""
     threads = runtime.set_up(settings.threads, settings.seed)
     round_settings = settings.mine_settings(round_name)
     corpus = Corpus(TRAINING, settings.data.separator)

@@ -1,4 +1,4 @@
-"""The trained encoder of an experiment or Git revision, from which a training can start."""
+"""The trained encoder of an experiment or Git revision, as the start of a training."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def model_folder(name: str) -> Iterator[str]:
     """The name itself; for `exp:NAME`, a temporary folder with that revision's encoder.
 
     Raises:
-        InputError: for an unknown revision, or one whose encoder DVC's cache lacks.
+        InputError: for an unknown revision, or if DVC's cache lacks its encoder.
     """
     if not name.startswith(PREFIX):
         yield name

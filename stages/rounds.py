@@ -1,4 +1,4 @@
-"""The rounds of training: the encoder each starts `from`, the one it leads `to`; as in dvc.yaml."""
+"""The rounds of training: the encoders `from` and `to` of each, as in dvc.yaml, and its files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SUFFIX = {"first": "", "second": "_second"}  # of files in metrics/ and plots/
 
 
 def plan_file(stage: str, round_name: Round) -> Path:
-    """The work of a stage in a round; the stage reruns only if this file changes."""
+    """Says whether a stage has work in a round; the stage reruns only if this file changes."""
     return Path(f"data/plan/{stage}_{round_name}.json")
 
 

@@ -18,7 +18,7 @@ from dpr.records.types import ENCODERS
 from dpr.settings import Round
 from stages import versions
 
-# Unfinished work and costs, outside the outputs, which DVC deletes before each run of a stage.
+# Unfinished work and costs, which are no outputs: DVC deletes outputs before each run of a stage.
 # DVC_ROOT is the main checkout, even for a queued experiment, which runs in a temporary folder.
 SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
 CHOICES = {"system": ENCODERS, "round_name": get_args(Round)}
@@ -26,10 +26,9 @@ COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change d
 
 
 def run(main: Callable[..., str]) -> None:
-    """Call a stage's `main` with the arguments of the command line; print its summary and its cost.
+    """Call a stage's `main` with the arguments of the command line; print its summary and cost.
 
-    The parameters of `main` are the arguments: none, `system` or `round_name`. It returns the
-    summary.
+    `main` returns the summary. Its parameters are the arguments: none, `system` or `round_name`.
     """
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
@@ -66,8 +65,8 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 def one_line_errors(command: str) -> Iterator[None]:
     """Turn errors into one line and an exit code.
 
-    1 for bad input or a full disk, 130 for Ctrl-C, 143 for SIGTERM. If the reader of the output has
-    ended, such as `head`, print nothing and exit with 141.
+    1 for bad input or a full disk, 130 for Ctrl-C, 143 for SIGTERM. If the program that reads the
+    output has ended, such as `head`, print nothing and exit with 141.
     """
     raise_on_sigterm()
     try:
@@ -75,9 +74,9 @@ def one_line_errors(command: str) -> Iterator[None]:
         sys.stdout.flush()
     except BrokenPipeError:
         try:
-            print(flush=True)  # it breaks again if the pipe was that of the output
+            print(flush=True)  # breaks again if stdout is the broken pipe
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
             sys.exit(141)
         raise
     except InputError as error:
@@ -109,9 +108,9 @@ def peak_gib() -> float:
 def log_cost(command: str, seconds: float) -> str:
     """Append time and peak memory to the log of `python -m tools.costs`; return both in words."""
     cost = {"stage": command, "seconds": round(seconds, 1), "peak_gib": round(peak_gib(), 2)}
-    cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # one log for all of them
+    cost |= {"processor": processor(), "workspace": str(Path.cwd())}  # all workspaces share a log
     COSTS.parent.mkdir(exist_ok=True)
-    cut = COSTS.exists() and not COSTS.read_bytes().endswith(b"\n")  # by a kill
+    cut = COSTS.exists() and not COSTS.read_bytes().endswith(b"\n")  # a kill cut the last line
     with COSTS.open("a", encoding="utf-8") as file:
         file.write("\n" * cut + json.dumps(cost) + "\n")
     return f"{seconds:.0f} s, {cost['peak_gib']} GiB"

@@ -1,4 +1,4 @@
-"""search SYSTEM: TREC runs of that system over all validation and test topics.
+"""search SYSTEM: TREC runs of SYSTEM over all validation and test topics.
 
 Reads queries and judged topics of data/collection, data/encoders/SYSTEM, data/embeddings/SYSTEM and
 data/indexes/SYSTEM. Makes data/runs/valid/SYSTEM.txt and data/runs/test/SYSTEM.txt.

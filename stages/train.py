@@ -1,11 +1,11 @@
-"""train ROUND: train the dual encoder, from the weights that the round starts from.
+"""train ROUND: train the dual encoder.
 
     first     data/encoders/zero_shot -> data/encoders/first
-    second    data/encoders/first -> data/encoders/dense, a copy without `second.use`
+    second    data/encoders/first -> data/encoders/dense (a copy unless `second.use`)
 
 Also reads data/training, data/negatives/ROUND and, for `train.roles: query`, data/vectors/ROUND.
 Also writes metrics/train*.json, plots/train*.csv and plots/valid*.csv. A killed training resumes
-from its last snapshot in .scratch; a finished one is used again.
+from its last snapshot in .scratch. A finished training with the same inputs is used again.
 
     python -m stages.train first
     torchrun --standalone --nproc-per-node 2 -m stages.train first      # `launcher` in params.yaml
@@ -146,7 +146,7 @@ def write_results(round_name: Round, trainer: Trainer, history: History, data: s
 def write_figures(
     round_name: Round, figures: dict[str, Any], steps: list[Step], validations: list[Validation]
 ) -> None:
-    """Write metrics and curves. Without a step, a curve has a row of zeros: a plot needs one."""
+    """Write metrics and curves. A plot needs a row, so a curve without a step is a row of zeros."""
     write_json(f"metrics/train{rounds.SUFFIX[round_name]}.json", figures)
     of_steps, of_validations = curves(round_name)
     write_csv(of_steps, Step._fields, steps or [Step(0, 0.0, 0.0, 0.0, 0.0)])
@@ -156,7 +156,7 @@ def write_figures(
 
 
 def curves(round_name: Round) -> tuple[Path, Path]:
-    """The files of steps and of validations, which grow during the training."""
+    """The files of steps and validations, which grow during training."""
     suffix = rounds.SUFFIX[round_name]
     return Path(f"plots/train{suffix}.csv"), Path(f"plots/valid{suffix}.csv")
 

@@ -1,4 +1,4 @@
-"""vectors ROUND: the training passages as vectors, if the round compares queries with all of them.
+"""vectors ROUND: encode the training passages, if the round compares queries with all of them.
 
 Reads data/plan, data/training and the encoder that the round starts from: data/encoders/zero_shot
 or first. Makes data/vectors/ROUND, which is empty unless `mine.encoder.use`,

@@ -25,7 +25,7 @@ def recorded() -> dict[str, str]:
 
 
 def record(versions: dict[str, str]) -> None:
-    """Write the versions; the comment at the top stays."""
+    """Write the versions, below the comments of the file."""
     lines = FILE.read_text(encoding="utf-8").splitlines()
     comments = [line for line in lines if line.startswith("#")]
     rows = [f'{package}: "{version}"' for package, version in sorted(versions.items())]
@@ -41,5 +41,5 @@ def require_recorded() -> None:
             raise InputError(
                 f"{FILE}: {package} {before[package]}, but {now} is installed, and results "
                 "would differ. Install the versions of requirements.txt, or run `python -m "
-                "tools.versions` to accept this one: DVC then reruns the stages that depend on it"
+                f"tools.versions` to accept {now}: DVC then reruns the stages that need {package}"
             )
