@@ -45,7 +45,7 @@ class Answers:
     """A system opened for many questions. `notes` warn about stale outputs and useless training.
 
     Raises:
-        InputError: if a stage output that the system needs is missing.
+        InputError: if the system lacks an output of a stage.
     """
 
     def __init__(self, system: str):
@@ -64,7 +64,7 @@ class Answers:
         trained = system not in ("bm25", "zero_shot")
         no_gain = no_gain_notes(sides.training(sides.WORKSPACE)) if trained else ""
         self.notes = [note for note in (sides.stale(sides.STAGE_OF[system]), no_gain) if note]
-        self.ask("warm up", 1)  # Java and the encoder load the rest with their first question
+        self.ask("warm up", 1)  # Java and the encoder finish loading at the first question
 
     def ask(self, question: str, k: int = 10) -> list[Answer]:
         """The `k` best passages. Raises InputError for an empty question."""

@@ -1,8 +1,8 @@
-"""Ask the collection a question. The best passages of a system follow, with its words marked.
+"""Ask the collection a question: print a system's best passages, with the question's words marked.
 
 Reads data/collection and the system's encoder, embeddings and indexes; for hybrid, also
-metrics/fuse.json. Without a question it prompts for questions. If the question is a judged topic,
-+ marks a relevant passage and - a passage judged not relevant.
+metrics/fuse.json. Without a question, it prompts for questions. If the question is a judged topic,
++ marks relevant passages and - marks passages judged not relevant.
 
     python -m tools.ask "does zinc deficiency impair wound healing"
     python -m tools.ask --system bm25 --k 3 --json "wound healing"
@@ -27,7 +27,7 @@ from tools.answers import Answer, Answers
 from tools.passages import Words
 
 BOLD, DIM, PLAIN = "\033[1m", "\033[2m", "\033[0m"
-LONGEST = 2_000  # letters of a question to the page
+LONGEST = 2_000  # letters of a question on the page; the rest is cut
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -51,7 +51,7 @@ def main(question: str | None, system: str, k: int, as_json: bool) -> None:
 
 
 def typed() -> Iterator[str]:
-    """The questions that are typed until the input ends."""
+    """Questions from the terminal, until the input ends."""
     while True:
         try:
             print("question, or Ctrl-D to end: ", end="", file=sys.stderr, flush=True)
@@ -91,7 +91,7 @@ def serve(host: str, port: int, system: str) -> None:
         server.serve_forever()
 
 
-answers_of = cache(Answers)  # the page opens a system with the first question to it
+answers_of = cache(Answers)  # the page opens a system at its first question
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -135,12 +135,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def page(question: str, system: str) -> str:
-    """The page with the answers to a question; with the form alone if the question is empty."""
+    """The page with the answers to a question; only the form if the question is empty."""
     answers, notes, problem = [], [], None
     question = question[:LONGEST]
     try:
         if system not in SYSTEMS:
-            raise InputError(f"no system {system}; there are {', '.join(SYSTEMS)}")
+            raise InputError(f"no system {system}; choose one of {', '.join(SYSTEMS)}")
         if question:
             answers, notes = answers_of(system).ask(question), answers_of(system).notes
     except InputError as error:
@@ -164,7 +164,7 @@ if __name__ == "__main__":
     arguments.add_argument("--json", action="store_true", help="one line of JSON per question")
     arguments.add_argument("--serve", action="store_true", help="serve a page for the browser")
     arguments.add_argument(
-        "--host", default="127.0.0.1", help="address to serve (only this machine)"
+        "--host", default="127.0.0.1", help="address to serve (default: this machine)"
     )
     arguments.add_argument("--port", type=int, default=8000)
     chosen = arguments.parse_args()

@@ -1,7 +1,7 @@
-"""Print nDCG@10 of each system, and the nDCG@10 of a perfect re-ranking of its first passages.
+"""Print nDCG@10 of each system, as it is and after a perfect re-ranking of its first passages.
 
-The difference is the most that a re-ranker can gain. Beyond it, only a search that finds different
-passages helps. Reads the runs of a split, and judgments of data/collection.
+The difference is the most that a re-ranker can gain. A further gain needs a search that finds
+different passages. Reads the runs of a split, and judgments of data/collection.
 
     python -m tools.ceiling            # test topics
     python -m tools.ceiling valid

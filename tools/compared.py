@@ -15,7 +15,7 @@ from dpr.records.types import Passage, Qrels, Query, is_relevant
 from tools.passages import COLLECTION, Lookup, Words
 from tools.sides import Side
 
-MOVED, SHOWN = 10, 3  # topics that moved most; passages of each
+MOVED, SHOWN = 10, 3  # topics that moved most; passages shown of each run
 
 
 class Hit(NamedTuple):
@@ -27,7 +27,7 @@ class Hit(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """A topic with its value on both sides. `hits`: by side, the first passages of its run."""
+    """A topic with its value on both sides. `hits`: the first passages of each run, by side."""
 
     text: str
     words: Words
@@ -61,7 +61,7 @@ class Compared:
 
     @property
     def arrays(self) -> np.ndarray:
-        """The same as float64 (2, topics)."""
+        """`values` as float64 (2, topics)."""
         return np.array([list(values.values()) for values in self.values])
 
     @cached_property
@@ -88,7 +88,7 @@ class Compared:
         return beir.read_queries(COLLECTION)
 
     def moved(self) -> tuple[list[Topic], list[Topic]]:
-        """The topics with the largest gains, and those with the largest losses."""
+        """The topics with the largest gains, and the topics with the largest losses."""
         passages = Lookup(COLLECTION)
         won = [topic for topic, gain in self.gains.items() if gain > 0][:MOVED]
         lost = [topic for topic, gain in reversed(self.gains.items()) if gain < 0][:MOVED]

@@ -1,7 +1,7 @@
 """Print time and peak memory of each stage's last run in this workspace.
 
-Reads .scratch/costs.jsonl, which the stages write. `--forget` prints nothing. It removes finished
-trainings and encodings from .scratch: `dvc repro --force` then computes them again.
+Reads .scratch/costs.jsonl, which the stages write. `--forget` instead removes finished
+trainings and encodings from .scratch, so that `dvc repro --force` computes them again.
 
     python -m tools.costs
     python -m tools.costs --forget
@@ -47,7 +47,7 @@ def last() -> tuple[list[str], list[list[str]]]:
 
 if __name__ == "__main__":
     arguments = parser("tools.costs", __doc__)
-    arguments.add_argument("--forget", action="store_true", help="forget finished work")
+    arguments.add_argument("--forget", action="store_true", help="remove finished work")
     chosen = arguments.parse_args()
     with one_line_errors("costs"):
         main(chosen.forget)

@@ -53,26 +53,26 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def require_depth(side: Side, measure: str) -> None:
-    """Raises InputError for a measure deeper than the search of a side; a file has no depth."""
+    """Raises InputError if a measure is deeper than a side's search; a run file has no limit."""
     if side.collection is None:
         return
     params = YAML(typ="safe", pure=True).load(sides.text(side.name, "params.yaml"))
     top_k = params["search"]["top_k"]
     if (measures.cutoff(measure) or 0) > top_k:
         raise InputError(
-            f"--measure {measure}: {side.name} has search.top_k {top_k}, which is less deep; "
+            f"--measure {measure}: {side.name} has search.top_k {top_k}, which is too shallow; "
             "choose a different measure"
         )
 
 
 def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:
-    """The judgments to compare by: all topics or, with `common`, the topics that both runs have.
+    """The judgments for the comparison: all topics or, with `common`, the topics in both runs.
 
     An experiment searches every topic: its run lacks a topic if the search found nothing. A run
     file may come from a search with fewer topics.
 
     Raises:
-        InputError: for runs of different topics, unless `common` is set.
+        InputError: if the runs have different topics, unless `common` is set.
     """
     searched = []
     for side in (before, after):
@@ -109,9 +109,9 @@ def measure_name(name: str) -> str:
 
 if __name__ == "__main__":
     arguments = parser("tools.diff", __doc__)
-    arguments.add_argument("before", help="revision, experiment, `workspace` or run file")
-    arguments.add_argument("after", help="the same")
-    arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="whose run")
+    arguments.add_argument("before", help="first: revision, experiment, `workspace` or run file")
+    arguments.add_argument("after", help="second: the same choices")
+    arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="system to compare")
     arguments.add_argument("--split", default="test", choices=["test", "valid"])
     arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)
     arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")

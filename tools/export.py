@@ -1,7 +1,7 @@
-"""Write the vectors of a system for a different engine.
+"""Export the vectors of a system to a vector database or to pyserini.
 
-Reads data/embeddings/SYSTEM and data/collection. For pyserini, it reads data/indexes/SYSTEM, and
-`search` in params.yaml.
+Reads data/embeddings/SYSTEM and data/collection. For pyserini, it also reads data/indexes/SYSTEM
+and `search` in params.yaml.
 
     python -m tools.export dense FILE.parquet    # id, vector, text: for a vector database
     python -m tools.export dense FOLDER          # the index, for pyserini's FaissSearcher
@@ -27,7 +27,7 @@ def main(system: str, target: Path) -> None:
         write_parquet(embeddings, Corpus(Path("data/collection"), settings.data.separator), target)
         print(f"{target}: the vectors of {system}, {len(embeddings.ids):,} passages")
         return
-    # Not mapped: faiss writes it again.
+    # Not mapped, because FAISS writes the index again.
     index = Index.open(f"data/indexes/{system}", embeddings, mapped=False)
     to_pyserini(index, target, settings.search)
     print(f"{target}: the index of {system}, {len(embeddings.ids):,} passages")

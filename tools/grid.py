@@ -1,7 +1,7 @@
-"""Print all experiments on this commit, the best validation nDCG@10 first, and what they varied.
+"""Print the experiments on this commit with their varied parameters, best validation nDCG@10 first.
 
 Reads the table of `dvc exp show`. `over` is the number of passages that the validation ranked.
-Figures over different numbers do not compare: each number has its own group of experiments.
+Figures over different numbers are not comparable, so each number has its own group of experiments.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
@@ -56,7 +56,7 @@ def figure(row: Row, name: str) -> float:
 
 
 def over(row: Row) -> int | None:
-    """How many passages the validation of the same round ranks; None: all."""
+    """The number of passages that the validation of this round ranks; None: all."""
     file = next(_figures(row, VALID), ("", math.nan))[0]
     size = row.get("train.valid_passages")
     if SECOND in file and row.get("second.train.valid_passages") is not None:
@@ -67,8 +67,8 @@ def over(row: Row) -> int | None:
 def _figures(row: Row, name: str) -> Iterator[tuple[str, float]]:
     """The full names and values of a metric, the second round first.
 
-    If two files have a metric, DVC puts the file before its name. An experiment without success
-    shows the figures of its parent commit, which are not its own.
+    If two files have the metric, DVC adds the file name in front. A failed experiment yields
+    nothing, because DVC shows the figures of its parent commit.
     """
     if row.get("State") not in (None, "Success"):
         return

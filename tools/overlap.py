@@ -2,7 +2,7 @@
 
 Reads data/training, and judgments and runs of data/collection. The overlap of two topics is the
 Jaccard index of their relevant passages. Each test topic takes the overlap of its most similar
-training topic. If data.train has several sources, only the source that is also searched counts.
+training topic. If data.train has several sources, only the source in data.collection counts.
 
     python -m tools.overlap
 """
@@ -60,13 +60,13 @@ def source_number(manifest: dict[str, Any]) -> int:
     if collection not in sources:
         raise InputError(
             f"params.yaml: data.train: {manifest['train']['name']} has passages other than those "
-            f"of data.collection, {collection}: the topics share no passage ids to compare"
+            f"of data.collection, {collection}: the topics have no passage ids in common"
         )
     return sources.index(collection) + 1
 
 
 def training(folder: str, number: int) -> tuple[dict[str, set[str]], set[str]]:
-    """The relevant passages of a source's training topics, and its positives, by their own ids."""
+    """A source's relevant passages by training topic, and its positives, by the source's ids."""
     prefix = "" if number == 1 else f"{number}-"  # see `dpr.sources.mixture`
     own = {query.id for query in beir.stream_queries(folder) if query.mixture_source == number}
     topics = {

@@ -1,4 +1,4 @@
-"""Passages for people to read: looked up by id, cut to a snippet, the query's words marked."""
+"""Passages for people to read: found by id, cut to a snippet, with query words marked."""
 
 import json
 import re
@@ -20,14 +20,14 @@ COMMON = """
     not of on or such that the their then there these they this to was what when which who why
     will with
 """
-SHORTEST, ENDING = 4, 3  # letters that a stem keeps at least; letters that it loses at most
+SHORTEST, ENDING = 4, 3  # the minimum length of a stem; the maximum length of an ending
 
 
 class Lookup:
     """The passages of a folder, by id. The file stays on disk; a passage takes 20 bytes of memory.
 
     Raises:
-        InputError: as `beir.read_passages`.
+        InputError: see `beir.read_passages`.
     """
 
     def __init__(self, folder: Path):
@@ -83,7 +83,7 @@ class Words:
 
 
 def _stem(word: str) -> str:
-    """A pattern for the word with any ending; a short word has only its plural."""
+    """A pattern for the word with any ending; for a short word, with a plural s."""
     stem = re.escape(word[: max(SHORTEST, len(word) - ENDING)])
     return stem + (r"\w*" if len(word) >= SHORTEST else r"s?\b")
 

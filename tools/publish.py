@@ -1,8 +1,8 @@
 """Make a folder to share: the trained encoder, its card, runs and figures.
 
 Reads data/encoders/dense, runs, metrics and params.yaml. `SentenceTransformer(FOLDER)` loads the
-folder. The card describes training, data and figures. --push uploads the folder to the hub that
-huggingface_hub knows (HF_TOKEN, HF_ENDPOINT).
+folder. The card describes training, data and figures. --push uploads the folder to the
+Hugging Face hub; huggingface_hub reads HF_TOKEN and HF_ENDPOINT.
 
     python -m tools.publish FOLDER
     python -m tools.publish FOLDER --push NAME/MODEL
@@ -67,7 +67,7 @@ def card() -> str:
 
 
 def commit() -> str:
-    """The commit of the repository or "unknown", and whether there are uncommitted changes."""
+    """The commit of the repository or "unknown", and a note on uncommitted changes."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True).stdout.strip()

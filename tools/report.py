@@ -1,9 +1,9 @@
 """Print the measures of all systems and their tests, and write report.html and report.md.
 
 Reads metrics, plots, runs and data/collection; if they exist, also encoders, embeddings and costs.
-With two sides (revisions, experiments or `workspace`), the report compares their `dense`. The page
-needs no network and no other file. `--readme` writes README's tables and the images in docs/figures
-instead. The report flags outdated results; `--readme` refuses them.
+With two sides (revisions, experiments or `workspace`), the report compares the runs of `dense`. The
+page is one file and needs no network. `--readme` instead writes README's tables and the images in
+docs/figures. The report flags outdated results; `--readme` refuses them.
 
     python -m tools.report
     python -m tools.report HEAD NAME
@@ -74,7 +74,7 @@ def contents(names: list[str]) -> dict[str, Any]:
 def compare(names: list[str]) -> Compared:
     """Two sides; or, in the workspace, the encoder before training and after it."""
     if names and names[0] == names[1]:
-        raise InputError(f"{names[0]}: the same side twice; name two")
+        raise InputError(f"{names[0]}: the same side twice; name two different sides")
     if names:
         before, after = (sides.read(name, "test", "dense") for name in names)
     else:
@@ -119,7 +119,7 @@ def notes(side: str) -> list[str]:
 def vega() -> str:
     """The scripts that draw the charts, from the page of `dvc plots show`."""
     if not VEGA.exists():
-        raise InputError(f"{VEGA}: missing; git restore {VEGA}")
+        raise InputError(f"{VEGA}: missing; run `git restore {VEGA}`")
     return "\n".join(re.findall(r"<script>\n/\* .*?</script>", VEGA.read_text("utf-8"), re.DOTALL))
 
 
@@ -144,8 +144,8 @@ def readme_tables() -> str:
 
 if __name__ == "__main__":
     arguments = parser("tools.report", __doc__)
-    arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two to compare, or none")
-    arguments.add_argument("--readme", action="store_true", help="write README.md and docs/figures")
+    arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two sides to compare, or none")
+    arguments.add_argument("--readme", action="store_true", help="update README and docs/figures")
     chosen = arguments.parse_args()
     if len(chosen.sides) not in (0, 2):
         arguments.error("give two sides, or none")

@@ -1,7 +1,7 @@
 """The charts of the report and of docs/figures, in Vega-Lite.
 
 The report shows every plot of `dvc plots show`: a new entry in plots/dvc.yaml is a new chart. Only
-the gains by topic are drawn here, since they depend on the two sides of a report.
+the gains by topic are drawn here, because they depend on the two sides of a report.
 """
 
 import json
@@ -20,7 +20,7 @@ Chart = dict[str, Any]
 
 
 def of_dvc(sides: Sequence[str] = ()) -> dict[str, Chart]:
-    """{file or name of the plot: chart} of the workspace, or with two sides in each chart.
+    """{file or name of the plot: chart}, of the workspace or of two sides.
 
     A training round that did not run has no chart: its curves end at step 0.
     """
@@ -53,7 +53,7 @@ def gains(by_topic: Iterable[tuple[str, float]], measure: str) -> Chart:
 
 
 def for_page(chart: Chart) -> tuple[str, Chart]:
-    """The title of a chart, and the chart itself as wide as its place on the page."""
+    """The title of a chart, and the chart without it, as wide as its place on the page."""
     title = chart["title"]
     size = {"width": "container", "height": 260, "autosize": {"type": "fit", "contains": "padding"}}
     fitting = chart if "facet" in chart else chart | size
@@ -61,7 +61,7 @@ def for_page(chart: Chart) -> tuple[str, Chart]:
 
 
 def figures() -> dict[str, str]:
-    """{name: SVG} of docs/figures, on white, since GitHub has a dark theme too."""
+    """{name: SVG} of docs/figures, on white, because GitHub also has a dark theme."""
     import vl_convert  # loads slowly
 
     charts = of_dvc()

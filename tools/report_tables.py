@@ -1,4 +1,4 @@
-"""The tables of the report, of README and of the model card."""
+"""The tables of the report, README and model card."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def systems(compared: dict[str, Any], measures: list[str]) -> Table:
 
 
 def tests(compared: dict[str, Any]) -> Table:
-    """The difference of each system to each reference in the primary measure, tested."""
+    """Tests of each system against each reference in the primary measure."""
     rows = []
     for reference, by_system in compared["against"].items():
         for system, by_measure in by_system.items():
@@ -60,7 +60,7 @@ def results() -> list[Table]:
 
 
 def changed(names: list[str]) -> list[Table]:
-    """The parameters in which two sides differ, and the measures of both."""
+    """The parameters that differ between two sides, and the measures of both."""
     before, after = (_flat(name, "params.yaml") for name in names)
     parameters = [
         [key, str(before.get(key, "-")), str(after.get(key, "-"))]
@@ -90,7 +90,7 @@ def lengths(side: str) -> Table:
 
 
 def indexes(side: str) -> Table:
-    """The findings of the stage `audit`."""
+    """The results of the stage `audit`."""
     rows = []
     for system, of in json.loads(sides.text(side, "metrics/audit.json")).items():
         row = [system, of["kind"], f"{of['recall@10']:.4f}", f"{of['bytes_per_vector']:,.0f}"]

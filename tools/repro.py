@@ -2,8 +2,8 @@
 
 Reads dvc.yaml and params.yaml; runs the stages that have changed. If a stage fails, the stages that
 do not depend on it still run. Plain DVC treats an interrupted stage as failed and starts the next.
-It also writes dvc.lock in place. If a kill truncated dvc.lock, the last commit's version replaces
-it, and DVC takes later results from its run cache. `make repro` calls this tool.
+DVC writes dvc.lock in place, so a kill may truncate it. This tool then restores the version of the
+last commit, and DVC takes later results from its run cache. `make repro` calls this tool.
 
     python -m tools.repro
     python -m tools.repro bm25_search search@dense      # these, and the stages that they need
@@ -48,10 +48,10 @@ def main(targets: list[str]) -> None:
 
 
 def mend_lock() -> None:
-    """Replace a damaged dvc.lock by the version of the last commit.
+    """Replace a damaged dvc.lock with the version of the last commit.
 
     Raises:
-        InputError: for a merge conflict, and if no commit has a dvc.lock.
+        InputError: for a merge conflict, or if the last commit has no dvc.lock.
     """
     if not LOCK.exists():
         return
@@ -104,7 +104,7 @@ def reproduce(targets: list[str]) -> list[Stage]:
 
 
 def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
-    """Run a stage as DVC does, but nothing after a signal to stop."""
+    """Run a stage as DVC does, unless a signal to stop has arrived."""
     if not stopped_by:
         try:
             return _reproduce_stage(stage, **options)
@@ -116,7 +116,7 @@ def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
 
 if __name__ == "__main__":
     arguments = parser("tools.repro", __doc__)
-    arguments.add_argument("targets", nargs="*", help="stages of dvc.yaml; none: all")
+    arguments.add_argument("targets", nargs="*", help="stages of dvc.yaml (default: all)")
     chosen = arguments.parse_args()
     with one_line_errors("repro"):
         main(chosen.targets)

@@ -21,7 +21,7 @@ WORKSPACE, MANIFEST = "workspace", "data/manifest.json"
 STAGE_OF = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse"}
 STAGE_OF |= {system: f"search@{system}" for system in ENCODERS}
 OUTPUTS = ("data/", "metrics/", "plots/")  # of all stages
-LISTED = 4  # names of changed things in a message
+LISTED = 4  # changed names in a message
 
 
 class Side(NamedTuple):
@@ -58,8 +58,8 @@ def text(side: str, path: str) -> str:
     except (DvcException, SCMError, OSError) as error:
         raise InputError(
             f"{side}: no such run file, and this DVC cache lacks {path} of that revision "
-            f"({error}); `dvc exp show` lists the experiments. For a commit whose results were "
-            "made on a different machine, run `make repro` here and commit dvc.lock"
+            f"({error}); `dvc exp show` lists the experiments. If its results were made "
+            "on a different machine, run `make repro` here and commit dvc.lock"
         ) from None
 
 
@@ -72,20 +72,20 @@ def training(side: str) -> dict[str, dict[str, Any]]:
 
 
 def fingerprints(manifest: dict[str, Any], split: str) -> dict[str, str]:
-    """The sha256 of passages, queries and judgments, as far as a manifest has them."""
+    """The sha256 of passages, queries and judgments, if the manifest has them."""
     parts = {part: manifest["collection"][part] for part in ("passages", "queries")}
     parts[f"judgments ({split})"] = manifest["collection"]["judgments"][split]
     return {part: values["sha256"] for part, values in parts.items() if "sha256" in values}
 
 
 def require_this_collection(side: Side, split: str) -> None:
-    """Raises InputError unless passages, queries and judgments are those of data/collection."""
+    """Raises InputError if passages, queries or judgments differ from data/collection."""
     known = fingerprints(read_json(MANIFEST), split)
     for part, fingerprint in (side.collection or {}).items():
         if fingerprint != known.get(part, fingerprint):
             raise InputError(
                 f"{side.name}: its {part} differ from those in data/collection, so the figures "
-                "do not compare; check out a commit with the same data, and compare there"
+                "are not comparable; check out a commit with the same data, and compare there"
             )
 
 
@@ -96,7 +96,7 @@ def stale(*stages: str, side: str = WORKSPACE) -> str | None:
     parameters and code with dvc.lock. A run file is never stale.
 
     Args:
-        stages: as dvc.yaml names them; none: all.
+        stages: names as in dvc.yaml; none: all.
     """
     if Path(side).is_file():
         return None

@@ -3,7 +3,7 @@
 Reads params.yaml, runs the experiment on each collection and prints tables; .scratch/suite.csv has
 the same figures. The encoder is trained once, on data.train. Collections are values of
 data.collection; parameters for one collection follow it after commas. If a collection fails, the
-others go on, and the last line names it. A second call runs nothing again.
+rest still run, and the last line names it. A second call only runs experiments that failed.
 
     python -m tools.suite medline medline-2021 beir:/PATH/cacm
     python -m tools.suite "beir:/PATH/arguana,data.drop_query_id=true" -S train.max_steps=0
@@ -52,7 +52,7 @@ def main(collections: list[str], changes_of_all: list[str]) -> None:
             print(error, file=sys.stderr)
             failed.append(argument)
         else:
-            name = Path(collection).name  # short, unless a different collection has it
+            name = Path(collection).name  # short, unless two collections share it
             compared[argument if name in compared else name] = figures
     if compared:
         for measure in MEASURES:
@@ -74,14 +74,14 @@ def job(argument: str, changes: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
-    """metrics/compare.json of the experiment on a collection, which runs unless it has before.
+    """metrics/compare.json of the experiment on a collection, which runs only once.
 
     DVC runs it in a copy of the workspace, and takes the training from its cache. The name of the
     experiment hashes code, parameters and external files, so identical experiments run once.
 
     Args:
         collection: a value of data.collection; a folder may be relative.
-        changes: other parameters, as for `dvc exp run -S`.
+        changes: more parameters, as for `dvc exp run -S`.
     Raises:
         InputError: for parameters that do not load, or if the experiment fails.
     """
@@ -97,7 +97,7 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     python = [sys.executable, "-m"]
     done = subprocess.run([*python, *command], stdout=sys.stderr, env=with_this_python())
     if done.returncode:
-        raise InputError(f"{collection}: its experiment failed, see above")
+        raise InputError(f"{collection}: its experiment failed; see above")
     return _read(name)
 
 
@@ -113,10 +113,10 @@ def changed(changes: dict[str, str]) -> Settings:
 
 
 def outside(settings: Settings) -> dict[str, str]:
-    """Changes that let an experiment in a copy of the workspace find files outside of it.
+    """Changes that let an experiment in a copy of the workspace find external files.
 
-    Paths become absolute. A group's `version` gets the fingerprint of its files: after a change,
-    DVC reads them again.
+    Paths become absolute. A group's `version` gets the fingerprint of its files, so that DVC reads
+    changed files again.
     """
     changes = {}
     for group, keys in NAMING.items():
@@ -133,7 +133,7 @@ def outside(settings: Settings) -> dict[str, str]:
 
 
 def _absolute(group: str, name: str) -> tuple[str, Path | None]:
-    """A name with an absolute path, and the path; names such as medline stay, without a path."""
+    """The name with an absolute path, and the path; for a name such as medline, itself and None."""
     kind, colon, path = ("", "", name) if group == "model" else name.partition(":")
     if not path or not Path(path).exists():
         return name, None
@@ -141,7 +141,7 @@ def _absolute(group: str, name: str) -> tuple[str, Path | None]:
 
 
 def quoted(value: str) -> str:
-    """Hydra takes any text in quotes."""
+    """In quotes, Hydra accepts any text."""
     return '"' + value.replace('"', '\\"') + '"'
 
 

@@ -1,8 +1,8 @@
 """Compare the figures here with expected.yaml: OK or FAIL in each row, exit code 1 on FAIL.
 
-Reads metrics/compare.json for the rows of medline, if DVC says that it matches code and parameters.
-With a collection and the name of its rows, it first runs the experiment on that collection. The
-rows may set parameters for it.
+Reads metrics/compare.json for the rows of medline, unless DVC says that it is stale. With a
+collection and the name of its rows, it first runs the experiment on this collection. The rows may
+set parameters for the experiment.
 
     python -m tools.verify
     python -m tools.verify beir:/PATH/cacm cacm
@@ -53,7 +53,7 @@ def check(expected: dict[str, Any], found: dict[str, Any]) -> list[list[str]]:
             if measure == "within":
                 continue
             mean = found.get(system, {}).get(measure, {}).get("mean")
-            # Expected figures are rounded: allow half a unit of the last digit.
+            # Expected figures are rounded: allow half a unit in the last digit.
             sound = "OK" if mean is not None and abs(mean - value) <= within + 0.5e-4 else "FAIL"
             shown = "missing" if mean is None else f"{mean:.4f}"
             rows.append([system, measure, f"{value:.4f}", shown, f"{within}", sound])

@@ -1,7 +1,7 @@
-"""Write the installed versions of the packages that affect results to versions.yaml.
+"""Record in versions.yaml the installed versions of packages that affect results.
 
-Reads the installed packages. `dvc repro` then reruns the stages that depend on a package with a
-changed version. `make repro` calls this tool first.
+Reads the installed packages. `dvc repro` then reruns the stages that depend on a changed
+package. `make repro` calls this tool first.
 
     python -m tools.versions
 """
