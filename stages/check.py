@@ -1,9 +1,9 @@
 """check: refuse bad settings now; the expensive stages would refuse them only after hours.
 
 Reads data/encoders/zero_shot and data/manifest.json. Makes data/checked.json, which gates the
-expensive stages. It checks the number format of the encoding, the index, the memory of a search,
-and whether the training pairs fill a batch of each round. Also writes data/plan: whether a round
-needs vectors, mines and trains.
+expensive stages. It checks the number format of the encoding, the index and the search memory.
+It also checks that the training pairs fill a batch of each round. data/plan, made here too, says
+whether a round needs vectors, mines and trains.
 
     python -m stages.check
 """

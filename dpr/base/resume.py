@@ -2,8 +2,8 @@
 
 The folder is named by a hash of everything that decides the result, so equal names mean equal
 bytes. It also lists these inputs, to explain why unfinished work is ignored. The latest finished
-results of each kind stay, because DVC may lose a result after the stage, for instance if its cache
-is full.
+results of each kind stay, because DVC may lose a result after the stage. This happens, for example,
+if its cache is full.
 """
 
 import hashlib

@@ -34,7 +34,7 @@ def set_up(threads: int | None, seed: int = 0) -> int:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # Some GPU kernels have no deterministic form: torch warns once and goes on. (This call equals
+    # Some GPU kernels have no deterministic form: torch warns once and continues. (This call equals
     # `use_deterministic_algorithms`, which also spends a second on loading torch's compiler.)
     torch.set_deterministic_debug_mode("warn" if torch.accelerator.is_available() else "error")
     # Filling memory is slow, and nothing reads it. (mypy does not know the attribute.)

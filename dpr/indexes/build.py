@@ -152,7 +152,7 @@ def _reserve(index: faiss.Index, count: int, chunks: Callable[[], Iterator[np.nd
     """
     if hasattr(index, "hnsw"):
         links = index.hnsw.cum_nb_neighbors(1)  # per vector on the lowest level: 2 M
-        # One vector in M is on the second level too, one in M^2 on the third, each with M links.
+        # One vector in M is also on the second level, one in M^2 on the third; each level adds M.
         _resize(index.hnsw.neighbors, int(count * links * (1.01 + 0.6 / (links / 2 - 1))))
         index = faiss.downcast_index(index.storage)
     if hasattr(index, "codes"):

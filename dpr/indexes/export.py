@@ -23,7 +23,7 @@ def to_pyserini(index: Index, folder: str | Path, settings: SearchSettings) -> N
     Args:
         folder: new, empty, or an earlier export, which is replaced.
     Raises:
-        InputError: for an index that only this project can search, or a folder with other files.
+        InputError: for an index that pyserini cannot search, or a folder with more than an export.
     """
     folder = Path(folder)
     if folder.exists() and not (

@@ -161,8 +161,8 @@ class Index:
             if length < depth:
                 raise InputError(
                     f"params.yaml: search.ef_search: a list of {length} cannot hold the {depth} "
-                    "passages that search.top_k and search.rescore ask for; raise the first, or "
-                    "lower the others"
+                    "passages that search.top_k and search.rescore ask for; raise ef_search, "
+                    "or lower these two"
                 )
             return min(length, count)
         return count

@@ -1,7 +1,7 @@
 """FAISS indexes inside transforms and refinements, and inner products as distances.
 
-Cells, graphs and signs rank badly by raw inner product, since a vector with a large norm is close
-to everything. An extra component gives all passages the same norm. Then the nearest passage has the
+Cells, graphs and signs rank badly by raw inner product: a vector with a large norm is close to
+everything. An extra component gives all passages the same norm. Then the nearest passage has the
 highest inner product (Bachrach et al. 2014, "Speeding Up the Xbox Recommender System Using a
 Euclidean Transformation for Inner-Product Spaces"). With M the maximum norm:
 
