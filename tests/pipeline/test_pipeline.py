@@ -4,13 +4,17 @@ import csv
 import json
 import re
 import shutil
+from contextlib import chdir
+from pathlib import Path
 
 import pytest
 from graph_helpers import STEPS, outs
 from helpers import PRINTED, call, clone_into, sh
 from small_collection import TEST_TOPICS, VALID_TOPICS
 
-from dpr.base.files import read_json, sha256
+from dpr.base.errors import InputError
+from dpr.base.files import fingerprint, read_json, sha256
+from stages import revisions
 
 COST = r" \(\d+ s, \d+\.\d+ GiB\)\n"
 
@@ -102,6 +106,32 @@ def test_dvc_makes_again_what_was_changed(experiment):
     sh(experiment, "dvc repro -q")
     assert {file: sha256(file) for file in before} == before
     assert (experiment / "dvc.lock").read_bytes() == lock
+
+
+def test_an_experiment_is_a_model(experiment, monkeypatch):
+    monkeypatch.chdir(experiment)
+    with revisions.model_folder("exp:tiny") as folder:
+        assert fingerprint([Path(folder)]) == fingerprint([Path("data/encoders/dense")])
+    with (
+        pytest.raises(InputError, match=r"model\.name: exp:none: no such experiment or Git rev"),
+        revisions.model_folder("exp:none"),
+    ):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queue", ["", "--queue"])
+def test_a_training_starts_from_an_experiment(restored, queue):
+    """Its vectors before training are those that the experiment ended with."""
+    changes = "-S model.name=exp:tiny -S data.version=again -S train.max_steps=0"
+    sh(restored, f"dvc exp run -q --name from-tiny{queue} {queue} {changes}")
+    if queue:
+        sh(restored, "dvc queue start")
+        sh(restored, f"dvc queue logs --follow from-tiny{queue}")
+    read = f"dvc.api.read('data/encoders/zero_shot/passage_side.json', rev='from-tiny{queue}')"
+    before = sh(restored, f'python -c "import dvc.api; print({read})"')
+    with chdir(restored), revisions.model_folder("exp:tiny") as folder:
+        assert before.strip() == (Path(folder) / "passage_side.json").read_text().strip()
 
 
 def experiments(clone, names):
