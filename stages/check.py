@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from dpr.base import runtime
-from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
 from dpr.embeddings.artifact import stored_type
 from dpr.encoders.embedder import Embedder
@@ -29,12 +28,8 @@ def main() -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     encoder = Embedder(ENCODER, settings.encode, runtime.device(), SCRATCH)
-    longest, wanted = encoder.spec.passage.max_length, settings.train.passage_max_length
-    if wanted and longest and wanted > longest:
-        raise InputError(
-            f"params.yaml: train.passage_max_length: {wanted} is above the {longest} tokens of a "
-            "passage: raise model.passage_max_length"
-        )
+    spec = encoder.spec
+    settings.require_encoder(spec.passage.max_length, spec.has_transformers)
     manifest = read_json("data/manifest.json")
     settings.require_batches(manifest["train"]["pairs"]["count"])
     passages = manifest["collection"]["passages"]["count"]

@@ -14,13 +14,13 @@ ENCODER = "data/encoders/dense"
 
 
 @contextmanager
-def model_folder(name: str) -> Iterator[str]:
+def model_folder(name: str | None) -> Iterator[str | None]:
     """The name itself; for `exp:NAME`, a temporary folder with that revision's encoder.
 
     Raises:
         InputError: for an unknown revision, or if DVC's cache lacks its encoder.
     """
-    if not name.startswith(PREFIX):
+    if not (name and name.startswith(PREFIX)):
         yield name
         return
     from dvc.api import DVCFileSystem

@@ -128,7 +128,7 @@ def main(round_name: Round) -> str:
 
 def write_results(round_name: Round, trainer: Trainer, history: History, data: str) -> None:
     best, before = history.best, history.validations[0]
-    number_format = trainer.format
+    number_format: str = trainer.format
     if best.step:
         checkpoint.add_training(trainer.encoder, data, best.step)
     else:  # the result is the encoder that the round started from, to the byte

@@ -17,6 +17,7 @@ from unittest import mock
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Router, Transformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -24,12 +25,13 @@ from dpr.base.environment import installed
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json, read_manifest, write_json
 from dpr.encoders.dual_encoder import DualEncoder, TextEncoder
-from dpr.encoders.model_folder import module_folders
+from dpr.encoders.model_folder import UnusableModel, module_folders
 from dpr.encoders.spec import LENGTHS, PASSAGE_SIDE, ROLES, SPEC_FILE, Role, read_spec
 from dpr.encoders.tokenizer_files import finish_saved
 from dpr.similarity import SIMILARITIES
 
 MADE_WITH = "made_with.json"
+ABOUT = "config_sentence_transformers.json"
 TASKS: dict[Role, str] = {"query": "query", "passage": "document"}  # their names there
 SIMILARITY_NAMES: dict[str, Any] = {
     "cosine": "cosine",
@@ -45,14 +47,9 @@ transformers_logging.set_verbosity_error()  # missing weights are refused here, 
 def save(encoder: DualEncoder, folder: str | Path, number_format: str = "fp32") -> None:
     """Write the encoder. `made_with.json` has the training's number format and the versions."""
     spec = encoder.spec
-    tokenizer = encoder.tokenizer
+    _set_lengths(encoder)
     end = [Normalize()] if encoder.similarity.normalize else []
     modules = {role: [*encoder.side(role).layers, *end] for role in ROLES}
-    for role in ROLES:
-        if isinstance(first := modules[role][0], Transformer):
-            limits = [tokenizer.limit(r) for r in ROLES if modules[r][0] is first]
-            first.max_seq_length = max(n for n in limits if n is not None)
-            setattr(first, LENGTHS[role], tokenizer.limit(role))
     model = SentenceTransformer(
         modules=[Normalize()],  # replaced below: it would move and round the weights of others
         prompts={TASKS[role]: spec.side(role).prefix for role in ROLES},
@@ -67,6 +64,9 @@ def save(encoder: DualEncoder, folder: str | Path, number_format: str = "fp32") 
         model[0] = Router(routes, default_route=None, allow_empty_key=False)
     with new_folder(folder) as partial:
         model.save_pretrained(str(partial), create_model_card=False)
+        about = read_json(partial / ABOUT)
+        del about["__version__"]  # it has the build, for CPU or CUDA; see made_with.json
+        write_json(partial / ABOUT, about)
         sides: dict[str, Any] = {}
         for role in ROLES:
             folders = [path for _, path in module_folders(partial, model, TASKS[role])]
@@ -82,6 +82,22 @@ def save(encoder: DualEncoder, folder: str | Path, number_format: str = "fp32") 
         }
         write_json(partial / MADE_WITH, made_with)
         write_json(partial / PASSAGE_SIDE, spec.passage_side(partial))
+
+
+def _set_lengths(encoder: DualEncoder) -> None:
+    """Let sentence-transformers truncate as this encoder does."""
+    tokenizer = encoder.tokenizer
+    limits = {role: tokenizer.limit(role) for role in ROLES}
+    for role in ROLES:
+        first, backend = encoder.side(role).first, tokenizer.backends[role]
+        own = [limits[r] for r in ROLES if encoder.side(r).first is first]
+        longest = max((limit for limit in own if limit is not None), default=None)
+        backend.no_truncation()
+        if isinstance(first, Transformer):
+            first.max_seq_length = longest
+            setattr(first, LENGTHS[role], limits[role])
+        elif longest is not None:
+            backend.enable_truncation(longest, direction=encoder.spec.side(role).truncation_side)
 
 
 def _finish_transformer(folder: Path, transformer: Any) -> None:
@@ -120,10 +136,26 @@ def load(folder: str | Path, dtype: str | torch.dtype = "auto") -> DualEncoder:
     spec = read_spec(folder)
     try:
         model = load_model(folder, dtype)
-        sides = {role: module_folders(folder, model, TASKS[role]) for role in ROLES}
+        modules = side_modules(folder, model)
     except Exception as error:  # the libraries raise all kinds for damaged files
         raise InputError(f"{folder}: cannot be loaded ({error}); make it again") from None
-    return assemble({r: [module for module, _ in sides[r]] for r in ROLES}, spec).eval()
+    return assemble(modules, spec).eval()
+
+
+def side_modules(folder: Path, model: SentenceTransformer) -> dict[Role, list[Any]]:
+    """The modules of each role, all but the transformer in float32.
+
+    sentence-transformers rounds them to the dtype of the transformer, so they are read again.
+    """
+    sides = {role: module_folders(folder, model, TASKS[role]) for role in ROLES}
+    for module, path in {id(row[0]): row for side in sides.values() for row in side}.values():
+        if isinstance(module, StaticEmbedding):
+            module.float()
+        elif any(p.dtype != torch.float32 for p in module.parameters()) and not isinstance(
+            module, Transformer
+        ):
+            module.float().load_torch_weights(str(path), model=module)
+    return {role: [module for module, _ in sides[role]] for role in ROLES}
 
 
 def assemble(modules: dict[Role, list[Any]], spec: Any) -> DualEncoder:
@@ -132,19 +164,19 @@ def assemble(modules: dict[Role, list[Any]], spec: Any) -> DualEncoder:
     for layers in modules.values():
         while similarity.normalize and isinstance(layers[-1], Normalize):
             layers.pop()
-        for layer in layers[1:]:
-            layer.float()  # what follows the transformer is small and stays exact
     passage = TextEncoder(modules["passage"], similarity)
     query = passage if spec.tied else TextEncoder(modules["query"], similarity)
     return DualEncoder(query, passage, spec)
 
 
-def load_model(folder: Path, dtype: str | torch.dtype) -> SentenceTransformer:
+def load_model(folder: Path, dtype: str | torch.dtype, pooler: bool = False) -> SentenceTransformer:
     """A sentence-transformers model, or a transformer with that library's default pooling.
 
+    Args:
+        pooler: whether the transformer's own pooler will be used.
     Raises:
         Exception: of any kind, from the libraries.
-        ValueError: for weights that are missing or have a different shape.
+        UnusableModel: for weights that are missing or have a different shape.
     """
     with _reports() as reports:
         model = SentenceTransformer(
@@ -154,15 +186,15 @@ def load_model(folder: Path, dtype: str | torch.dtype) -> SentenceTransformer:
             trust_remote_code=False,
             model_kwargs={"dtype": dtype},
         )
-    needs_pooler = any(
+    pooler |= any(
         isinstance(module, Transformer) and module.module_output_name == "sentence_embedding"
         for module in model.modules()
     )
     for name, saved, expected in sorted(m for r in reports for m in r["mismatched_keys"]):
-        raise ValueError(f"{name} has the shape {[*saved]}, but config.json says {[*expected]}")
+        raise UnusableModel(f"{name} has the shape {[*saved]}, but config.json says {[*expected]}")
     names = sorted(name for report in reports for name in report["missing_keys"])
-    if missing := [name for name in names if needs_pooler or "pooler" not in name]:
-        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} among them")
+    if missing := [name for name in names if pooler or "pooler" not in name]:
+        raise UnusableModel(f"{len(missing)} weights are missing, {missing[0]} among them")
     return model
 
 

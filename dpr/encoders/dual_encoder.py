@@ -49,10 +49,6 @@ class TextEncoder(nn.Module):
         )
 
     @property
-    def excludes_prompt(self) -> bool:
-        return any(isinstance(m, Pooling) and not m.include_prompt for m in self.layers)
-
-    @property
     def dimension(self) -> int:
         sized: list[Any] = [m for m in self.layers if hasattr(m, "get_embedding_dimension")]
         return int(sized[-1].get_embedding_dimension())
@@ -104,8 +100,7 @@ class DualEncoder(nn.Module):
 
     @cached_property
     def _prompt_lengths(self) -> dict[Role, int]:
-        excluding = [role for role in ROLES if self.side(role).excludes_prompt]
-        return {role: self.tokenizer.prompt_length(role) for role in excluding}
+        return {role: self.tokenizer.prompt_length(role) for role in ROLES}
 
     def tokenize(self, texts: list[str], role: Role, max_length: int | None = None) -> list[Tokens]:
         """See `Tokenizer.tokenize`."""
@@ -114,7 +109,7 @@ class DualEncoder(nn.Module):
     def forward(self, tokens: list[Tokens], role: Role) -> torch.Tensor:
         """A batch of B tokenized texts -> (B, D) float32 vectors."""
         side = self.side(role)
-        features = side.features(tokens, self._prompt_lengths.get(role, 0))
+        features = side.features(tokens, self._prompt_lengths[role])
         return side({name: self._moved(value) for name, value in features.items()})
 
     def _moved(self, value: Any) -> Any:

@@ -42,7 +42,7 @@ class Head:
             if "pooling_mode" in about and not self.modes:
                 modes = about["pooling_mode"]
                 self.modes = [modes] if isinstance(modes, str) else modes
-                self.skipped = 0 if about["include_prompt"] else prompt_length
+                self.skipped = prompt_length
                 self.dimension = about["embedding_dimension"] * len(self.modes)
             elif about.get("module_input_name", "sentence_embedding") != "sentence_embedding":
                 raise Unconvertible("a module changes the states of tokens")

@@ -11,6 +11,7 @@ from typing import Any
 
 import safetensors
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import CONFIG_MAPPING
 
 # Models that a Python package carries, so that no hub is needed.
@@ -42,7 +43,9 @@ def locate(name: str, revision: str | None = None) -> Path:
         return folder
     try:
         files = HfApi().model_info(name, revision=revision).siblings or []
-    except OSError:  # no network: an earlier download
+    except HfHubHTTPError:  # such as an unknown name
+        raise
+    except Exception:  # no network, in the words of any library: an earlier download
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     paths = [PurePosixPath(file.rfilename) for file in files]
     safe = {path.parent for path in paths if path.suffix == ".safetensors"}

@@ -11,13 +11,14 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
 from dpr.base.errors import InputError
-from dpr.encoders.checkpoint import SIMILARITY_NAMES, TASKS, assemble, load_model
+from dpr.encoders.checkpoint import SIMILARITY_NAMES, TASKS, assemble, load_model, side_modules
 from dpr.encoders.dual_encoder import DualEncoder
 from dpr.encoders.model_folder import (
     ADAPTER,
@@ -29,8 +30,9 @@ from dpr.encoders.model_folder import (
     read_object,
     refuse,
 )
-from dpr.encoders.spec import ROLES, SPEC_FILE, EncoderSpec, Role, Side
+from dpr.encoders.spec import LENGTHS, ROLES, SPEC_FILE, EncoderSpec, Role, Side
 from dpr.encoders.tokenizer_files import as_filed
+from dpr.encoders.tokens import Tokens
 from dpr.settings import ModelSettings
 
 # Prompts that a model records for a role; the first that is not empty counts. (`encode_document`
@@ -38,6 +40,7 @@ from dpr.settings import ModelSettings
 PROMPTS = {"query": ["query"], "passage": ["document", "passage", "corpus"]}
 POOLINGS = {"last": "lasttoken"}  # names that differ in sentence-transformers
 _OURS = {theirs: name for name, theirs in SIMILARITY_NAMES.items()}
+VECTOR = "sentence_embedding"  # as modules name it
 UNLIMITED = 10**6  # tokens; transformers writes 10^30 for no limit
 TRIED = 2048  # tokens of the longest trial; above it, the recorded positions count
 
@@ -119,7 +122,13 @@ def _open(
         if not value.isfinite().all():
             raise _error(key, f"{name!r}: its weights {weights} have NaN or infinity")
     if plain:
-        notes.append(f"pooling {model[1].pooling_mode}; {name!r} records none")
+        notes.append(f"pooling {_our_pooling(model[1].pooling_mode)}; {name!r} records none")
+    if name.startswith("hkunlp/instructor"):  # sentence-transformers knows it by its name
+        model.set_pooling_include_prompt(False)
+    if (read_object(folder / "config.json") or {}).get("auto_map"):
+        notes.append("the model comes with code of its own, which is not run; check its vectors")
+    if model.truncate_dim:
+        notes.append(f"all components of a vector; the model records {model.truncate_dim}")
     opened = Opened(
         key,
         name,
@@ -133,6 +142,7 @@ def _open(
         opened = _transformer_alone(opened)
     for layers in {id(layers): layers for layers in opened.modules.values()}.values():
         _set_pooling(layers, settings, notes)
+        _require_sizes(layers, key, name)
     return opened
 
 
@@ -147,17 +157,18 @@ def _load(
     """The model, the modules of each role, and whether it is a transformer without a record."""
     with prepared(folder, plain_tokenizer) as whole:
         refuse(whole)
-        model = load_model(whole, getattr(torch, settings.dtype))
-        roles = {role: module_folders(whole, model, TASKS[role]) for role in ROLES}
+        pooler = settings.pooling == "pooler"
+        model = load_model(whole, getattr(torch, settings.dtype), pooler)
+        plain = not (whole / "modules.json").exists()
+        first_modules = [module_folders(whole, model, TASKS[role])[0] for role in ROLES]
+        modules = side_modules(whole, model)
         if (folder / ADAPTER).exists():
             _merge_adapter(model, folder)
-        _set_tokenizers([roles[role][0] for role in ROLES], settings)
-        plain = not (whole / "modules.json").exists()
-    modules: dict[Role, list[Any]] = {r: [layer for layer, _ in roles[r]] for r in ROLES}
+        for layers in modules.values():
+            _require_text(layers[0], plain)
+        _set_tokenizers(first_modules, settings)
     if [*map(id, modules["query"])] == [*map(id, modules["passage"])]:
         modules["query"] = modules["passage"]
-    for layers in modules.values():
-        _require_readable(layers)
     return model, modules, plain
 
 
@@ -187,18 +198,33 @@ def _merge_adapter(model: Any, folder: Path) -> None:
     model[0].model = adapted.merge_and_unload()
 
 
-def _require_readable(layers: list[Any]) -> None:
-    """Refuse modules that do not read text, or whose sizes do not fit."""
-    first = layers[0]
-    if not isinstance(first, Transformer | StaticEmbedding) or first.modalities != ["text"]:
+def _require_text(first: Any, plain: bool) -> None:
+    """Refuse a first module that does not read plain texts.
+
+    A plain transformer may also read chat messages or images; here it reads texts.
+    """
+    if isinstance(first, StaticEmbedding):
+        return
+    if not isinstance(first, Transformer) or "text" not in first.modalities:
         raise UnusableModel(f"its {type(first).__name__} does not encode text; take a text encoder")
+    if "message" in first.modalities and not plain:
+        raise UnusableModel(
+            "it encodes chat messages, made by a chat template; set model.respect_modules to "
+            "false to encode plain texts, and give its prompt as model.query_prefix"
+        )
+    first.modality_config = {"text": first.modality_config["text"]}
+
+
+def _require_sizes(layers: list[Any], key: str, name: str) -> None:
+    """Refuse a Dense or LayerNorm module that takes vectors of a different size."""
     size = None
     for layer in layers:
         takes = getattr(layer, "in_features" if isinstance(layer, Dense) else "dimension", size)
-        if takes != size:
-            raise UnusableModel(
-                f"its {type(layer).__name__} takes vectors of {takes} numbers, "
-                f"but gets {size}; check the config.json of its modules"
+        if takes != size and getattr(layer, "module_input_name", VECTOR) == VECTOR:
+            raise _error(
+                key,
+                f"{name!r}: its {type(layer).__name__} takes vectors of {takes} numbers, but gets "
+                f"{size}; check model.pooling and the config.json of its modules",
             )
         if hasattr(layer, "get_embedding_dimension"):
             size = layer.get_embedding_dimension()
@@ -231,22 +257,35 @@ def _set_pooling(layers: list[Any], settings: ModelSettings, notes: list[str]) -
     first = layers[0]
     if not isinstance(first, Transformer):
         raise _error("pooling", "a static embedding model has none; set it to null")
-    if place is not None:
-        del layers[place]
+    old = layers.pop(place) if place is not None else None
     if wanted == "pooler":
         if not hasattr(getattr(first.model, "pooler", None), "dense"):
             raise _error("pooling", "this model has no pooler; take a different pooling")
-        first.module_output_name, output = "sentence_embedding", "pooler_output"
+        _set_output(first, "sentence_embedding", "pooler_output")
     else:
-        layers.insert(1, Pooling(first.get_embedding_dimension(), wanted))
-        first.module_output_name, output = "token_embeddings", "last_hidden_state"
+        size = old.embedding_dimension if old else first.get_embedding_dimension()
+        include_prompt = old.include_prompt if old else True
+        layers.insert(place or 1, Pooling(size, wanted, include_prompt))
+        if old is None:
+            _set_output(first, "token_embeddings", "last_hidden_state")
+    notes.append(f"pooling {settings.pooling}; the model records {_our_pooling(recorded)}")
+
+
+def _set_output(first: Any, name: str, output: str) -> None:
+    first.module_output_name = name
     first.modality_config = {"text": {"method": "forward", "method_output_name": output}}
-    notes.append(f"pooling {settings.pooling}; the model records {recorded}")
+
+
+def _our_pooling(name: Any) -> str:
+    modes = [name] if isinstance(name, str) else name
+    ours = {theirs: ours for ours, theirs in POOLINGS.items()}
+    return " + ".join(ours.get(mode, mode) for mode in modes)
 
 
 def _side(opened: Opened, role: Role, settings: ModelSettings, notes: list[str]) -> Side:
-    """The side of a role with its prefix, and no length yet."""
-    first, prompts = opened.modules[role][0], opened.prompts
+    """The side of a role with its prefix; of a static model also its recorded length."""
+    layers, prompts = opened.modules[role], opened.prompts
+    first = layers[0]
     prefix = settings.query_prefix if role == "query" else settings.passage_prefix
     name = settings.query_prompt if role == "query" else settings.passage_prompt
     if name is not None and name not in prompts:
@@ -263,7 +302,10 @@ def _side(opened: Opened, role: Role, settings: ModelSettings, notes: list[str])
         notes.append(f"{role} prompt {prefix!r}{source}; further recorded prompts: {rest}")
     static = isinstance(first, StaticEmbedding)
     truncation: Any = "right" if static else first.tokenizer.truncation_side
-    return Side(None, prefix, truncation, special_tokens=not static)
+    included = not any(getattr(layer, "include_prompt", True) is False for layer in layers)
+    recorded = first.tokenizer.truncation if static else None
+    length = recorded["max_length"] if recorded else None
+    return Side(length, prefix, truncation, special_tokens=not static, include_prompt=included)
 
 
 def _with_length(encoder: DualEncoder, opened: Opened, role: Role, settings: ModelSettings) -> Side:
@@ -274,11 +316,13 @@ def _with_length(encoder: DualEncoder, opened: Opened, role: Role, settings: Mod
     given = settings.query_max_length if query else settings.passage_max_length
     length = given
     prompt = encoder.tokenizer.prefix_tokens(role)
-    if length is None and isinstance(first, Transformer):
-        recorded = first.max_seq_length
+    if given is None and isinstance(first, Transformer):
+        recorded = getattr(first, LENGTHS[role]) or first.max_seq_length
         if recorded is None or recorded >= UNLIMITED:
             raise _error(key, f"{opened.name!r} records no length; set one, such as 512")
         length = recorded - prompt
+    elif given is None and side.max_length is not None:
+        length = side.max_length - prompt
     if length is not None:
         special = first.tokenizer.num_special_tokens_to_add() if side.special_tokens else 0
         if length <= special:
@@ -300,14 +344,23 @@ def _try_longest(encoder: DualEncoder, role: Role, opened: Opened) -> None:
     longest = limit or 1
     if longest > TRIED and not (positions and longest > positions):
         longest = TRIED
-    token = encoder.tokenize(["text"], role)[0][-1:]
+    short = encoder.tokenize(["text"], role)[0]
     try:
-        with torch.inference_mode():
-            vectors = encoder.eval()([token.repeat(longest)], role)
-    except (IndexError, RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
+        vectors = _encode_trial(encoder, role, short)
+    except Exception as error:  # the libraries raise all kinds
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise _error(opened.key, f"{opened.name!r} cannot encode a text: {reason}") from None
+    try:
+        _encode_trial(encoder, role, short[-1:].repeat(longest))
+    except Exception as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise InputError(
             f"params.yaml: model.{role}_max_length: {opened.name!r} cannot take {longest} tokens, "
-            f"a prompt included (it has {positions} positions); set fewer: {error}"
+            f"a prompt included (it has {positions} positions); set fewer: {reason}"
         ) from None
-    if not vectors.isfinite().all():
+    if not np.isfinite(vectors).all():
         raise _error(opened.key, f"{opened.name!r} gives vectors with NaN or infinity")
+
+
+def _encode_trial(encoder: DualEncoder, role: Role, tokens: Tokens) -> np.ndarray:
+    return encoder.eval().embed([tokens], role, 1)

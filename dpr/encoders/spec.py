@@ -33,6 +33,7 @@ class Side:
         prefix: precedes each text. Its tokens are added to `max_length`.
         truncation_side: "right" keeps the beginning of a long text, "left" its end.
         special_tokens: whether the tokenizer adds them ([CLS], [SEP]).
+        include_prompt: whether the tokens of the prefix take part in the pooling.
         modules: folders in the saved encoder, in the order of computation. The first one has the
             tokenizer.
     """
@@ -41,6 +42,7 @@ class Side:
     prefix: str = ""
     truncation_side: Literal["right", "left"] = "right"
     special_tokens: bool = True
+    include_prompt: bool = True
     modules: tuple[str, ...] = ()
 
 
@@ -54,6 +56,11 @@ class EncoderSpec:
 
     def side(self, role: Role) -> Side:
         return self.query if role == "query" else self.passage
+
+    @property
+    def has_transformers(self) -> bool:
+        """Whether both roles have one: a StaticEmbedding takes no special tokens."""
+        return self.query.special_tokens and self.passage.special_tokens
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

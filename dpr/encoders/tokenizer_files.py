@@ -99,7 +99,11 @@ def as_filed(
         )
     if append_eos and tokenizer.eos_token is None:
         raise UnusableModel("its tokenizer has no EOS token; set model.append_eos to false")
-    recorded = [name for name in ("bos", "eos") if about.get(f"add_{name}_token")]
+    recorded = [
+        name
+        for name in ("bos", "eos")
+        if about.get(f"add_{name}_token") and getattr(tokenizer, f"{name}_token")
+    ]
     if _add_around(tokenizer, recorded):
         keys = " and ".join(f"add_{name}_token" for name in recorded)
         print(f"{folder}: {ABOUT} says {keys}, so it is added", file=sys.stderr)

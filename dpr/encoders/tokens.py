@@ -59,14 +59,14 @@ class Tokenizer:
         return max(0, len(with_prefix) - len(without))
 
     def prompt_length(self, role: Role) -> int:
-        """Leading tokens that a pooling without `include_prompt` leaves out.
+        """Leading tokens that a pooling without `include_prompt` leaves out; else 0.
 
         As sentence-transformers counts them: the prefix alone, without a closing special token.
         """
-        self.backends[role].no_truncation()
         side = self.spec.side(role)
-        if not side.prefix:
+        if side.include_prompt or not side.prefix:
             return 0
+        self.backends[role].no_truncation()
         encoded = self.backends[role].encode(side.prefix, add_special_tokens=side.special_tokens)
         return len(encoded.ids) - sum(encoded.special_tokens_mask[-1:])
 
@@ -105,9 +105,16 @@ def tokenize_queries(
 
     Args:
         prompts: one per source, which replaces the encoder's query prefix; None keeps that.
+    Raises:
+        InputError: for prompts, if the pooling leaves out a prompt: it has one length for all.
     """
     if prompts is None:
         return tokenizer.tokenize([query.text for query in queries], "query")
+    if not tokenizer.spec.query.include_prompt:
+        raise InputError(
+            "params.yaml: data.prompts: the pooling of this model leaves out its prompt, which is "
+            "then the same for all queries; set null, and model.query_prefix to the prompt"
+        )
     tokens: dict[int, Tokens] = {}
     for source, prompt in enumerate(prompts, start=1):
         rows = [row for row, query in enumerate(queries) if query.mixture_source == source]

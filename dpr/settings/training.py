@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from dpr import measures
+from dpr.base.errors import InputError
 from dpr.settings.groups import Bm25Settings, Count, Fraction, Group, Length, Positive, Share
 
 MIN_TEMPERATURE = 0.01  # of a learned temperature (Radford et al. 2021, CLIP)
@@ -127,6 +128,15 @@ class TrainSettings(Group):
         if self.temperature_lr is not None and self.temperature < MIN_TEMPERATURE:
             raise ValueError(f"a learned temperature must start at {MIN_TEMPERATURE} or above")
         return self
+
+    def require_transformer(self, key: str = "train") -> None:
+        """Raises InputError for settings that an encoder without a transformer cannot have."""
+        for name in ("freeze_embeddings", "gradient_checkpointing", "lora_rank"):
+            if getattr(self, name):
+                raise InputError(
+                    f"params.yaml: {key}.{name}: this encoder has token vectors alone "
+                    f"(StaticEmbedding), and no transformer; unset {name}"
+                )
 
 
 class SecondSettings(Group):

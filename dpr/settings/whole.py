@@ -173,6 +173,24 @@ class Settings(Group):
             or self.train_settings(round_name).roles == "query"
         )
 
+    def require_encoder(self, passage_length: int | None, has_transformer: bool) -> None:
+        """Raises InputError for a training that this encoder cannot have.
+
+        Args:
+            passage_length: tokens of a passage, at most; None: no limit.
+        """
+        for round_name in filter(self.trains, ROUNDS):
+            train = self.train_settings(round_name)
+            key = "second.train" if round_name == "second" else "train"
+            if not has_transformer:
+                train.require_transformer(key)
+            wanted = train.passage_max_length
+            if wanted and passage_length and wanted > passage_length:
+                raise InputError(
+                    f"params.yaml: {key}.passage_max_length: {wanted} is above the "
+                    f"{passage_length} tokens of a passage: raise model.passage_max_length"
+                )
+
     def require_batches(self, pairs: int) -> None:
         """Raises InputError if there are fewer training pairs than a batch of some round needs."""
         for round_name in filter(self.trains, ROUNDS):

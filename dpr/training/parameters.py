@@ -44,9 +44,11 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
         if settings.dropout is not None:
             set_dropout(one, settings.dropout)
         if one.transformer is None:
-            _refuse_transformer_settings(settings)
+            settings.require_transformer()
             continue
         model: Any = one.transformer.model
+        if settings.lora_rank and hasattr(model, "merge_and_unload"):
+            continue  # both roles share it
         if attention := formats.training_attention(encoder.device):
             model.set_attn_implementation(attention)
         if not one.uses_pooler and getattr(model, "pooler", None) is not None:
@@ -71,15 +73,6 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 exclude_modules=r"pooler\b.*" if hasattr(model, "pooler") else None,
             )
             one.transformer.model = peft.get_peft_model(model, config)
-
-
-def _refuse_transformer_settings(settings: TrainSettings) -> None:
-    for key in ("freeze_embeddings", "gradient_checkpointing", "lora_rank"):
-        if getattr(settings, key):
-            raise InputError(
-                f"params.yaml: train.{key}: needs a transformer, and this encoder has token "
-                "vectors alone (StaticEmbedding); unset it"
-            )
 
 
 def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]:
@@ -137,7 +130,7 @@ def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
     Args:
         frozen: the encoder's weights, to restore the frozen ones: unmerging rounds once more.
     """
-    wrapped = [one.transformer.model for one in _with_lora(encoder)]
+    wrapped = [module.model for module in _with_lora(encoder)]
     for model in wrapped:
         model.merge_adapter()
     yield
@@ -149,15 +142,15 @@ def merged(encoder: DualEncoder, frozen: Tensors) -> Iterator[None]:
 
 def merge(encoder: DualEncoder) -> None:
     """Add LoRA's matrices to the weights: the result is a plain encoder."""
-    for one in _with_lora(encoder):
-        one.transformer.model = one.transformer.model.merge_and_unload()
+    for module in _with_lora(encoder):
+        module.model = module.model.merge_and_unload()
     encoder.requires_grad_(True)
 
 
 def _with_lora(encoder: DualEncoder) -> list[Any]:
-    """The sides with peft's wrapper around their transformer."""
-    sides = {encoder.query, encoder.passage}
-    return [one for one in sides if hasattr(getattr(one.first, "model", None), "merge_and_unload")]
+    """The Transformer modules with peft's wrapper, each once."""
+    modules = {encoder.query.transformer, encoder.passage.transformer} - {None}
+    return [module for module in modules if hasattr(module.model, "merge_and_unload")]
 
 
 def groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -264,3 +264,18 @@ def test_adapter(tmp_path, place, modules):
     np.testing.assert_allclose(embed(encoder, "query"), expected, atol=1e-5)
     without = opened(base)
     assert np.abs(embed(without, "query") - expected).max() > 0.01
+
+
+def test_lora_of_a_transformer_that_both_roles_share(tmp_path):
+    write(shared_side(tmp_path), tmp_path / "model")
+    encoder = opened(tmp_path / "model")
+    parameters.prepare(encoder, settings(lora_rank=2, dropout=0.0))
+    for weights in encoder.parameters():
+        if weights.requires_grad:
+            weights.data += 0.01
+    merged = embed(encoder, "query")
+    parameters.merge(encoder)
+    np.testing.assert_allclose(embed(encoder, "query"), merged, atol=1e-5)
+    assert not any("lora" in name for name, _ in encoder.named_parameters())
+    checkpoint.save(encoder, tmp_path / "saved")
+    np.testing.assert_allclose(embed(opened(tmp_path / "saved"), "query"), merged, atol=1e-5)

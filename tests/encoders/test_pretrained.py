@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from family_helpers import make_folder
+from family_helpers import make_folder, make_tokenizer
 from helpers import PARAMS, SHORT, change_json, folder_of_sentence_transformers, open_model
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Router, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -28,6 +28,8 @@ from transformers import (
 from dpr.base.errors import InputError
 from dpr.encoders import checkpoint
 from dpr.encoders.pretrained import pretrained
+from dpr.encoders.tokens import tokenize_queries
+from dpr.records.types import Query
 
 TEXTS = ["heart", "the liver and the kidney " * 10, "a study of bone", "eye ear"]
 
@@ -122,6 +124,64 @@ def test_the_transformer_alone(recorded, tiny_model):
     alone = open_model(recorded, respect_modules=False, **SHORT)
     assert (alone.spec.query.prefix, alone.spec.passage.prefix) == ("", "")
     np.testing.assert_array_equal(vectors(alone), vectors(open_model(tiny_model, **SHORT)))
+
+
+def test_a_pooling_takes_the_place_of_the_recorded_one(tiny_model, tmp_path):
+    """After a module that changes the states of tokens, and with its `include_prompt`."""
+    states = Dense(32, 32, module_input_name="token_embeddings")
+    of_modules(tmp_path / "st", Transformer(tiny_model), states, Pooling(32, "mean", False))
+    encoder = open_model(tmp_path / "st", pooling="cls", **SHORT)
+    assert [type(layer).__name__ for layer in encoder.passage.layers[1:]] == ["Dense", "Pooling"]
+    assert not encoder.spec.query.include_prompt
+
+
+def test_prompts_of_sources_need_a_pooling_with_them(recorded):
+    change_json(recorded / "1_Pooling/config.json", include_prompt=False)
+    encoder = open_model(recorded)
+    with pytest.raises(InputError, match=r"data\.prompts: the pooling of this model leaves out"):
+        tokenize_queries(encoder.tokenizer, [Query("q", "heart")], ["find: "])
+
+
+def test_lengths_of_each_role_are_kept(make_encoder, tmp_path):
+    checkpoint.save(make_encoder(), tmp_path / "saved")
+    spec = open_model(tmp_path / "saved").spec
+    assert (spec.query.max_length, spec.passage.max_length) == (16, 32)
+
+
+def test_a_static_model_keeps_its_truncation_and_its_weights_are_floats(tmp_path):
+    made = StaticEmbedding(make_tokenizer("bert"), embedding_dim=32).half()
+    made.tokenizer.enable_truncation(3)
+    of_modules(tmp_path / "static", made)
+    encoder = open_model(tmp_path / "static")
+    theirs = SentenceTransformer(str(tmp_path / "static"), device="cpu")
+    expected = theirs.encode(TEXTS, normalize_embeddings=True, convert_to_tensor=True).float()
+    np.testing.assert_allclose(vectors(encoder), expected, atol=1e-3)
+    assert {weights.dtype for weights in encoder.parameters()} == {torch.float32}
+    checkpoint.save(encoder, tmp_path / "saved")
+    np.testing.assert_array_equal(vectors(checkpoint.load(tmp_path / "saved")), vectors(encoder))
+
+
+def test_heads_stay_exact_beside_a_transformer_of_bf16(tiny_model, tmp_path):
+    dense = Dense(32, 16)
+    of_modules(tmp_path / "st", Transformer(tiny_model), Pooling(32), dense)
+    for tied in (True, False):
+        encoder = open_model(tmp_path / "st", dtype="bfloat16", tied=tied, **SHORT)
+        checkpoint.save(encoder, tmp_path / f"saved {tied}")
+        loaded = checkpoint.load(tmp_path / f"saved {tied}")
+        for one in (encoder, loaded):
+            torch.testing.assert_close(one.passage.layers[2].linear.weight, dense.linear.weight)
+        np.testing.assert_array_equal(vectors(loaded), vectors(encoder))
+
+
+def test_an_instructor_leaves_out_its_prompt(recorded, monkeypatch):
+    """sentence-transformers knows it by its name alone."""
+    monkeypatch.setattr("dpr.encoders.pretrained.locate", lambda name, revision: recorded)
+    assert not open_model("hkunlp/instructor-base").spec.query.include_prompt
+
+
+def test_a_chat_template_is_not_asked_for_a_plain_transformer(tmp_path):
+    folder = make_folder(tmp_path, "qwen3", chat_template="{{ messages[0].content }}")
+    assert open_model(folder, **SHORT).passage.first.modalities == ["text"]
 
 
 def test_pooler(tiny_model):
@@ -266,6 +326,20 @@ def damaged_json(folder, tiny):
 
 def empty_folder(folder, tiny):
     folder.mkdir()
+
+
+def pooler_missing(folder, tiny):
+    shutil.copytree(tiny, folder)
+    kept = load_file(folder / "model.safetensors")
+    kept = {k: v for k, v in kept.items() if not k.startswith("pooler.")}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_pooler_is_never_drawn_at_random(tiny_model, tmp_path):
+    pooler_missing(tmp_path / "model", tiny_model)
+    open_model(tmp_path / "model")
+    with pytest.raises(InputError, match=r"2 weights are missing, pooler\.dense\.bias"):
+        open_model(tmp_path / "model", pooling="pooler")
 
 
 REFUSED = {

