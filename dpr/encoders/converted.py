@@ -67,7 +67,9 @@ class ConvertedEncoder:
         tokenizer = Tokenizer.open(folder)
         for role in ROLES:
             modules = [folder / name for name in self.spec.side(role).modules]
-            self.heads[role] = Head(modules, tokenizer.prompt_length(role))
+            self.heads[role] = Head(
+                modules, tokenizer.prompt_length(role), self.similarity.normalize
+            )
         self.dimension = self.heads["passage"].dimension
 
     def embed(

@@ -25,11 +25,12 @@ class Head:
     Args:
         folders: of all modules of a role, that of the transformer first.
         prompt_length: tokens that a pooling with `include_prompt: false` leaves out.
+        normalized: whether the vectors will be normalized afterwards: no Normalize module is last.
     Raises:
         Unconvertible: for a module of a different kind.
     """
 
-    def __init__(self, folders: list[Path], prompt_length: int):
+    def __init__(self, folders: list[Path], prompt_length: int, normalized: bool):
         transformer, *folders = folders
         about = read_json(transformer / TRANSFORMER_FILE)
         self.reads_pooler = about["module_output_name"] == "sentence_embedding"
@@ -57,6 +58,9 @@ class Head:
                 self.layers.append(functional.normalize)
             else:
                 raise Unconvertible(f"it does not run the module {folder.name}")
+
+        while normalized and self.layers and self.layers[-1] is functional.normalize:
+            self.layers.pop()
 
     def __call__(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.reads_pooler:
