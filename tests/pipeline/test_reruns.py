@@ -84,7 +84,7 @@ def test_training_the_query_encoder_encodes_no_passage(restored):
     assert encodings() == before  # no file of vectors was written again, or elsewhere
     first = read_json(restored / "metrics/train.json")
     zero_shot, trained = (restored / "data/encoders" / s for s in ("zero_shot", "first"))
-    weights = [zero_shot / "model.safetensors", trained / "query/model.safetensors"]
+    weights = [zero_shot / "model.safetensors", trained / "query_0_Transformer/model.safetensors"]
     assert len({fingerprint([file]) for file in weights}) == 2  # it has been trained
 
     started, skipped = run(restored, "dvc exp run -S train.lr=1e-2")
