@@ -184,3 +184,20 @@ def folder_of_sentence_transformers(tiny_model, folder, pooling, normalize):
     parts += [Normalize()] if normalize else []
     SentenceTransformer(modules=parts, device="cpu").save(str(folder))
     return str(folder)
+
+
+def with_tokens(tiny_model, folder, **tokens):
+    """The tiny model, with these special tokens recorded and no others; None leaves one out."""
+    shutil.copytree(tiny_model, folder)
+    path = folder / "tokenizer_config.json"
+    kept = {k: v for k, v in json.loads(path.read_text()).items() if not k.endswith("_token")}
+    kept |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(kept | tokens))
+    return str(folder)
+
+
+def of_modules(folder, *modules):
+    """A model of these modules, as sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(modules=[*modules], device="cpu").save(str(folder))
