@@ -31,7 +31,8 @@ def main() -> str:
     spec = encoder.spec
     settings.require_encoder(spec.passage.max_length, spec.has_transformers)
     manifest = read_json("data/manifest.json")
-    settings.require_batches(manifest["train"]["pairs"]["count"])
+    trained = manifest["train"]
+    settings.require_batches(trained["pairs"]["count"], trained["judgments"]["train"]["queries"])
     passages = manifest["collection"]["passages"]["count"]
     stored = stored_type(settings.encode.dtype, encoder.dimension).itemsize
     rows_at_once(encoder.dimension, stored, settings.search.memory)

@@ -236,19 +236,36 @@ def test_which_rounds_mine_and_need_vectors(load, changes, mines, needs_vectors)
 
 
 @pytest.mark.parametrize(
-    ("changes", "pairs", "message"),
+    ("changes", "pairs", "queries", "message"),
     [
-        ({}, 63, r"params\.yaml: train\.batch_size is 64, but there are only 63 training pairs"),
+        (
+            {},
+            63,
+            63,
+            "params.yaml: train.batch_size is 64, but there are only 63 training pairs of 63 "
+            "queries: set -S train.batch_size=32",
+        ),
+        ({}, 640, 50, "train.batch_size is 64, .* only 640 .* of 50 .*set -S train.batch_size=32"),
+        (  # all keys at once
+            second(train={"batch_size": 9}),
+            8,
+            8,
+            "train.batch_size is 64, second.train.batch_size is 9, .* only 8 .*: "
+            "set -S train.batch_size=8 -S second.train.batch_size=8$",
+        ),
         (
             {"train.batch_size": 8} | second(train={"batch_size": 64}),
             8,
-            r"second\.train\.batch_size is 64, .* only 8 ",
+            8,
+            "params.yaml: second.train.batch_size is 64, .*: set -S second.train.batch_size=8$",
         ),
+        ({}, 1, 1, "too few to train: set train.max_steps=0"),
     ],
 )
-def test_training_pairs_fill_a_batch_of_each_round(load, changes, pairs, message):
+def test_training_pairs_fill_a_batch_of_each_round(load, changes, pairs, queries, message):
     settings = load(changes)
     with pytest.raises(InputError, match=message):
-        settings.require_batches(pairs)
-    settings.require_batches(64)
-    load(changes | {"train.max_steps": 0}).require_batches(0)
+        settings.require_batches(pairs, queries)
+    settings.require_batches(64, 64)
+    load(changes | {"train.max_steps": 0}).require_batches(0, 0)
+    load(changes | {"train.group_by": None, "train.batch_size": 8}).require_batches(64, 1)

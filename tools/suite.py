@@ -23,6 +23,7 @@ import dvc.api
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from dvc.utils.hydra import apply_overrides
+from hydra.errors import OverrideParseException
 
 from dpr.base.errors import InputError
 from dpr.base.files import fingerprint, write_csv
@@ -30,6 +31,7 @@ from dpr.evaluation import markdown_tables
 from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH, one_line_errors, parser
+from tools.overrides import quoted
 from tools.repro import with_this_python
 
 MEASURES = (PRIMARY_MEASURE, "recall@100")
@@ -66,11 +68,21 @@ def main(collections: list[str], changes_of_all: list[str]) -> None:
 
 def job(argument: str, changes: list[str]) -> tuple[str, dict[str, str]]:
     """The collection of an argument, and the parameters to change for it."""
-    collection, *own = re.split(r",(?=[\w.]+=)", argument)
+    path = argument.partition(":")[2]
+    whole = path and Path(path).exists()  # a path may have a comma
+    collection, *own = [argument] if whole else re.split(r",(?=[\w.]+=)", argument)
     changes = [*changes, *own]
     if wrong := [change for change in changes if "=" not in change]:
         raise InputError(f"{wrong[0]!r} is not KEY=VALUE")
-    return collection, dict(change.split("=", 1) for change in changes)
+    return collection, dict(map(_change, changes))
+
+
+def _change(argument: str) -> tuple[str, str]:
+    """Key and value. A value that may name files is text, which needs quotes."""
+    key, value = argument.split("=", 1)
+    group, _, name = key.partition(".")
+    text = name in NAMING.get(group, ()) and value != "null" and value[:1] not in ("'", '"')
+    return key, quoted(value) if text else value
 
 
 def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
@@ -108,7 +120,9 @@ def changed(changes: dict[str, str]) -> Settings:
         try:
             apply_overrides(params, [f"{key}={value}" for key, value in changes.items()])
         except DvcException as error:
-            raise InputError(f"-S: {error.__cause__ or error}") from None
+            quotes = isinstance(error.__cause__, OverrideParseException)
+            hint = "\na text needs quotes within quotes: -S 'KEY=\"TEXT\"'" if quotes else ""
+            raise InputError(f"-S: {error.__cause__ or error}{hint}") from None
         return load_settings(params)
 
 
@@ -138,11 +152,6 @@ def _absolute(group: str, name: str) -> tuple[str, Path | None]:
     if not path or not Path(path).exists():
         return name, None
     return f"{kind}{colon}{Path(path).absolute()}", Path(path)
-
-
-def quoted(value: str) -> str:
-    """In quotes, Hydra accepts any text."""
-    return '"' + value.replace('"', '\\"') + '"'
 
 
 def _key(changes: dict[str, str]) -> str:

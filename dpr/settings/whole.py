@@ -33,6 +33,7 @@ from dpr.settings.training import MineSettings, SecondSettings, TeacherSettings,
 
 Round = Literal["first", "second"]
 ROUNDS: tuple[Round, ...] = ("first", "second")
+SMALLEST_BATCH = 2  # a pair alone has no negative
 
 
 class Settings(Group):
@@ -191,16 +192,32 @@ class Settings(Group):
                     f"{passage_length} tokens of a passage: raise model.passage_max_length"
                 )
 
-    def require_batches(self, pairs: int) -> None:
-        """Raises InputError if there are fewer training pairs than a batch of some round needs."""
+    def require_batches(self, pairs: int, queries: int) -> None:
+        """Raises InputError if a round has too few training pairs or queries for its batches.
+
+        The error names every key, and the values to set.
+
+        Args:
+            queries: training queries, at most.
+        """
+        there = f"there are only {pairs} training pairs of {queries} queries"
+        sizes: dict[str, tuple[int, int]] = {}  # by key: as it is set, and the largest possible
         for round_name in filter(self.trains, ROUNDS):
-            batch_size = self.train_settings(round_name).batch_size
-            if batch_size > pairs:
-                key = "second.train" if round_name == "second" else "train"
-                raise InputError(
-                    f"params.yaml: {key}.batch_size is {batch_size}, but there are only {pairs} "
-                    "training pairs"
+            train = self.train_settings(round_name)
+            own = round_name == "second" and "batch_size" in self.second.train
+            units = min(pairs, queries) if train.group_by == "query" else pairs
+            if units < SMALLEST_BATCH:
+                raise InputError(f"{there}, too few to train: set train.max_steps=0")
+            if train.batch_size > units:
+                power = 1 << (units.bit_length() - 1)  # the largest power of two in it
+                sizes["second.train.batch_size" if own else "train.batch_size"] = (
+                    train.batch_size,
+                    power,
                 )
+        if sizes:
+            found = ", ".join(f"{key} is {size}" for key, (size, _) in sizes.items())
+            cure = " ".join(f"-S {key}={power}" for key, (_, power) in sizes.items())
+            raise InputError(f"params.yaml: {found}, but {there}: set {cure}")
 
 
 Changed = TypeVar("Changed", MineSettings, TrainSettings)

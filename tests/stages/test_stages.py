@@ -50,8 +50,8 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
 
 def test_too_little_memory_for_a_search_is_refused_before_the_work(workspace):
     write_params(Path("params.yaml"), {"search.memory": 1e-5, "encode.precision": "fp32"})
-    counts = {"train": {"pairs": {"count": 9_999}}, "collection": {"passages": {"count": 60}}}
-    write_json("data/manifest.json", counts)
+    trained = {"pairs": {"count": 9_999}, "judgments": {"train": {"queries": 9_999}}}
+    write_json("data/manifest.json", {"train": trained, "collection": {"passages": {"count": 60}}})
     with pytest.raises(InputError, match=r"search\.memory: 1e-05 GiB hold \d+ vectors of 32"):
         importlib.import_module("stages.check").main()
     assert not Path("data/checked.json").exists()

@@ -1,5 +1,6 @@
 """A suite runs an experiment again if a file outside the repository changed that it reads."""
 
+import shlex
 import shutil
 import sys
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from helpers import ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.settings import load_settings
-from tools import suite
+from tools import overrides, suite
 
 # What is named, by parameter; each is a file or folder in the test's own folder.
 NAMED = {
@@ -99,6 +100,19 @@ def test_what_is_passed_on_is_what_params_load_as(folder, commands):
     assert environment["PATH"].split(":")[0] == str(suite.Path(sys.executable).parent)
 
 
+def test_a_path_may_have_what_separates_parameters(folder, commands):
+    """A comma, a key and `=`; and a value that names files needs no quotes."""
+    odd = folder / "né,bm25.b=1"
+    shutil.copytree(folder / "searched", odd)
+    assert suite.job(f"beir:{odd}", []) == (f"beir:{odd}", {})
+    collection, changes = suite.job(f"beir:{odd}s,bm25.b=2", [f"data.train=beir:{odd}", "seed=1"])
+    assert collection == f"beir:{folder}/né"
+    assert changes == {"data.train": f'"beir:{odd}"', "seed": "1", "bm25.b": "2"}
+    suite.results("medline", suite.job("medline", [f"data.train=beir:{odd}"])[1])
+    ((command, _),) = commands
+    assert f'data.train="beir:{odd}"' in command
+
+
 @pytest.mark.parametrize("name", ["naïve (1)", "a~b", "a..b", "a^b:c?*[@{"])
 def test_the_name_of_any_folder_becomes_one_that_git_takes(folder, commands, name):
     shutil.copytree(folder / "searched", folder / name)
@@ -121,6 +135,21 @@ def test_names_that_are_no_files_stay(folder):
     (folder / "medline").mkdir()
     settings = load_settings(ROOT / "params.yaml")
     assert suite.outside(settings) == {}
+
+
+@pytest.mark.parametrize("text", ["/naïve (1)", "a ~ b", "it's", 'a "b" \\', "a,b=c", "${a}", ""])
+def test_any_text_passes_shell_and_hydra(folder, text):
+    """As a user pastes what a tool prints; numbers stay numbers."""
+    line = overrides.shown({"model.query_prefix": f"x{text}", "train.batch_size": 8})
+    words = shlex.split(line)
+    suite.apply_overrides("params.yaml", words[1::2])
+    settings = load_settings("params.yaml")
+    assert (settings.model.query_prefix, settings.train.batch_size) == (f"x{text}", 8)
+
+
+def test_a_text_without_quotes_is_told_to_have_them(folder):
+    with pytest.raises(InputError, match=r"LexerNoViable(.|\n)* needs quotes within quotes"):
+        suite.changed({"model.query_prefix": "naïve (1)"})
 
 
 @pytest.mark.parametrize("change", ["train.lr=", "train.lr=x", "train.rl=1"])
