@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from stages import versions
 # DVC_ROOT is the main checkout, even for a queued experiment, which runs in a temporary folder.
 SCRATCH = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
 CHOICES = {"system": ENCODERS, "round_name": get_args(Round)}
+BACK = "git restore params.yaml dvc.lock data metrics plots && dvc checkout"
 COSTS = SCRATCH / "costs.jsonl"  # untracked: a time in an output would change dvc.lock
 
 
@@ -38,7 +40,7 @@ def run(main: Callable[..., str]) -> None:
     given = list(vars(arguments.parse_args()).values())
     command = " ".join([stage, *given])
     started = time.monotonic()
-    with one_line_errors(command):
+    with one_line_errors(command, more=changed_params):
         versions.require_recorded()
         summary = main(*given)
         if is_first_process():
@@ -62,11 +64,14 @@ def add_choice(arguments: argparse.ArgumentParser, name: str) -> None:
 
 
 @contextmanager
-def one_line_errors(command: str) -> Iterator[None]:
+def one_line_errors(command: str, more: Callable[[], str] = str) -> Iterator[None]:
     """Turn errors into one line and an exit code.
 
     1 for bad input or a full disk, 130 for Ctrl-C, 143 for SIGTERM. If the program that reads the
     output has ended, such as `head`, print nothing and exit with 141.
+
+    Args:
+        more: returns more lines for bad input.
     """
     raise_on_sigterm()
     try:
@@ -80,7 +85,7 @@ def one_line_errors(command: str) -> Iterator[None]:
             sys.exit(141)
         raise
     except InputError as error:
-        sys.exit(f"{command}: {error}")
+        sys.exit("\n".join(filter(None, [f"{command}: {error}", more()])))
     except Exception as error:
         reason = disk_error_message(error)
         if reason is None:
@@ -91,6 +96,27 @@ def one_line_errors(command: str) -> Iterator[None]:
     except KeyboardInterrupt as stopped:
         print(f"{command}: stopped; finished work is kept: run it again", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, Terminated) else 130)
+
+
+def changed_params() -> str:
+    """How to go back, if DVC runs this stage here and params.yaml differs from the last commit.
+
+    A failed `dvc exp run -S` keeps its parameters and lacks the outputs of the failed stage. A
+    queued or temporary experiment has a workspace of its own.
+    """
+    root = os.environ.get("DVC_ROOT")
+    if not (is_first_process() and root and Path(root).resolve() == Path.cwd()):
+        return ""
+    status = ["git", "status", "--porcelain", "--", "params.yaml"]
+    try:
+        if not subprocess.run(status, capture_output=True).stdout:
+            return ""  # also outside a git repository
+    except OSError:  # no git
+        return ""
+    return (
+        "params.yaml keeps the changed parameters, and outputs of this stage are gone. Correct the "
+        f"parameters and run again; or go back to the last commit: {BACK}"
+    )
 
 
 def peak_gib() -> float:

@@ -1,4 +1,4 @@
-"""Values of `dvc exp run -S KEY=VALUE`. DVC parses them by Hydra's rules; a shell parses them first."""
+"""Values of `dvc exp run -S KEY=VALUE`: the shell parses them, then DVC by the rules of Hydra."""
 
 import re
 import shlex

@@ -10,6 +10,7 @@ docs/figures. The report flags outdated results; `--readme` refuses them.
     python -m tools.report --readme
 """
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
+from dpr.evaluation.lengths import cut_texts
 from dpr.evaluation.markdown_tables import ALPHA, no_gain_notes
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
@@ -109,11 +111,11 @@ def answer(compared: Compared) -> str:
 
 
 def notes(side: str) -> list[str]:
-    """Warnings: training that did not help, and figures that do not match code and parameters."""
-    training = no_gain_notes(sides.training(side))
-    if training and side != sides.WORKSPACE:
-        training = f"{side}: {training}"
-    return [note for note in (training, sides.stale(side=side)) if note]
+    """Warnings: useless training, cut texts, figures that do not match code and parameters."""
+    measured = json.loads(sides.text(side, "metrics/lengths.json"))
+    found = filter(None, [no_gain_notes(sides.training(side)), cut_texts(measured)])
+    named = [note if side == sides.WORKSPACE else f"{side}: {note}" for note in found]
+    return [*named, *filter(None, [sides.stale(side=side)])]
 
 
 def vega() -> str:

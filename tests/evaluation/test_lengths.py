@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dpr.evaluation.lengths import spaced, statistics, token_lengths, warnings
+from dpr.evaluation.lengths import CURES, cut_texts, spaced, statistics, token_lengths
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
@@ -23,11 +23,31 @@ def test_what_is_counted_as_truncated_is_what_is_truncated(make_encoder):
     assert found["truncated"] == 2 / 4
 
 
-def test_many_truncated_texts_are_worth_a_warning():
-    measured = {"train_queries": {"truncated": 0.051, "limit": 32}}
-    measured |= {"collection_queries": {"truncated": 0.05, "limit": 32}}
-    (line,) = warnings(measured)
-    assert line.startswith("train queries: 5.1% are truncated to 32 tokens")
+@pytest.mark.parametrize(
+    ("cut", "said", "unsaid"),
+    [
+        ({}, [], []),
+        (
+            {"collection_passages": 0.425, "train_passages": 0.0501},
+            [
+                *["42.5% of the collection passages at 32 tokens", "5.0% of the train passages"],
+                *["data.passages.words", "model.passage_max_length"],
+            ],
+            ["queries", "query_max_length"],
+        ),
+        (
+            {"train_queries": 0.1},
+            ["10.0% of the train queries at 32", "model.query_max_length"],
+            ["passages"],
+        ),
+    ],
+)
+def test_more_than_a_twentieth_of_truncated_texts_is_said_in_one_line(cut, said, unsaid):
+    kinds = [f"{where}_{role}" for where in ("collection", "train") for role in CURES]
+    line = cut_texts({kind: {"truncated": cut.get(kind, 0.05), "limit": 32} for kind in kinds})
+    assert (line is None) == (not cut)
+    assert all(words in line for words in said)
+    assert not any(words in line for words in unsaid)
 
 
 def test_statistics_by_hand():

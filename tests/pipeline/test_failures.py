@@ -1,16 +1,18 @@
 """What lies in the workspace after a stage has failed, and experiments on other collections."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import call
+from helpers import call, environment, sh
 
 from dpr import measures
 from dpr.base.files import read_json
 from dpr.records import beir
 from dpr.runs import trec
+from stages.run import BACK
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +37,17 @@ def test_after_a_failed_audit_every_figure_is_of_the_runs_that_lie_there(restore
         assert compared[system]["nDCG@10"]["mean"] == expected
     assert shown != before
     assert read_json(restored / "metrics/audit.json")["dense"]["kind"] == "lsh"
+
+
+def test_the_command_after_a_failed_experiment_takes_all_back(restored):
+    sh(restored, "git -c user.name=t -c user.email=t@example.org commit -qam tiny")
+    done = call(restored, "dvc exp run -S data.collection=beir:/nowhere")
+    assert done.returncode != 0
+    assert "D data/manifest.json" in sh(restored, "git status --short")
+    assert f"go back to the last commit: {BACK}" in done.stderr
+    subprocess.run(BACK, shell=True, cwd=restored, check=True, env=environment())
+    assert sh(restored, "git status --short --untracked-files=no") == ""
+    assert "up to date" in sh(restored, "dvc status")
 
 
 def test_a_suite_goes_on_after_a_failure_and_runs_nothing_twice(experiment, collection, tmp_path):

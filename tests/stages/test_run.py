@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers import ROOT
 
-from stages.run import one_line_errors
+from stages.run import BACK, one_line_errors
 
 COMMANDS = [
     f"{package}.{path.stem}"
@@ -68,8 +68,44 @@ def test_an_error_of_the_user_exits_with_1(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("root", "change", "said"),
+    [
+        ("{}", "data.collection: x", True),
+        ("{}", "", False),
+        ("{}/elsewhere", "data.collection: x", False),  # a queued experiment
+        (None, "data.collection: x", False),  # without DVC
+    ],
+)
+def test_a_failed_stage_says_how_to_take_changed_parameters_back(tmp_path, root, change, said):
+    """Tried in a git repository; the command is tried in tests/pipeline/test_failures.py."""
+    params = tmp_path / "params.yaml"
+    params.write_text("seed: 1\n")
+    environment = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    environment |= {"DVC_ROOT": root.format(tmp_path)} if root else {}
+    call = [sys.executable, "-m", "stages.encode", "dense"]
+
+    def failed():
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 1
+        return done.stderr.splitlines()
+
+    assert len(failed()) == 1  # no git repository
+    for command in (
+        "init -q",
+        "add -A",
+        "-c user.name=t -c user.email=t@example.org commit -qm start",
+    ):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    params.write_text(f"seed: 1\n{change}")
+    error, *more = failed()
+    assert error.startswith("encode dense: versions.yaml: no such file")
+    assert [BACK in line for line in more] == [True] * said
+
+
 PRINTS = """
-from stages.run import one_line_errors
+from stages.run import BACK, one_line_errors
 with one_line_errors("many"):
     for number in range({}):
         print("a line", number)
