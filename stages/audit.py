@@ -29,7 +29,7 @@ def main() -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     device = runtime.device()
-    qrels = sample_topics(beir.read_qrels("data/collection", "test"), settings.audit.topics)
+    qrels = sample_topics(beir.read_test_qrels("data/collection"), settings.audit.topics)
     queries = beir.read_queries("data/collection")
     judged = [queries[query_id] for query_id in qrels]
     corpus = Corpus(Path("data/collection"), settings.data.separator)
@@ -41,7 +41,7 @@ def main() -> str:
         resources = Resources(settings.search.memory, ProcessGroup(device=device))
         index = Index.open(Path("data/indexes") / system, embeddings, resources)
         vectors = embedder.embed_queries(judged)
-        found = audit(index, judged, vectors, qrels, settings.search)
+        found = audit(index, judged, vectors, qrels, settings.search, settings.data.cut)
         precision = precision_cost(embedder, embeddings, corpus, [q.text for q in judged])
         results[system] = found.metrics | {"precision": precision}
         tradeoff += [[system, *row] for row in found.tradeoff]

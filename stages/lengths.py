@@ -28,12 +28,13 @@ def main() -> str:
 
     count = read_json("data/manifest.json")["collection"]["passages"]["count"]
     searched = (text for _, text in Corpus(COLLECTION, separator).texts())
+    training = Corpus(TRAINING, separator, settings.data.cut)
     queries = (query.text for query in beir.read_queries(COLLECTION).values())
 
     pairs = beir.read_pairs(TRAINING)
     used = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
     asked = {pair.query_id for pair in pairs}
-    trained = (text for p, text in Corpus(TRAINING, separator).texts() if p in used)
+    trained = (text for p, text in training.texts() if training.document(p) in used)
     train_queries = (q.text for q in beir.read_queries(TRAINING).values() if q.id in asked)
     train_limit = settings.train.passage_max_length or spec.passage.max_length
 

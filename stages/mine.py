@@ -2,20 +2,24 @@
 
 Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round starts from:
 data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
-mine.bm25.use, mine.encoder.use and teacher.scores, the pairs do not change.
+mine.bm25.use, mine.encoder.use and teacher.scores, the pairs do not change. If `data.passages` cuts
+documents, the pairs get the passages of their documents (`mine.positive`).
 
     python -m stages.mine first
 """
 
+from functools import partial
 from pathlib import Path
 
 from dpr.base import runtime
 from dpr.base.environment import is_first_process
 from dpr.base.files import new_folder, read_json, temporary_folder, write_json
 from dpr.base.processes import ProcessGroup
+from dpr.bm25 import lucene
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
 from dpr.indexes.exact_search import Resources
+from dpr.mining import positives
 from dpr.mining.mine import Miner, never_negative
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.mining.teachers import FUSION, open_teacher
@@ -75,32 +79,48 @@ def mine(
     """Write pairs and scores to `folder`; without a folder, only help with the rankings."""
     threads = runtime.set_up(settings.threads, settings.seed)
     round_settings = settings.mine_settings(round_name)
-    corpus = Corpus(TRAINING, settings.data.separator)
+    corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
+    qrels = beir.read_qrels(TRAINING, "train")
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     needed = 0 if name is None or name.startswith("file:") else depth
+    chooses = settings.chooses_positives(round_name)
     rankers: list[tuple[Ranker, MineRanker | None]] = []
     with temporary_folder(SCRATCH / "mine") as temporary:
-        if round_settings.bm25.use or name == FUSION:
-            longest = max(round_settings.bm25.last_rank, needed)
+        if round_settings.bm25.use or name == FUSION or chooses:
             index, heap = temporary / "bm25", settings.bm25.heap
-            ranker = bm25_ranker(corpus, index, round_settings.bm25, longest, threads, heap)
-            rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
-        if round_settings.encoder.use or name == FUSION:
+            if processes.is_first:
+                lucene.build_index(corpus.texts(), index, heap=heap)
+            bm25 = partial(bm25_ranker, index, round_settings.bm25, threads=threads, heap=heap)
+        if round_settings.encoder.use or name == FUSION or chooses:
             start = rounds.INITIAL_ENCODER[round_name]
             embeddings, encode = Embeddings.open(rounds.vectors_folder(round_name)), settings.encode
             embedder = open_for_queries(embeddings, start, encode, processes.device, SCRATCH)
-            longest = max(round_settings.encoder.last_rank, needed)
-            resources = Resources(settings.search.memory, processes)
-            ranker = encoder_ranker(embedder, embeddings, longest, settings.data.prompts, resources)
+            resources, prompts = Resources(settings.search.memory, processes), settings.data.prompts
+            encoder = partial(
+                encoder_ranker, embedder, embeddings, prompts=prompts, resources=resources
+            )
+        if round_settings.bm25.use or name == FUSION:
+            ranker = bm25(max(round_settings.bm25.last_rank, needed), documents=corpus.cut)
+            rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
+        if round_settings.encoder.use or name == FUSION:
+            ranker = encoder(max(round_settings.encoder.last_rank, needed), documents=corpus.cut)
             rankers.append((ranker, round_settings.encoder if round_settings.encoder.use else None))
+
+        parts = positives.parts(corpus, pairs, queries, qrels) if corpus.cut else None
+        never = {}
+        if folder:
+            never = never_negative(pairs, queries, qrels, corpus.duplicates(), parts)
+        if parts is not None and chooses:
+            by_bm25, by_encoder = bm25(positives.DEPTH), encoder(positives.DEPTH)
+            pairs = positives.best_passages(pairs, queries, parts, by_bm25, by_encoder)
+        elif parts is not None:
+            pairs = list(positives.first_passages(pairs))
+        miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher, corpus.document)
         if folder is None:
-            Miner(pairs, queries, {}, rankers, None, settings.teacher).assist()
+            miner.assist()
             return
-        qrels = beir.read_qrels(TRAINING, "train")
-        never = never_negative(pairs, queries, qrels, corpus.duplicates())
-        miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher)
         scores = folder / TEACHER if teacher else None
         beir.write_pairs(folder, miner.run(round_settings.per_pair, settings.seed, scores))
 

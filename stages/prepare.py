@@ -2,7 +2,8 @@
 
 Reads the sources named in data.collection and data.train. Writes data/collection, data/training and
 data/manifest.json, which has the counts and hashes of both. Texts are cleaned; ids and judgments
-are checked. Queries that are both judged and trained on are an error, unless data.overlap is drop.
+are checked. `data.passages` cuts documents into passages; judgments and pairs still name documents.
+Queries that are both judged and trained on are an error, unless data.overlap is drop.
 
     python -m stages.prepare
 """
@@ -29,9 +30,13 @@ def main() -> str:
     collection, trainings, dropped = separate(collection, trainings, data.overlap)
     training = mix(data.source_names, trainings)
     with new_folder("data/collection") as folder:
-        collected = write.write_collection(collection, folder, data.collection, data.drop_query_id)
+        collected = write.write_collection(
+            collection, folder, data.collection, data.drop_query_id, data.passages
+        )
     with new_folder("data/training") as folder:
-        trained = write.write_training(training, folder, data.train, data.drop_query_id)
+        trained = write.write_training(
+            training, folder, data.train, data.drop_query_id, data.passages
+        )
     manifest = {
         "collection": collected,
         "train": trained,

@@ -13,9 +13,10 @@ from dpr.base import runtime
 from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
-from dpr.indexes.exact_search import Resources, as_run
+from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
 from dpr.records import beir
+from dpr.records.documents import as_documents
 from dpr.records.run import Run, depth_in_words, search_depth, without_own_passages
 from dpr.runs.trec import write_run
 from dpr.settings import load_settings
@@ -25,6 +26,10 @@ from stages.run import SCRATCH, run
 def main(system: str) -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
+    topics = {
+        "valid": list(beir.read_qrels("data/collection", "valid")),
+        "test": list(beir.read_test_qrels("data/collection")),
+    }
     processes = ProcessGroup.join(runtime.device())
     source = Path("data/encoders") / system
     folder = f"data/indexes/{system}"
@@ -34,14 +39,13 @@ def main(system: str) -> str:
     index = Index.open(folder, embeddings, Resources(options.memory, processes))
 
     depth, runs = search_depth(options.top_k, queries), list[Run]()
-    for split in ("valid", "test"):
-        query_ids = list(beir.read_qrels("data/collection", split))
+    for split, query_ids in topics.items():
         vectors = embedder.embed_queries([queries[query_id] for query_id in query_ids])
-        scores, rows = index.search(
-            vectors, depth, options.nprobe, options.ef_search, options.rescore
-        )
+        if settings.data.cut:
+            found = as_documents(index.search_documents(query_ids, vectors, depth, options), depth)
+        else:
+            found = index.run(query_ids, vectors, depth, options)
         if processes.is_first:
-            found = as_run(query_ids, scores, rows, embeddings.ids)
             runs.append(without_own_passages(found, options.top_k, queries))
             write_run(f"data/runs/{split}/{system}.txt", runs[-1], tag=system)
     processes.leave()

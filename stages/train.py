@@ -72,6 +72,7 @@ def main(round_name: Round) -> str:
         **{f"train.{name}": value for name, value in round_settings.model_dump().items()},
         "data.prompts": settings.data.prompts,
         "data.separator": settings.data.separator,
+        "data.cut": settings.data.cut,
         "processes": processes.size,
         "seed": settings.seed,
     }
@@ -92,7 +93,8 @@ def main(round_name: Round) -> str:
         if processes.is_first:
             work.begin()
         processes.wait()  # the other processes wait here for the first
-        corpus, prompts = Corpus(TRAINING, settings.data.separator), settings.data.prompts
+        corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
+        prompts = settings.data.prompts
         pairs = PairSet(
             corpus,
             beir.stream_pairs(negatives),

@@ -11,9 +11,10 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
 from dpr.evaluation.markdown_tables import no_gain_notes
 from dpr.indexes import kinds
-from dpr.indexes.exact_search import Resources, as_run
+from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
 from dpr.records import beir
+from dpr.records.documents import as_documents, document_of
 from dpr.records.run import Run
 from dpr.records.types import ENCODERS, Query, folded, is_relevant
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
@@ -27,10 +28,17 @@ BM25 = Path("data/indexes/bm25")
 
 @dataclass(frozen=True)
 class Answer:
-    """A passage for the question. `judged` is its grade, if the question is a judged topic."""
+    """A passage for the question.
+
+    Attributes:
+        id: of the passage or, if documents are cut, of its document.
+        place: "3 of 12" for the third of twelve passages of the document, else "".
+        judged: its grade, if the question is a judged topic.
+    """
 
     rank: int
     id: str
+    place: str
     score: float
     title: str
     snippet: str
@@ -51,7 +59,8 @@ class Answers:
     def __init__(self, system: str):
         self.settings, self.system = load_settings("params.yaml"), system
         runtime.set_up(self.settings.threads)
-        self.passages = Lookup(COLLECTION)
+        self.cut = self.settings.data.cut
+        self.passages = Lookup(COLLECTION, self.cut)
         encoder = system if system in ENCODERS else "dense"
         self.dense = None if system == "bm25" else DenseSearch(encoder, self.settings)
         if system not in ENCODERS and not BM25.exists():
@@ -71,25 +80,39 @@ class Answers:
         if not question.strip():
             raise InputError("the question is empty; ask in words")
         words, grades = Words(question), self.judged.get(folded(question), {})
+        run, passage_of = self._search(question, k)
         answers = []
-        for rank, (passage_id, score) in enumerate(self._search(question, k), 1):
-            passage = self.passages[passage_id]
-            found = (passage_id, score, passage.title, words.snippet(passage.text))
-            answers.append(Answer(rank, *found, grades.get(passage_id)))
+        for rank, (found, score) in enumerate(run.get("question", {}).items(), 1):
+            passage, place = self.passages[passage_of.get(found, found)], ""
+            if self.cut:
+                ids = [passage.id for passage in self.passages.of_document(found)]
+                place = f"{ids.index(passage.id) + 1} of {len(ids)}"
+            shown = (passage.title, words.snippet(passage.text))
+            answers.append(Answer(rank, found, place, score, *shown, grades.get(found)))
         return answers
 
-    def _search(self, question: str, k: int) -> list[tuple[str, float]]:
+    def _search(self, question: str, k: int) -> tuple[Run, dict[str, str]]:
+        """The run and, if documents are cut, the best passage of each document.
+
+        Of a fusion, it is the passage that the first of its systems found best.
+        """
         depth = k if self.system in ("bm25", *ENCODERS) else self.settings.search.top_k
-        runs = [self.dense.search(question, depth)] if self.dense else []
+        runs = [self.dense.search(question, depth, self.cut)] if self.dense else []
         if self.system not in ENCODERS:
             bm25, query = self.settings.bm25, Query("question", question)
-            runs.append(lucene.search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap))
+            search = lucene.search_documents if self.cut else lucene.search
+            runs.append(search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap))
+        passage_of: dict[str, str] = {}
+        if self.cut:
+            for run in reversed(runs):
+                passage_of |= {document_of(p): p for p in run.get("question", {})}
+            runs = [as_documents(run, depth) for run in runs]
         run = runs[0]
         if self.system == "rrf":
             run = Fusion.of(*runs).reciprocal_rank(self.settings.fuse.rrf_k, k)
         if self.system == "hybrid":
             run = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(self.weight, k)
-        return list(run.get("question", {}).items())
+        return run, passage_of
 
 
 class DenseSearch:
@@ -103,10 +126,13 @@ class DenseSearch:
         resources = Resources(self.options.memory)
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
 
-    def search(self, question: str, depth: int) -> Run:
+    def search(self, question: str, depth: int, documents: bool) -> Run:
+        """The best passages; if `documents`, the best one of each document."""
         vectors = self.embedder.embed_texts([question], "query")
+        if documents:
+            return self.index.search_documents(["question"], vectors, depth, self.options)
         options = self.options
         deepest = max(depth, options.top_k, options.rescore or 0)
         ef = options.ef_search or kinds.default_ef_search(deepest)  # as the stage `search` does
-        scores, rows = self.index.search(vectors, depth, options.nprobe, ef, options.rescore)
-        return as_run(["question"], scores, rows, self.embeddings.ids)
+        options = options.model_copy(update={"ef_search": ef})
+        return self.index.run(["question"], vectors, depth, options)

@@ -74,7 +74,8 @@ def lines(question: str, answers: list[Answer], colours: bool) -> Iterator[str]:
         judged = "" if answer.judged is None else "  +" if answer.relevant else "  -"
         yield f"{answer.rank:2}. {marked(answer.title or '(no title)')}"
         yield f"    {marked(answer.snippet)}"
-        yield f"    {dim}{answer.id}  {answer.score:.4f}{judged}{plain}"
+        place = f" ({answer.place})" if answer.place else ""
+        yield f"    {dim}{answer.id}{place}  {answer.score:.4f}{judged}{plain}"
 
 
 def serve(host: str, port: int, system: str) -> None:

@@ -12,6 +12,7 @@ from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.records.run import ranking
 from dpr.records.types import Passage, Qrels, Query, is_relevant
+from dpr.settings import load_settings
 from tools.passages import COLLECTION, Lookup, Words
 from tools.sides import Side
 
@@ -19,7 +20,7 @@ MOVED, SHOWN = 10, 3  # topics that moved most; passages shown of each run
 
 
 class Hit(NamedTuple):
-    """A passage in a run."""
+    """A passage in a run; of a document that is cut, the one with the most words of the query."""
 
     passage: Passage
     snippet: str
@@ -89,18 +90,19 @@ class Compared:
 
     def moved(self) -> tuple[list[Topic], list[Topic]]:
         """The topics with the largest gains, and the topics with the largest losses."""
-        passages = Lookup(COLLECTION)
+        passages = Lookup(COLLECTION, load_settings("params.yaml").data.cut)
         won = [topic for topic, gain in self.gains.items() if gain > 0][:MOVED]
         lost = [topic for topic, gain in reversed(self.gains.items()) if gain < 0][:MOVED]
         return [self._topic(t, passages) for t in won], [self._topic(t, passages) for t in lost]
 
     def _topic(self, query_id: str, passages: Lookup) -> Topic:
         text, grades = self.queries[query_id].text, self.qrels[query_id]
-        words, hits = Words(text), {}
+        words, hits = Words(text), dict[str, list[Hit]]()
         for side in (self.before, self.after):
-            first = [passages[p] for p, _ in ranking(side.run.get(query_id, {}))[:SHOWN]]
-            hits[side.name] = [
-                Hit(p, words.snippet(p.text), is_relevant(grades.get(p.id))) for p in first
-            ]
+            hits[side.name] = []
+            for found, _ in ranking(side.run.get(query_id, {}))[:SHOWN]:
+                passage = words.best(passages.of_document(found))
+                relevant = is_relevant(grades.get(found))
+                hits[side.name].append(Hit(passage, words.snippet(passage.text), relevant))
         before, after = self.values
         return Topic(text, words, before[query_id], after[query_id], hits)

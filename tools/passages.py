@@ -10,6 +10,7 @@ import numpy as np
 
 from dpr.base.errors import InputError
 from dpr.records import beir
+from dpr.records.documents import document_of
 from dpr.records.ids import IdRows, digests
 from dpr.records.types import Passage
 
@@ -26,13 +27,16 @@ SHORTEST, ENDING = 4, 3  # the minimum length of a stem; the maximum length of a
 class Lookup:
     """The passages of a folder, by id. The file stays on disk; a passage takes 20 bytes of memory.
 
+    Args:
+        cut: whether they are passages of documents, so that ids of documents are known, too.
     Raises:
         InputError: see `beir.read_passages`.
     """
 
-    def __init__(self, folder: Path):
-        self.file = folder / beir.PASSAGES
-        self.rows = IdRows(digests(passage.id for passage in beir.read_passages(folder)))
+    def __init__(self, folder: Path, cut: bool = False):
+        self.file, self.cut = folder / beir.PASSAGES, cut
+        ids = (passage.id for passage in beir.read_passages(folder))
+        self.rows = IdRows(digests(map(document_of, ids) if cut else ids))
         starts, position = array("Q"), 0
         with self.file.open("rb") as file:
             for line in file:
@@ -41,13 +45,27 @@ class Lookup:
         self.starts = np.frombuffer(starts, np.uint64)
 
     def __getitem__(self, passage_id: str) -> Passage:
-        (row,) = self.rows.of(digests([passage_id]))
-        if row < 0:
-            raise InputError(f"{self.file}: no passage {passage_id!r}; search again: `dvc repro`")
+        document = document_of(passage_id) if self.cut else passage_id
+        for passage in self.of_document(document):
+            if passage.id == passage_id:
+                return passage
+        raise self._missing(passage_id)
+
+    def of_document(self, document_id: str) -> list[Passage]:
+        """The passages of a document in order; if documents are not cut, the passage itself."""
+        _, rows = self.rows.all_of(digests([document_id]))
+        if not len(rows):
+            raise self._missing(document_id)
+        passages = []
         with self.file.open("rb") as file:
-            file.seek(int(self.starts[row]))
-            fields = json.loads(file.readline())
-        return Passage(passage_id, fields.get("title", ""), fields["text"])
+            for row in rows:
+                file.seek(int(self.starts[row]))
+                fields = json.loads(file.readline())
+                passages.append(Passage(fields["_id"], fields.get("title", ""), fields["text"]))
+        return passages
+
+    def _missing(self, key: str) -> InputError:
+        return InputError(f"{self.file}: no passage {key!r}; search again: `dvc repro`")
 
 
 class Words:
@@ -68,6 +86,16 @@ class Words:
             end = match.end()
         if end < len(text):
             yield text[end:], False
+
+    def best(self, passages: list[Passage]) -> Passage:
+        """The first passage with the most distinct query words."""
+
+        def different(passage: Passage) -> int:
+            text = f"{passage.title} {passage.text}"
+            hits = self.pattern.findall(text) if self.pattern else []
+            return len({hit.casefold()[:SHORTEST] for hit in hits})
+
+        return max(passages, key=different)
 
     def snippet(self, text: str, length: int = 280) -> str:
         """An excerpt of about `length` characters with the most distinct query words."""

@@ -11,13 +11,15 @@ import pyarrow
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder
 from dpr.bm25.java import HEAP, last_error, start_java
+from dpr.records import documents
 from dpr.records.run import Run
 from dpr.records.types import Query
 
 BATCH = 10_000  # passages handed to Java at a time
-SEARCHED_AT_ONCE = 250  # queries; each hit is an object in Java and one in Python
+HITS_AT_ONCE = 250_000  # each hit is an object in Java and one in Python
 # The characters that Java's trim() removes. Anserini skips a text of these alone.
 TRIMMED = "".join(map(chr, range(ord(" ") + 1)))
+MOST_PASSAGES = 2**31 - 1  # in a Lucene index
 MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query has more
 
 
@@ -99,8 +101,9 @@ def search(
     topics: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     names = []
-    for start in range(0, len(queries), SEARCHED_AT_ONCE):
-        batch = queries[start : start + SEARCHED_AT_ONCE]
+    at_once = max(1, HITS_AT_ONCE // top_k)
+    for start in range(0, len(queries), at_once):
+        batch = queries[start : start + at_once]
         texts, numbers = [query.text for query in batch], [str(n) for n in range(len(batch))]
         hits_of = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
         counts = [len(hits_of[number]) for number in numbers]
@@ -116,3 +119,21 @@ def search(
         ids.indices.to_numpy(),
         np.concatenate(scores),
     )
+
+
+def search_documents(
+    folder: Path,
+    queries: list[Query],
+    k1: float,
+    b: float,
+    top_k: int,
+    threads: int,
+    heap: float = HEAP,
+) -> Run:
+    """The best passage of each of the `top_k` best documents (`documents.search_documents`)."""
+
+    def search_at(topics: list[int], depth: int) -> Run:
+        return search(folder, [queries[t] for t in topics], k1, b, depth, threads, heap)
+
+    query_ids = [query.id for query in queries]
+    return documents.search_documents(search_at, query_ids, top_k, MOST_PASSAGES)

@@ -12,6 +12,7 @@ from dpr.base.errors import InputError
 from dpr.indexes import wrappers
 from dpr.indexes.exact_search import as_run, exact_search
 from dpr.indexes.index import Index
+from dpr.records.documents import as_documents
 from dpr.records.run import search_depth, without_own_passages
 from dpr.records.types import Qrels, Query
 from dpr.settings import SearchSettings
@@ -37,11 +38,13 @@ def audit(
     vectors: np.ndarray,
     qrels: Qrels,
     settings: SearchSettings,
+    documents: bool = False,
 ) -> Audit:
     """Compare an index with exact search over its own embeddings, at the depth of a run.
 
     Args:
         vectors: (Q, D) float32 query vectors.
+        documents: whether the judgments are those of documents that are cut into passages.
     """
     embeddings, rescore = index.embeddings, settings.rescore
     by_id = {query.id: query for query in queries}
@@ -59,6 +62,8 @@ def audit(
     def mean_measure(ranked: Ranked) -> float:
         scores, rows = (part[:, :depth] for part in ranked)
         run = as_run(list(by_id), scores, rows, embeddings.ids)
+        if documents:
+            run = as_documents(run, depth)
         run = without_own_passages(run, settings.top_k, by_id)
         return measures.mean_primary_measure(qrels, run)
 

@@ -11,8 +11,11 @@ from dpr.base.errors import InputError
 from dpr.base.files import read_manifest, sha256
 from dpr.embeddings.artifact import Embeddings
 from dpr.indexes import kinds, wrappers
-from dpr.indexes.exact_search import LOCAL, Resources, cut, exact_search, is_open
+from dpr.indexes.exact_search import LOCAL, Resources, as_run, cut, exact_search, is_open
 from dpr.indexes.wrappers import DotAsL2
+from dpr.records import documents
+from dpr.records.run import Run
+from dpr.settings import SearchSettings
 from dpr.similarity import INNER_PRODUCT, L1, SIMILARITIES
 
 FILE, MANIFEST = "index.faiss", "manifest.json"
@@ -78,6 +81,33 @@ class Index:
         """The number of compared dimensions if vectors are truncated, else None."""
         dimension: int = self.manifest["dimension"]
         return dimension if dimension < self.manifest["vector_dimension"] else None
+
+    def run(
+        self, query_ids: list[str], vectors: np.ndarray, top_k: int, settings: SearchSettings
+    ) -> Run:
+        """The run of `search` with these settings. Only the first process gets it."""
+        nprobe, ef, rescore = settings.nprobe, settings.ef_search, settings.rescore
+        scores, rows = self.search(vectors, top_k, nprobe, ef, rescore)
+        if not self.resources.processes.is_first:
+            return Run.of({})
+        return as_run(query_ids, scores, rows, self.embeddings.ids)
+
+    def search_documents(
+        self, query_ids: list[str], vectors: np.ndarray, top_k: int, settings: SearchSettings
+    ) -> Run:
+        """The best passage of each of the `top_k` best documents (`documents.search_documents`).
+
+        `ef_search` and `rescore` grow with the number of passages that this needs.
+        """
+
+        def search_at(topics: list[int], depth: int) -> Run:
+            ef = settings.ef_search and max(settings.ef_search, depth)
+            rescore = settings.rescore and max(settings.rescore, depth)
+            scores, rows = self.search(vectors[topics], depth, settings.nprobe, ef, rescore)
+            return as_run([query_ids[t] for t in topics], scores, rows, self.embeddings.ids)
+
+        count = self.manifest["count"]
+        return documents.search_documents(search_at, query_ids, top_k, count)
 
     def search(
         self,

@@ -7,7 +7,7 @@ negatives (Moreira et al. 2024, NV-Retriever, https://arxiv.org/abs/2407.15831).
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from dpr.base.errors import InputError
@@ -45,23 +45,36 @@ def never_negative(
     queries: dict[str, Query],
     qrels: Qrels,
     duplicates_of: Mapping[str, Set[str]],
+    passages_of: Mapping[str, list[str]] | None = None,
 ) -> dict[str, set[str]]:
     """{query id: passages that cannot be its negatives}, for each query of the pairs.
 
     They are the positives and relevant passages of the query and of queries with the same text, the
     duplicates of these passages (`Corpus.duplicates`), and the query itself if it is a passage.
+
+    Args:
+        pairs, qrels: of documents, if documents are cut.
+        passages_of: the passages of these documents; None: documents are not cut.
     """
+
+    def passages(documents: Iterable[str]) -> set[str]:
+        if passages_of is None:
+            return set(documents)
+        return {p for document in documents for p in passages_of.get(document, ())}
+
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
         relevant_to.setdefault(folded(queries[pair.query_id].text), set()).add(pair.passage_id)
     for query_id, grades in qrels.items():
         if (text := folded(queries[query_id].text)) in relevant_to:
             relevant_to[text] |= {p for p, grade in grades.items() if is_relevant(grade)}
-    for relevant in relevant_to.values():
+    for text, documents in relevant_to.items():
+        relevant = passages(documents)
         relevant |= {d for p in relevant & duplicates_of.keys() for d in duplicates_of[p]}
+        relevant_to[text] = relevant
     return {
         pair.query_id: relevant_to[folded(queries[pair.query_id].text)]
-        | ({pair.query_id} if queries[pair.query_id].is_passage else set())
+        | (passages({pair.query_id}) if queries[pair.query_id].is_passage else set())
         for pair in pairs
     }
 
@@ -73,6 +86,7 @@ class Miner:
         never: as `never_negative` returns it.
         rankers: each with the ranks to take negatives from; None if only the teacher needs its
             ranking.
+        document: the document of a passage.
     """
 
     def __init__(
@@ -83,8 +97,9 @@ class Miner:
         rankers: list[tuple[Ranker, MineRanker | None]],
         teacher: Teacher | None,
         options: TeacherSettings,
+        document: Callable[[str], str] = str,
     ):
-        self.pairs, self.queries, self.never = pairs, queries, never
+        self.pairs, self.queries, self.never, self.document = pairs, queries, never, document
         self.rankers, self.teacher, self.options = rankers, teacher, options
         self.positives: dict[str, list[str]] = {}
         for pair in pairs:
@@ -148,7 +163,7 @@ class Miner:
             for queries, positives in self._query_blocks():
                 runs = [ranker(queries, positives) for ranker, _ in self.rankers]
                 passages = {query.id for query in queries if query.is_passage}
-                runs = [_without_self(run, passages) for run in runs]
+                runs = [self._without_self(run, passages) for run in runs]
                 taught: Scores = {}
                 if self.teacher:
                     taught = self.teacher(queries, positives, runs)
@@ -170,7 +185,9 @@ class Miner:
         highest = taught[own] - self.options.margin
         return {p for p in pool if p in taught and taught[p] <= highest}
 
-
-def _without_self(run: Scores, queries: set[str]) -> Scores:
-    """The run, without the results of these queries that are the queries themselves."""
-    return run | {q: {p: s for p, s in run[q].items() if p != q} for q in queries & run.keys()}
+    def _without_self(self, run: Scores, queries: set[str]) -> Scores:
+        """The run, without the results of these queries that are the queries themselves."""
+        return run | {
+            q: {p: s for p, s in run[q].items() if self.document(p) != q}
+            for q in queries & run.keys()
+        }

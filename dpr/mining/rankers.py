@@ -11,8 +11,9 @@ from dpr.embeddings.artifact import Embeddings
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import tokenize_queries
 from dpr.indexes.exact_search import LOCAL, Resources, as_run, exact_search
-from dpr.records.corpus import Corpus
+from dpr.records.documents import search_documents
 from dpr.records.ids import IdRows, digests
+from dpr.records.run import Run
 from dpr.records.types import Query, Scores
 from dpr.settings import Bm25Settings
 
@@ -24,17 +25,25 @@ Ranker = Callable[[list[Query], dict[str, list[str]]], Scores]
 
 
 def bm25_ranker(
-    corpus: Corpus, folder: Path, settings: Bm25Settings, depth: int, threads: int, heap: float
+    index: Path,
+    settings: Bm25Settings,
+    depth: int,
+    threads: int,
+    heap: float,
+    documents: bool = False,
 ) -> Ranker:
-    """BM25 over the corpus; the first process builds its index in `folder`."""
-    if is_first_process():
-        lucene.build_index(corpus.texts(), folder, heap=heap)
+    """BM25 over an index of the corpus.
+
+    Args:
+        documents: whether passages are parts of documents: the run then has the best of each.
+    """
+    search = lucene.search_documents if documents else lucene.search
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         if not is_first_process():
             return {}
         k1, b = settings.k1, settings.b
-        return dict(lucene.search(folder, queries, k1, b, depth, threads, heap))
+        return dict(search(index, queries, k1, b, depth, threads, heap))
 
     return rank
 
@@ -45,8 +54,9 @@ def encoder_ranker(
     depth: int,
     prompts: Sequence[str] | None,
     resources: Resources = LOCAL,
+    documents: bool = False,
 ) -> Ranker:
-    """Exact search over the encoder's embeddings, shared by all processes."""
+    """Exact search over the encoder's embeddings, shared by all processes; see `bm25_ranker`."""
     similarity, processes = embedder.similarity, resources.processes
     row_of = IdRows(digests(embeddings.ids)) if processes.is_first else None
 
@@ -57,10 +67,18 @@ def encoder_ranker(
             len(tokens), BLOCK, lambda block: (embedder.embed(tokens[block], "query"),)
         )
         embedder.require_finite(vectors, queries)
-        scores, rows = exact_search(embeddings, vectors, depth, resources=resources)
+
+        def search(topics: list[int], depth: int) -> Run:
+            scores, rows = exact_search(embeddings, vectors[topics], depth, resources=resources)
+            return as_run([query_ids[t] for t in topics], scores, rows, embeddings.ids)
+
+        if documents:
+            found = search_documents(search, query_ids, depth, len(embeddings.ids))
+        else:
+            found = search(list(range(len(queries))), depth)
         if row_of is None:
             return {}
-        run = dict(as_run(query_ids, scores, rows, embeddings.ids))
+        run = dict(found)
         for query_id, vector in zip(query_ids, vectors, strict=True):
             ids = positives[query_id]
             passages = embeddings.take(row_of.of(digests(ids)))

@@ -73,12 +73,13 @@ def read_passages(
 
 
 def stream_queries(folder: str | Path) -> Iterator[Query]:
-    """Queries one by one, in the order of the file.
+    """Queries one by one, in the order of the file, which may be empty.
 
     Raises:
         InputError: naming file and line, for a malformed line, an empty text or an invalid source.
     """
-    for where, row in read_jsonl(Path(folder) / QUERIES):
+    file = existing(Path(folder) / QUERIES)
+    for where, row in read_jsonl(file) if not _is_empty(file) else ():
         is_passage, source = row.get("is_passage") is True, row.get("mixture_source", 1)
         query = Query(id_of(where, row, "_id"), text_of(where, row, "text"), is_passage, source)
         if not query.text.strip():
@@ -88,6 +89,10 @@ def stream_queries(folder: str | Path) -> Iterator[Query]:
                 f"{where}: 'mixture_source' must be a whole number from 1, not {source!r}"
             )
         yield query
+
+
+def _is_empty(file: Path) -> bool:
+    return file.is_file() and not file.stat().st_size
 
 
 class Queries(dict[str, Query]):
@@ -161,6 +166,16 @@ def _grade(text: str) -> int:
     if not -(2**20) < value < 2**20:
         raise ValueError
     return value
+
+
+def read_test_qrels(folder: str | Path) -> Qrels:
+    """The judgments of the test topics; InputError if there are none, and errors as below."""
+    if qrels := read_qrels(folder, "test"):
+        return qrels
+    raise InputError(
+        f"{folder}: no judged topics, so there is nothing to search for and to measure; "
+        "`python -m tools.ask` answers questions"
+    )
 
 
 def read_qrels(folder: str | Path, split: str) -> Qrels:

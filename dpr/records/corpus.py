@@ -1,12 +1,14 @@
 """Title and text of a passage, joined to the text that is encoded, indexed and measured."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dpr.records import beir
+from dpr.records.documents import document_of
 from dpr.records.ids import digests, first_of_equals
 from dpr.records.lines import read_lines
 from dpr.records.types import Passage, Stream, folded
@@ -17,10 +19,14 @@ class Corpus(NamedTuple):
 
     `Corpus(Path("data/collection"), ". ")` reads the title "Heart" and the text "It beats." as
     "Heart. It beats.".
+
+    Args:
+        cut: whether the passages are those of cut documents (`dpr.records.documents`).
     """
 
     folder: Path
     separator: str
+    cut: bool = False
 
     def texts(self, wanted: Callable[[int], bool] = lambda row: True) -> Iterator[tuple[str, str]]:
         """(id, text) of the passages whose rows are wanted, in the order of the file."""
@@ -31,6 +37,23 @@ class Corpus(NamedTuple):
     def ids(self) -> Stream[str]:
         """The id of each passage."""
         return Stream(lambda: (passage_id for passage_id, _ in self.texts()))
+
+    def document(self, passage_id: str) -> str:
+        """The document of a passage; the passage itself if documents are not cut."""
+        return document_of(passage_id) if self.cut else passage_id
+
+    @property
+    def documents(self) -> Stream[str]:
+        """The id of each document; of each passage if documents are not cut."""
+        return Stream(lambda: (d for d, _ in itertools.groupby(map(self.document, self.ids))))
+
+    def passages_of(self, documents: Container[str]) -> dict[str, list[str]]:
+        """The ids of the passages of each of these documents, in order."""
+        passages: dict[str, list[str]] = {}
+        for passage_id in self.ids:
+            if (document := self.document(passage_id)) in documents:
+                passages.setdefault(document, []).append(passage_id)
+        return passages
 
     def text(self, passage: Passage) -> str:
         """Title, separator and text; only one of them if the other is empty."""

@@ -159,6 +159,14 @@ class IdRows:
         places = np.minimum(np.searchsorted(self.sorted, wanted), len(self) - 1)
         return np.where(self.sorted[places] == wanted, self.order[places], np.int32(-1))
 
+    def all_of(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) digests -> (M,) positions in `wanted` and (M,) int32 rows, all rows of each id."""
+        first, end = (np.searchsorted(self.sorted, wanted, side) for side in ("left", "right"))
+        counts = end - first
+        which = np.repeat(np.arange(len(wanted)), counts)
+        nth = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return which, self.order[first[which] + nth]
+
 
 def among(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """(N,) digests -> (N,) bool: whether each is one of `wanted`, which ascend."""

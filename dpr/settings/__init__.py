@@ -14,6 +14,7 @@ from dpr.settings.groups import (
     IndexSettings,
     MedlineSettings,
     ModelSettings,
+    PassageSettings,
     Pooling,
     SearchSettings,
 )

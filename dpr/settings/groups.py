@@ -48,12 +48,26 @@ class MedlineSettings(Group):
         return self
 
 
+class PassageSettings(Group):
+    words: Annotated[int, Field(ge=2)] | None
+    overlap: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PassageSettings":
+        if self.words is not None and self.overlap > self.words // 2:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of words {self.words}: lower it"
+            )
+        return self
+
+
 class DataSettings(Group):
     collection: str
     train: str
     split: Name
     topic_field: Name
     separator: Text
+    passages: PassageSettings
     drop_query_id: bool | None
     prompts: list[Text] | None
     train_limit: Count | None
@@ -67,6 +81,11 @@ class DataSettings(Group):
     def source_names(self) -> list[str]:
         """The names in `train`, one per source."""
         return self.train.split(" + ")
+
+    @property
+    def cut(self) -> bool:
+        """Whether documents are cut into passages."""
+        return self.passages.words is not None
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataSettings":

@@ -32,6 +32,7 @@ class MineBm25(MineRanker, Bm25Settings):
 
 
 class MineSettings(Group):
+    positive: Literal["best", "first"]
     per_pair: Count
     bm25: MineBm25
     encoder: MineRanker

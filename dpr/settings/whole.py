@@ -163,13 +163,18 @@ class Settings(Group):
         """Whether a round ranks passages for the training queries."""
         if not self.trains(round_name):
             return False
-        mine = self.mine_settings(round_name)
-        return mine.bm25.use or mine.encoder.use or self.teacher.scores is not None
+        mine, chooses = self.mine_settings(round_name), self.chooses_positives(round_name)
+        return mine.bm25.use or mine.encoder.use or self.teacher.scores is not None or chooses
+
+    def chooses_positives(self, round_name: Round) -> bool:
+        """Whether a round ranks the passages of each judged document and trains on the best."""
+        return self.data.cut and self.mine_settings(round_name).positive == "best"
 
     def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
         return self.trains(round_name) and (
             self.teacher.scores == "fusion"
+            or self.chooses_positives(round_name)
             or self.mine_settings(round_name).encoder.use
             or self.train_settings(round_name).roles == "query"
         )

@@ -39,8 +39,15 @@ class Records:
                 raise TypeError(f"{stream} can be read only once: make it a list or a Stream")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Collection(Records):
-    """Passages to search. Splits: "test" and, to choose a fusion weight, "valid"."""
+    """Passages to search. Splits: "test" and, to choose a fusion weight, "valid".
+
+    Attributes:
+        judged: False for passages alone, which can be searched but not measured.
+    """
+
+    judged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,14 @@ class Texts(NamedTuple):
     canonical: np.ndarray  # (N,) int32: the first row with the same text
 
 
+class Passages(NamedTuple):
+    """N passages by row, in the order of their file."""
+
+    rows: IdRows
+    documents: IdRows  # the rows of each document; the same as `rows` if documents are not cut
+    canonical: np.ndarray  # (N,) int32, see `Texts`
+
+
 class Queries(NamedTuple):
     rows: IdRows
     canonical: np.ndarray  # (N,) int32, see `Texts`
@@ -113,43 +121,63 @@ def read_queries(
 
 def read_passages(
     path: Path, corpus: Corpus, wanted: np.ndarray, encoder: DualEncoder, limit: int | None
-) -> tuple[Texts, Ragged]:
+) -> tuple[Passages, Ragged]:
     """The passages with the wanted digests (ascending), tokenized into `path`."""
-    tokenized = (
-        (keys, encoder.tokenize([text for _, text in passages], "passage", limit))
-        for keys, passages in _chosen(corpus.texts(), itemgetter(0), wanted)
-    )
-    return _write(path, tokenized)
+    documents = array("Q")
+
+    def tokenized() -> Iterator[tuple[np.ndarray, list[Tokens]]]:
+        for keys, passages in _chosen(corpus.texts(), itemgetter(0), wanted):
+            documents.extend(hash64(corpus.document(passage_id)) for passage_id, _ in passages)
+            yield keys, encoder.tokenize([text for _, text in passages], "passage", limit)
+
+    texts, tokens = _write(path, tokenized())
+    return Passages(texts.rows, _documents(texts, documents, corpus), texts.canonical), tokens
 
 
-def passages_with_vectors(corpus: Corpus, passage_ids: Sequence[str]) -> Texts:
+def passages_with_vectors(corpus: Corpus, passage_ids: Sequence[str]) -> Passages:
     """All passages of a corpus, by the rows of their vectors.
 
     Raises:
         InputError: if the vectors belong to different passages.
     """
-    ids, equal = array("Q"), array("Q")
+    ids, documents, equal = array("Q"), array("Q"), array("Q")
     for passage, expected in itertools.zip_longest(corpus.texts(), passage_ids):
         if passage is None or passage[0] != expected:
             raise InputError(f"{corpus.file}: not the passages that have vectors; encode again")
         ids.append(hash64(passage[0]))
+        documents.append(hash64(corpus.document(passage[0])))
         equal.append(hash64(folded(passage[1])))
-    return _texts(ids, equal)
+    texts = _texts(ids, equal)
+    return Passages(texts.rows, _documents(texts, documents, corpus), texts.canonical)
 
 
-def judged_relevant(folder: Path, queries: Queries, passages: Texts) -> np.ndarray:
-    """(N, 2) int32 rows of relevant judgments, and of each query that is a passage too."""
+def _documents(passages: Texts, documents: array, corpus: Corpus) -> IdRows:
+    return IdRows(np.asarray(documents)) if corpus.cut else passages.rows
+
+
+def judged_relevant(folder: Path, queries: Queries, passages: Passages) -> np.ndarray:
+    """(N, 2) int32 rows: each query with all passages of its relevant documents.
+
+    A query that is a passage too is relevant to itself.
+    """
     ids = queries.also_passages
-    pairs = [np.column_stack([queries.rows.of(ids), passages.rows.of(ids)])]
+    pairs = [_rows(ids, ids, queries, passages)]
     judgments = (
         (q, p) for q, p, grade in beir.stream_judgments(folder, "train") if is_relevant(grade)
     )
     for block in _blocks(judgments):
         query_ids, passage_ids = zip(*block, strict=True)
-        rows = queries.rows.of(digests(query_ids)), passages.rows.of(digests(passage_ids))
-        pairs.append(np.column_stack(rows))
-    every = np.concatenate(pairs)
-    return every[(every >= 0).all(axis=1)]
+        pairs.append(_rows(digests(query_ids), digests(passage_ids), queries, passages))
+    return np.concatenate(pairs)
+
+
+def _rows(
+    query_ids: np.ndarray, passage_ids: np.ndarray, queries: Queries, passages: Passages
+) -> np.ndarray:
+    """(N, 2) int32 rows of the pairs that have both, from their digests."""
+    which, columns = passages.documents.all_of(passage_ids)
+    every = np.column_stack([queries.rows.of(query_ids[which]), columns])
+    return every[every[:, 0] >= 0]
 
 
 def _chosen(

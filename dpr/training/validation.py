@@ -1,6 +1,7 @@
 """Validation during training: a loss over validation pairs, and measures over a ranking.
 
-It ranks a pool of passages, or all passages of the training folder.
+It ranks a pool of passages, or all passages of the training folder. If documents are cut into
+passages, it ranks documents by their best passage.
 """
 
 import itertools
@@ -77,10 +78,11 @@ class Validator:
             )
         # Each topic needs at least one passage.
         qrels = pool.sample_by_source(self.qrels, source_of, size // 2)
+        documents = set(pool.draw_pool(qrels, self.corpus.documents, size))
+        self.qrels = _only(qrels, documents)
         ids = self.corpus.ids
-        self.pool = pool.draw_pool(qrels, ids, size)
+        self.pool = [p for p in ids if self.corpus.document(p) in documents]
         inside = set(self.pool)
-        self.qrels = _only(qrels, inside)
         if self.fixed:
             self.pool_rows = np.flatnonzero([passage_id in inside for passage_id in ids])
         else:
@@ -108,16 +110,22 @@ class Validator:
         vectors = encoder.embed(self.tokens, "query", BATCH_TOKENS, self.precision)
         queries = torch.from_numpy(vectors)
         paired = {p for targets in self.batches for p in targets.passage_ids}
-        scores_of: dict[Id, torch.Tensor] = {}  # passage of a pair -> (Q,) scores
+        scores_of: dict[Id, torch.Tensor] = {}  # passage (or document) of a pair -> (Q,) scores
         run: Scores = {query_id: {} for query_id in self.query_ids}
         for ids, window in self._windows(encoder):
             scores = encoder.similarity.scores(queries, window)
-            scores_of |= {p: scores[:, i].clone() for i, p in enumerate(ids) if p in paired}
+            if self.corpus.cut:
+                ids, scores = _of_documents(list(map(self.corpus.document, ids)), scores)
+            for i, p in enumerate(ids):
+                if p in paired:  # a document may extend over two windows
+                    scores_of[p] = torch.maximum(scores_of.get(p, scores[:, i]), scores[:, i])
             for query_id, row in zip(self.query_ids, scores, strict=True):
                 last = row.topk(min(VALIDATION_DEPTH, len(row))).values[-1]
                 best = torch.nonzero(row >= last).squeeze(1)  # ties are cut by id
-                new = zip((ids[i] for i in best.tolist()), row[best].tolist(), strict=True)
-                run[query_id] = dict(ranking(run[query_id] | dict(new))[:VALIDATION_DEPTH])
+                merged = run[query_id]
+                for i, score in zip(best.tolist(), row[best].tolist(), strict=True):
+                    merged[ids[i]] = max(score, merged.get(ids[i], score))
+                run[query_id] = dict(ranking(merged)[:VALIDATION_DEPTH])
         for query_id in self.also_passages:  # a query does not find itself
             run[query_id].pop(query_id, None)
         loss = np.mean([self._loss(scores_of, targets) for targets in self.batches])
@@ -151,13 +159,21 @@ def _read_qrels(corpus: Corpus) -> Qrels:
     """The judgments of passages in the corpus, for the topics with a relevant one."""
     judged = beir.read_qrels(corpus.folder, "valid")
     wanted = {passage_id for grades in judged.values() for passage_id in grades}
-    known = {passage_id for passage_id in corpus.ids if passage_id in wanted}
+    known = {document for document in corpus.documents if document in wanted}
     qrels = pool.sample_topics(_only(judged, known), len(judged))
     if not qrels:
         raise InputError(
             f"{corpus.folder}/qrels/valid.tsv: no relevant passage; nothing to validate"
         )
     return qrels
+
+
+def _of_documents(documents: list[str], scores: torch.Tensor) -> tuple[list[str], torch.Tensor]:
+    """(Q, P) scores of passages -> the D different documents, and (Q, D) of their best passages."""
+    places = {document: i for i, document in enumerate(dict.fromkeys(documents))}
+    index = torch.tensor([places[document] for document in documents]).expand(len(scores), -1)
+    best = torch.full((len(scores), len(places)), -torch.inf)
+    return list(places), best.scatter_reduce(1, index, scores, "amax")
 
 
 def _only(qrels: Qrels, passage_ids: set[str]) -> Qrels:

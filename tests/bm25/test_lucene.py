@@ -104,7 +104,7 @@ def test_queries_at_a_time_and_threads_change_nothing(index, tmp_path, monkeypat
     queries = [Query(f"q{number}", word) for number, word in enumerate(words)]
     expected = lucene.search(index, queries, 0.9, 0.4, 10, 1)
     assert [len(found) for found in expected.values()] == [1, 2, 0, 2, 1]
-    monkeypatch.setattr(lucene, "SEARCHED_AT_ONCE", 2)
+    monkeypatch.setattr(lucene, "HITS_AT_ONCE", 20)
     assert lucene.search(index, queries, 0.9, 0.4, 10, 1) == expected
     texts = ((p.id, contents(p, " ")) for p in PASSAGES)
     lucene.build_index(texts, tmp_path / "threads", threads=2)
