@@ -58,10 +58,11 @@ def main(round_name: Round) -> str:
 
 def keep_pairs(folder: Path, runs: bool) -> None:
     """Copy the pairs; for a round that does not run, leave a marker."""
-    if runs:
-        beir.write_pairs(folder, beir.stream_pairs(TRAINING))
-    else:
+    if not runs:
         (folder / "unused").touch()
+        return
+    pairs, cut = beir.stream_pairs(TRAINING), load_settings("params.yaml").data.cut
+    beir.write_pairs(folder, positives.first_passages(pairs) if cut else pairs)
 
 
 def write_figures(round_name: Round, runs: bool) -> str:

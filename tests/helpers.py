@@ -61,7 +61,8 @@ def change_json(path, **values):
 
 def collect(name, out, **changes):
     data = DATA.model_copy(update={"collection": name} | changes)
-    return write.write_collection(registry.open_collection(data), out, name, data.drop_query_id)
+    collection = registry.open_collection(data)
+    return write.write_collection(collection, out, name, data.drop_query_id, data.passages)
 
 
 def training(name, **changes):
@@ -71,7 +72,9 @@ def training(name, **changes):
 
 
 def train(name, out, **changes):
-    return write.write_training(training(name, **changes), out, name)
+    data = DATA.model_copy(update=changes)
+    chosen = (data.drop_query_id, data.passages)
+    return write.write_training(training(name, **changes), out, name, *chosen)
 
 
 SHORT = {"query_max_length": 16, "passage_max_length": 32}  # of a tiny model

@@ -22,13 +22,24 @@ from dpr.settings import MineRanker, TeacherSettings
 QUERIES_AT_ONCE = 1_000
 
 
-def candidates(scores: dict[str, float], own: str, settings: MineRanker) -> list[str]:
+def candidates(
+    scores: dict[str, float],
+    own: str,
+    settings: MineRanker,
+    document: Callable[[str], str] = str,
+) -> list[str]:
     """Passages of one query's ranking, between the first and the last rank.
 
     With a margin (absolute, or a share of the score of the pair's `own` passage), only passages
     that score at least that much below the own passage. If that has no score, none.
+
+    Args:
+        document: the document of a passage; only the best passage of a document has a rank.
     """
-    chosen = ranked(scores, settings.last_rank)[settings.first_rank - 1 :]
+    best: dict[str, str] = {}
+    for passage_id in ranked(scores, len(scores)):
+        best.setdefault(document(passage_id), passage_id)
+    chosen = list(best.values())[settings.first_rank - 1 : settings.last_rank]
     if settings.margin is None and settings.relative_margin is None:
         return chosen
     if own not in scores:
@@ -178,7 +189,7 @@ class Miner:
             candidate
             for run, (_, settings) in zip(runs, self.rankers, strict=True)
             if settings
-            for candidate in candidates(run.get(query_id, {}), own, settings)
+            for candidate in candidates(run.get(query_id, {}), own, settings, self.document)
         } - self.never[query_id]
         if taught is None or self.options.margin is None:
             return pool
