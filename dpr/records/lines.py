@@ -1,44 +1,69 @@
-"""Rows of text, JSON and CSV files, plain or gzipped, and of Parquet; errors name file and row."""
+"""Rows of text and JSON files, plain or compressed, and of Parquet; errors name file and row."""
 
-import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file
 
 LONGEST = 16 * 2**20  # bytes; a longer line means a broken file
-ROWS_AT_ONCE = 10_000  # of Parquet
+ROWS_AT_ONCE, BUFFER = 1_000, 2**20  # rows and bytes of Parquet that are read at a time
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """("FILE:LINE", line), without line ends and byte order mark. For CSV, call `read_csv`.
+    """("FILE:LINE", line), without line ends and byte order mark.
+
+    For CSV, whose rows may have several lines, call `dpr.sources.tables.read_csv`.
 
     Raises:
-        InputError: for a file that is missing, empty, truncated (gzip) or not UTF-8, for a line
-            of more than `LONGEST` bytes, and for a CR within a line.
+        InputError: for a file that is empty or not UTF-8, for a line of more than `LONGEST` bytes,
+            for a CR within a line, and errors of `opened`.
     """
     path, number = existing(path), 0
+    with opened(path) as file:
+        while line := file.readline(LONGEST + 1):
+            number += 1
+            where = f"{path}:{number}"
+            yield where, _decode(where, line, first=number == 1)
+    if number == 0:
+        raise InputError(f"{path}: empty; it needs at least one line")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed if its name ends with .gz or .zst.
+
+    Raises:
+        InputError: for a file that is missing or a folder, or that is damaged or truncated.
+    """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            while line := file.readline(LONGEST + 1):
-                number += 1
-                where = f"{path}:{number}"
-                yield where, _decode(where, line, first=number == 1)
+        with _decompressed(path) as file:
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path}: a folder; a file is needed") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path}: damaged gzip after line {number} ({error}); fetch the file again"
-        ) from None
-    if number == 0:
-        raise InputError(f"{path}: empty; it needs at least one line")
+    except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; damage has no number
+        kind = path.suffix.lstrip(".")
+        raise InputError(f"{path}: damaged {kind} ({error}); fetch the file again") from None
+
+
+def _decompressed(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path))
+    if path.suffix == ".zst":
+        import pyarrow  # loads slowly
+
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
 
 
 def existing(path: Path) -> Path:
@@ -71,32 +96,20 @@ def read_jsonl(
     for number, (where, line) in enumerate(read_lines(path)):
         if not wanted(number):
             continue
-        try:
-            row = json.loads(line)
-            if "\\ud" in line.lower():  # a lone surrogate is invalid
-                json.dumps(row, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not a line of JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")
-        yield where, row
+        yield where, parse_object(where, line)
 
 
-def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """("FILE:LINE", cells) of each row of a CSV file; its line is its last.
-
-    A quoted cell may have line ends in it, so a row may have several lines.
-
-    Raises:
-        InputError: naming file and line, for bad quotes, and errors of `read_lines`.
-    """
-    csv.field_size_limit(LONGEST)
-    rows = csv.reader((f"{line}\n" for _, line in read_lines(path)), strict=True)
+def parse_object(where: str, line: str) -> dict[str, Any]:
+    """The JSON object of a line; InputError if it is none."""
     try:
-        for cells in rows:
-            yield f"{existing(path)}:{rows.line_num}", cells
-    except csv.Error as error:
-        raise InputError(f"{existing(path)}:{rows.line_num}: not CSV ({error})") from None
+        row = json.loads(line)
+        if "\\ud" in line.lower():  # a lone surrogate is invalid
+            json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not a line of JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: must be a JSON object, not {line[:40]!r}")
+    return row
 
 
 def read_parquet(
@@ -111,12 +124,12 @@ def read_parquet(
 
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             for block in file.iter_batches(ROWS_AT_ONCE, columns=columns):
                 for row in block.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # also text that is not UTF-8
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
 
 

@@ -1,85 +1,210 @@
-"""`beir:FOLDER`: a folder in BEIR layout, as a collection and as training data."""
+"""`beir:FOLDER`: a folder in BEIR layout, as a collection and as training data.
 
+corpus, queries     a file of any format of `dpr.sources.tables`, or a folder of shards
+qrels/SPLIT.*       likewise; a split may have shards
+
+A folder that has several data sets, as NanoBEIR's, names their files by data set in all three.
+`beir:FOLDER#NanoSciFact` is one of them.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from dpr.base.errors import InputError
-from dpr.records import beir
-from dpr.records.lines import existing
-from dpr.records.types import Judgment, Pair, is_relevant
+from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
+from dpr.settings import DataSettings
+from dpr.sources import columns
+from dpr.sources.reading import Findings, Reading
 from dpr.sources.sampling import draw, hold_out
+from dpr.sources.tables import chosen, find_tables, parted, read_rows, refuse_missing, whole
 from dpr.sources.types import Collection, Request, Training
 
-VALIDATION_SPLITS = ("valid", "dev")  # the first with a relevant passage is used
+VALIDATION_SPLITS = ("valid", "dev", "validation")  # the first with a relevant passage is used
 
 
 def collection(request: Request) -> Collection:
     """The passages, and the queries judged in `data.split` or in a validation split."""
-    folder, split = _folder(request), request.data.split
-    qrels = {"test": _judgments(folder, split)}
-    _, valid = _validation(folder, split)
-    if valid:
-        qrels["valid"] = valid
-    judged = {judgment.query_id for part in qrels.values() for judgment in part}
-    queries = beir.read_queries(folder)
-    unjudged = len(queries.keys() - judged)
-    return Collection(
-        passages=beir.read_passages(folder),
-        queries=[query for query in queries.values() if query.id in judged],
-        qrels=qrels,
-        description={"folder": folder.name, "split": split, "queries_without_judgments": unjudged},
-        id_space=f"beir:{folder.resolve()}",
-    )
+    return Folder.find(request.location).collection(request.data)
 
 
 def training(request: Request) -> Training:
-    """Pairs from qrels/train.tsv. valid.tsv or dev.tsv validates; without them, held-out queries.
+    """Pairs from the qrels of "train". `VALIDATION_SPLITS` or else held-out queries validate.
 
     `data.split` neither trains nor validates.
     """
-    folder, data = _folder(request), request.data
-    if data.split == "train":
-        raise InputError("params.yaml: data.split: 'train' is for training; use a different split")
-    train = _judgments(folder, "train")
-    relevant = [Pair(j.query_id, j.passage_id) for j in train if is_relevant(j.grade)]
-    pairs = list(draw(relevant, data.train_limit, data.held_out_seed))
-    validation, valid = _validation(folder, data.split)
-    held_out: set[str] = set()
-    if not validation:
-        validation = f"{data.held_out} held out, seed {data.held_out_seed}"
-        held_out = hold_out((pair.query_id for pair in pairs), data.held_out, data.held_out_seed)
-        valid = sorted((j for j in train if j.query_id in held_out), key=lambda j: j.query_id)
-        train = [j for j in train if j.query_id not in held_out]
-    used = {judgment.query_id for judgment in (*train, *valid)}
-    return Training(
-        passages=beir.read_passages(folder),
-        queries=[query for query in beir.read_queries(folder).values() if query.id in used],
-        qrels={"train": train, "valid": valid},
-        pairs=[pair for pair in pairs if pair.query_id not in held_out],
-        description={"folder": folder.name, "validation": validation},
-        held_out=held_out,
-        id_space=f"beir:{folder.resolve()}",
-    )
+    return Folder.find(request.location).training(request.data)
 
 
-def _folder(request: Request) -> Path:
-    folder = Path(request.location)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give beir:FOLDER with corpus.jsonl in it")
-    if not any((folder / "qrels").glob("*.tsv*")):
-        raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
-    return folder
+class Folder(NamedTuple):
+    """The files of one data set.
+
+    Attributes:
+        qrels: the files of each split. {"": files} if they are not named by split: these are the
+            judgments of `data.split`.
+        description: for the manifest.
+    """
+
+    name: str
+    corpus: list[Path]
+    queries: list[Path]
+    qrels: dict[str, list[Path]]
+    description: dict[str, Any]
+    id_space: str
+
+    @classmethod
+    def find(cls, location: str) -> "Folder":
+        """Raises InputError if a table is missing, or if there is no telling which is meant."""
+        place, subset = parted(location)
+        folder, where = Path(place), f"beir:{place}"
+        refuse_missing(folder, "folder")
+        description = {"folder": folder.name} | ({"subset": subset} if subset else {})
+        if subset and (folder / subset).is_dir():
+            folder, subset = folder / subset, ""
+        corpus, queries = _texts(folder, "corpus"), _texts(folder, "queries")
+        qrels = find_tables(folder / "qrels")
+        if not qrels:
+            raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
+        name = subset or (next(iter(corpus)) if len(corpus) == 1 else None)
+        passages = chosen(corpus, name, where)
+        if subset or name in queries:
+            queries = {"": chosen(queries, name, where)}
+        if subset or list(qrels) == [name]:
+            qrels = {"": chosen(qrels, name, where)}
+        return cls(
+            name=f"beir:{location}",
+            corpus=passages,
+            queries=[file for table in queries.values() for file in whole(table)],
+            qrels=qrels,
+            description=description,
+            id_space=f"beir:{folder.resolve()}" + (f"#{subset}" if subset else ""),
+        )
+
+    def collection(self, data: DataSettings) -> Collection:
+        findings = Findings(self.description | {"split": data.split})
+        judged_in = "" if "" in self.qrels else data.split
+        qrels = {"test": self._judgments(judged_in, findings)}
+        _, valid = self._validation(data.split, findings)
+        if valid:
+            qrels["valid"] = valid
+        judged = {judgment.query_id for part in qrels.values() for judgment in part}
+        queries = read_queries(self.queries, findings)
+        unjudged = len(queries.keys() - judged)
+        findings.description["queries_without_judgments"] = unjudged
+        return Collection(
+            passages=self._passages(findings),
+            queries=[query for query in queries.values() if query.id in judged],
+            qrels=qrels,
+            description=findings.description,
+            id_space=self.id_space,
+        )
+
+    def training(self, data: DataSettings) -> Training:
+        if data.split == "train":
+            raise InputError("params.yaml: data.split: 'train' is for training; use another split")
+        findings = Findings(self.description)
+        train = self._judgments("train", findings)
+        relevant = [Pair(j.query_id, j.passage_id) for j in train if is_relevant(j.grade)]
+        pairs = list(draw(relevant, data.train_limit, data.held_out_seed))
+        validation, valid = self._validation(data.split, findings)
+        held_out: set[str] = set()
+        if not validation:
+            validation = f"{data.held_out} held out, seed {data.held_out_seed}"
+            ids = (pair.query_id for pair in pairs)
+            held_out = hold_out(ids, data.held_out, data.held_out_seed)
+            valid = sorted((j for j in train if j.query_id in held_out), key=lambda j: j.query_id)
+            train = [j for j in train if j.query_id not in held_out]
+        findings.description["validation"] = validation
+        used = {judgment.query_id for judgment in (*train, *valid)}
+        return Training(
+            passages=self._passages(findings),
+            queries=[q for q in read_queries(self.queries, findings).values() if q.id in used],
+            qrels={"train": train, "valid": valid},
+            pairs=[pair for pair in pairs if pair.query_id not in held_out],
+            description=findings.description,
+            held_out=held_out,
+            id_space=self.id_space,
+        )
+
+    def _passages(self, findings: Findings) -> Iterator[Passage]:
+        """All passages; then prints what was found in all tables."""
+        yield from read_passages(self.corpus, findings)
+        findings.report(self.name)
+
+    def _validation(self, judged: str, findings: Findings) -> tuple[str | None, list[Judgment]]:
+        """The first validation split with a relevant passage; never the split that is judged."""
+        for name in VALIDATION_SPLITS:
+            if name != judged and name in self.qrels:
+                judgments = self._judgments(name, findings)
+                if any(is_relevant(judgment.grade) for judgment in judgments):
+                    return name, judgments
+        return None, []
+
+    def _judgments(self, split: str, findings: Findings) -> list[Judgment]:
+        if split not in self.qrels:
+            splits = ", ".join(sorted(self.qrels)) or "-"
+            raise InputError(f"{self.name}: qrels: no split {split!r}; the splits are: {splits}")
+        return read_judgments(whole(self.qrels[split]), split, findings)
 
 
-def _validation(folder: Path, judged: str) -> tuple[str | None, list[Judgment]]:
-    """The first validation split with a relevant passage; never the split that is judged."""
-    for name in VALIDATION_SPLITS:
-        if name != judged and existing(folder / "qrels" / f"{name}.tsv").exists():
-            judgments = _judgments(folder, name)
-            if any(is_relevant(judgment.grade) for judgment in judgments):
-                return name, judgments
-    return None, []
+def read_passages(files: list[Path], findings: Findings) -> Iterator[Passage]:
+    """Passages one by one; InputError if none has a text."""
+    reading, empty = Reading("corpus", columns.PASSAGES), True
+    for where, row in read_rows(files, reading):
+        cells = reading.fields(where, row)
+        title = reading.text(where, "title", cells.get("title", ""), optional="null titles")
+        text = reading.text(where, "text", cells["text"], optional="null texts")
+        empty = empty and not (title or text)
+        yield Passage(reading.identifier(where, "_id", cells["_id"]), title, text)
+    if empty:
+        raise InputError(f"{files[0]}: no text in it; is it the right file?")
+    findings.done(reading)
 
 
-def _judgments(folder: Path, split: str) -> list[Judgment]:
-    qrels = beir.read_qrels(folder, split)
+def read_queries(files: list[Path], findings: Findings) -> dict[str, Query]:
+    reading, queries = Reading("queries", columns.QUERIES), dict[str, Query]()
+    for where, row in read_rows(files, reading):
+        cells = reading.fields(where, row)
+        key = reading.identifier(where, "_id", cells["_id"])
+        text = reading.text(where, "text", cells["text"])
+        source = cells.get("mixture_source", 1)
+        if not text.strip():
+            raise InputError(f"{where}: query {key!r} has no text; remove it or give it one")
+        if type(source) is not int or source < 1:
+            raise InputError(
+                f"{where}: 'mixture_source' must be a whole number from 1, not {source!r}"
+            )
+        if key in queries:
+            raise InputError(f"{where}: the id {key!r} comes twice; ids must be unique")
+        queries[key] = Query(key, text, mixture_source=source)
+    findings.done(reading)
+    return queries
+
+
+def read_judgments(files: list[Path], split: str, findings: Findings) -> list[Judgment]:
+    """Judgments, grouped by query; InputError for a passage judged twice."""
+    reading, qrels = Reading(f"qrels {split}".strip(), columns.QRELS), dict[str, dict[str, int]]()
+    for where, row in read_rows(files, reading):
+        cells = reading.fields(where, row)
+        query_id = reading.identifier(where, "query-id", cells["query-id"])
+        passage_id = reading.identifier(where, "corpus-id", cells["corpus-id"])
+        grades = qrels.setdefault(query_id, {})
+        if passage_id in grades:
+            raise InputError(f"{where}: {passage_id!r} is judged twice for {query_id!r}")
+        if "score" in cells:
+            grade = reading.grade(where, "score", cells["score"])
+        else:
+            grade = 1
+            reading.repaired["judgments without a grade, taken as 1"] += 1
+        grades[passage_id] = grade
+    findings.done(reading)
     return [Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()]
+
+
+def _texts(folder: Path, name: str) -> dict[str, list[Path]]:
+    """The corpus or the queries by data set: a file of this name, or the tables in a folder."""
+    alone = find_tables(folder).get(name)
+    tables = {name: alone} if alone else find_tables(folder / name)
+    if not tables:
+        raise InputError(f"{folder}: no {name}.jsonl (.csv, .tsv, .parquet) and no folder {name}/")
+    return tables

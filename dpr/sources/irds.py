@@ -19,9 +19,10 @@ from dpr.base.errors import InputError
 from dpr.records.ids import hash64
 from dpr.records.types import Judgment, Pair, Passage, Query, Stream, is_relevant
 from dpr.sources.checked import clean
+from dpr.sources.examples import Example
 from dpr.sources.sampling import draw, held_out_by, hold_out
 from dpr.sources.text_pairs import (
-    Example,
+    Numbered,
     first_texts,
     from_numbers,
     number_hashes,
@@ -89,12 +90,12 @@ def _of_triples(dataset: Any, request: Request) -> Training:
 
     def read() -> Iterator[Example]:  # ids in place of texts
         for row in dataset.docpairs_iter():
-            yield Example(str(row.query_id), str(row.doc_id_a), str(row.doc_id_b))
+            yield Example(str(row.query_id), str(row.doc_id_a), (str(row.doc_id_b),))
 
     triples = draw(Stream(read), request.data.train_limit, request.data.held_out_seed)
     query_ids = Stream(lambda: (triple.query for triple in triples))
     document_ids = Stream(lambda: (key for triple in triples for key in triple.passages))
-    query_numbers, document_numbers = number_texts(triples, cleaned=str)
+    by_id = number_texts(triples, cleaned=str)
 
     def find_queries(ids: list[str]) -> dict[str, Any]:
         return dict(_queries(dataset, set(ids)))
@@ -102,9 +103,12 @@ def _of_triples(dataset: Any, request: Request) -> Training:
     where = f"irds:{request.location}: a triple names the"
     query_texts = partial(_look_up, find_queries, QUERIES, f"{where} query")
     document_texts = partial(_look_up, store.get_many, DOCUMENTS, f"{where} document")
+    queries, of_queries = _by_text(by_id.queries, query_ids, query_texts)
+    documents, of_documents = _by_text(by_id.passages, document_ids, document_texts)
     return from_numbers(
-        *_by_text(query_numbers, query_ids, query_texts),
-        *_by_text(document_numbers, document_ids, document_texts),
+        Numbered(queries, documents, by_id.starts),
+        of_queries,
+        of_documents,
         request.data,
         {"ir_datasets": request.location},
     )
@@ -114,9 +118,9 @@ def _by_text(
     by_id: np.ndarray, ids: Iterable[str], look_up: Callable[[Iterable[str]], Iterator[str]]
 ) -> tuple[np.ndarray, Stream[str]]:
     """Numbers of ids -> numbers of their cleaned texts, and the text of each number."""
-    texts = look_up(first_texts(by_id.ravel(), ids))
+    texts = look_up(first_texts(by_id, ids))
     by_text = number_hashes(array("Q", (hash64(clean(text)) for text in texts)))[by_id]
-    return by_text, Stream(lambda: look_up(first_texts(by_text.ravel(), ids)))
+    return by_text, Stream(lambda: look_up(first_texts(by_text, ids)))
 
 
 def _look_up(

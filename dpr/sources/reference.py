@@ -11,7 +11,8 @@ from dpr.base.errors import InputError
 from dpr.bm25.java import start_java
 from dpr.records.types import Item, Query
 from dpr.sources import irds, text_pairs
-from dpr.sources.text_pairs import Example
+from dpr.sources.examples import Example
+from dpr.sources.reading import Findings
 from dpr.sources.types import Collection, Request, Training
 
 TREC_COVID: dict[str, Any] = {
@@ -68,11 +69,12 @@ def pyserini_topics(name: str, field: str) -> list[Query]:
 def msmarco_tiny(request: Request) -> Training:
     """The first 11,000 training triples of MS MARCO: one file."""
 
-    def read(path: Path) -> Iterator[Example]:
-        triples = text_pairs.read_triples(path)
-        return _counted(triples, MSMARCO_TINY["examples"], str(path), "triples")
+    def read(files: list[Path], separator: str, findings: Findings) -> Iterator[Example]:
+        triples = text_pairs.read_triples(files, separator, findings)
+        return _counted(triples, MSMARCO_TINY["examples"], str(files[0]), "triples")
 
-    return text_pairs.from_file(request._replace(location=MSMARCO_TINY["url"]), read)
+    located = request._replace(location=MSMARCO_TINY["url"])
+    return text_pairs.from_file(located, read, "triples")
 
 
 def _counted(items: Iterable[Item], expected: int, where: str, what: str) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.runs import trec
 from dpr.sources import text_pairs
+from dpr.sources.reading import Findings
 
 ORACLE = SHARED / "oracle"
 pytestmark = needs_shared
@@ -115,11 +116,11 @@ def test_our_bm25_on_cacm_is_near_the_published_one(tmp_path):
 def test_the_mojibake_of_real_ms_marco_triples_is_repaired(tmp_path):
     """A third of the 100 triples carries it, by ftfy's own detector; afterwards none does."""
     path = SHARED / "collections/msmarco-sample/triples.tsv"
-    raw = list(text_pairs.read_triples(path))
-    assert sum(any(ftfy.is_bad(text) for text in example) for example in raw) == 35
+    raw = list(text_pairs.read_triples([path], " ", Findings()))
+    assert sum(any(map(ftfy.is_bad, (e.query, *e.passages))) for e in raw) == 35
     manifest = train(f"triples:{path}", tmp_path, held_out=20)
     texts = [p.text for p in beir.read_passages(tmp_path)]
-    damaged = {text for e in raw for text in (e.positive, e.negative) if ftfy.is_bad(text)}
+    damaged = {text for e in raw for text in e.passages if ftfy.is_bad(text)}
     assert manifest["passages"]["repaired"] >= len(damaged)
     assert not any(ftfy.is_bad(text) for text in texts)
     assert any("We don't know a lot about the effects of caffeine" in text for text in texts)

@@ -31,6 +31,7 @@ from dpr.records import beir
 from dpr.records.scores import read_scores
 from dpr.settings import load_settings
 from dpr.sources import medline_xml, text_pairs
+from dpr.sources.reading import Findings
 def status(name):
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if name in line)
 for path, read in json.loads(sys.argv[1]):
@@ -44,7 +45,7 @@ for path, read in json.loads(sys.argv[1]):
     print(json.dumps([*result, status("VmHWM") - before]))
 """
 PASSAGES = "sum(1 for _ in beir.read_passages(file.parent))"
-TRIPLES = "list(text_pairs.read_triples(file))"
+TRIPLES = 'list(text_pairs.read_triples([file], " ", Findings()))'
 CITATIONS = "[c.pmid for c in medline_xml.read_citations(file)]"
 
 

@@ -23,6 +23,7 @@ from dpr.records.scores import read_scores
 from dpr.runs import trec
 from dpr.settings import load_settings
 from dpr.sources import medline_xml, text_pairs
+from dpr.sources.reading import Findings
 
 SECONDS = 10  # of CPU time, for one input
 IN_ALL, IN_ALL_SLOW = 3_000, 500_000
@@ -61,6 +62,10 @@ def index(folder):
     opened.search(given.vectors[:2], 3)
 
 
+def examples(read, file):
+    list(read([file], " ", Findings()))
+
+
 def ids(folder):
     opened = Ids.open(folder)
     list(opened), opened[0], opened[len(opened) - 1]
@@ -77,8 +82,16 @@ READERS = {
     "qrels": ("qrels/test.tsv", QRELS.encode(), lambda f: beir.read_qrels(f, "test")),
     "run": ("run.txt", RUN.encode(), lambda f: dict(trec.read_run(f / "run.txt"))),
     "scores": ("s.jsonl", jsonl(SCORES), lambda f: list(read_scores(f / "s.jsonl"))),
-    "triples": ("t.tsv", TRIPLES, lambda f: list(text_pairs.read_triples(f / "t.tsv"))),
-    "text pairs": ("p.tsv", TEXT_PAIRS, lambda f: list(text_pairs.read_pairs(f / "p.tsv"))),
+    "triples": (
+        "t.tsv",
+        TRIPLES,
+        lambda f: examples(text_pairs.read_triples, f / "t.tsv"),
+    ),
+    "text pairs": (
+        "p.tsv",
+        TEXT_PAIRS,
+        lambda f: examples(text_pairs.read_pairs, f / "p.tsv"),
+    ),
     "zipped": ("corpus.jsonl.gz", ZIPPED, lambda f: list(beir.read_passages(f))),
     "XML": ("m.xml.gz", XML.encode(), lambda f: list(medline_xml.read_citations(f / "m.xml.gz"))),
     "params": ("params.yaml", PARAMS, lambda f: load_settings(f / "params.yaml")),

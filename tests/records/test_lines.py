@@ -7,8 +7,10 @@ import pytest
 
 from dpr.base.errors import InputError
 from dpr.records import beir
-from dpr.records.lines import read_csv, read_jsonl
-from dpr.sources import text_pairs
+from dpr.records.lines import read_jsonl
+from dpr.sources.reading import Findings
+from dpr.sources.tables import read_csv
+from dpr.sources.text_pairs import read_pairs
 
 QRELS = beir.QRELS_HEADER.encode()
 
@@ -20,7 +22,7 @@ QRELS = beir.QRELS_HEADER.encode()
         ("queries.jsonl", 2, b'{"_id": "q", "text": "a"}\n' * 2, beir.read_queries),
         ("qrels/test.tsv", 2, QRELS + b"\nq d", lambda f: beir.read_qrels(f, "test")),
         ("qrels/test.tsv", 3, QRELS + b"\nq\td\t1" * 2, lambda f: beir.read_qrels(f, "test")),
-        ("p.tsv", 2, b"a\tb\nc\n", lambda f: list(text_pairs.read_pairs(f / "p.tsv"))),
+        ("p.tsv", 2, b"a\tb\nc\n", lambda f: list(read_pairs([f / "p.tsv"], " ", Findings()))),
         ("a.csv", 2, b'a,b\n"c" d,e\n', lambda f: list(read_csv(f / "a.csv"))),
     ],
 )
