@@ -32,17 +32,17 @@ class Answer:
 
     Attributes:
         id: of the passage or, if documents are cut, of its document.
-        place: "3 of 12" for the third of twelve passages of the document, else "".
         judged: its grade, if the question is a judged topic.
+        place: "3 of 12" for the third of twelve passages of a document, else "".
     """
 
     rank: int
     id: str
-    place: str
     score: float
     title: str
     snippet: str
     judged: int | None
+    place: str = ""
 
     @property
     def relevant(self) -> bool:
@@ -88,7 +88,7 @@ class Answers:
                 ids = [passage.id for passage in self.passages.of_document(found)]
                 place = f"{ids.index(passage.id) + 1} of {len(ids)}"
             shown = (passage.title, words.snippet(passage.text))
-            answers.append(Answer(rank, found, place, score, *shown, grades.get(found)))
+            answers.append(Answer(rank, found, score, *shown, grades.get(found), place))
         return answers
 
     def _search(self, question: str, k: int) -> tuple[Run, dict[str, str]]:
@@ -126,7 +126,7 @@ class DenseSearch:
         resources = Resources(self.options.memory)
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
 
-    def search(self, question: str, depth: int, documents: bool) -> Run:
+    def search(self, question: str, depth: int, documents: bool = False) -> Run:
         """The best passages; if `documents`, the best one of each document."""
         vectors = self.embedder.embed_texts([question], "query")
         if documents:

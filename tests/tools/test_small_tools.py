@@ -27,14 +27,12 @@ def test_ask_walks_through_hnsw_as_far_as_the_audited_search(changes, k, expecte
     asked = []
 
     class Index:
-        def search(self, vectors, top_k, nprobe, ef, rescore):
-            asked.append((top_k, ef))
-            return np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+        def run(self, query_ids, vectors, top_k, settings):
+            asked.append((top_k, settings.ef_search))
 
     dense = answers.DenseSearch.__new__(answers.DenseSearch)
     dense.options, dense.index = PARAMS.search.model_copy(update=changes), Index()
     dense.embedder = SimpleNamespace(embed_texts=lambda texts, role: np.zeros((1, 4)))
-    dense.embeddings = SimpleNamespace(ids=["d"])
     dense.search("a question", k)
     assert asked == [(k, expected)]
 
