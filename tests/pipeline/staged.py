@@ -37,12 +37,12 @@ def run(folder, name, key, **options):
     assert process.returncode == 0, errors
 
 
-def run_all(folder, model):
+def run_all(folder, model, **changes):
     """The folder after all stages."""
     write_source(folder / "source")
     source = f"beir:{folder / 'source'}"
-    changes = {"data.collection": source, "data.train": source, "model.name": model}
-    write_params(folder / "params.yaml", CHANGES | changes | QUICK)
+    changes |= {"data.collection": source, "data.train": source, "model.name": model}
+    write_params(folder / "params.yaml", CHANGES | QUICK | changes)
     shutil.copy(ROOT / "versions.yaml", folder)
     for step in STEPS:
         run(folder, *step)
