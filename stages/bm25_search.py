@@ -42,7 +42,7 @@ def main() -> str:
             found = as_documents(found, depth)
         runs.append(without_own_passages(found, top_k, queries))
         write_run(f"data/runs/{split}/bm25.txt", runs[-1], tag="bm25")
-    return depth_in_words(runs, top_k)
+    return depth_in_words(runs, top_k, "documents" if settings.data.cut else "passages")
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ def main() -> str:
     }
     write_json("data/manifest.json", manifest)
     valid, test = (collected["judgments"][split]["queries"] for split in ("valid", "test"))
+    passages = collected["passages"]
+    documents = f" of {passages['documents']:,} documents" if data.cut else ""
     return (
-        f"{collected['passages']['count']:,} passages, {valid} validation and {test} test topics; "
+        f"{passages['count']:,} passages{documents}, {valid} validation and {test} test topics; "
         f"{trained['pairs']['count']:,} training pairs"
     )
 

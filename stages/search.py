@@ -49,7 +49,7 @@ def main(system: str) -> str:
             runs.append(without_own_passages(found, options.top_k, queries))
             write_run(f"data/runs/{split}/{system}.txt", runs[-1], tag=system)
     processes.leave()
-    return depth_in_words(runs, options.top_k)
+    return depth_in_words(runs, options.top_k, "documents" if settings.data.cut else "passages")
 
 
 if __name__ == "__main__":

@@ -158,16 +158,16 @@ def without_own_passages(run: RunLike, top_k: int, queries: Mapping[str, Query])
     return run.keep(run.passages != own[run.topics]).first(top_k)
 
 
-def depth_in_words(runs: Iterable[Run], top_k: int) -> str:
-    """The number of topics in all runs, and of passages per topic."""
+def depth_in_words(runs: Iterable[Run], top_k: int, unit: str = "passages") -> str:
+    """The number of topics in all runs, and of passages (or documents) per topic."""
     counts = np.concatenate([np.diff(run.bounds) for run in runs])
     short = int((counts < top_k).sum())
     if not short:
-        return f"{len(counts):,} topics, {top_k:,} passages each"
+        return f"{len(counts):,} topics, {top_k:,} {unit} each"
     least, most = counts.min(), counts.max()
-    passages = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    found = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     fewer = f"{short:,} topics have fewer than {top_k:,}"
-    return f"{len(counts):,} topics, {passages} passages each; {fewer}"
+    return f"{len(counts):,} topics, {found} {unit} each; {fewer}"
 
 
 def _trec_eval_order(
