@@ -242,22 +242,22 @@ def test_which_rounds_mine_and_need_vectors(load, changes, mines, needs_vectors)
             {},
             63,
             63,
-            "params.yaml: train.batch_size is 64, but there are only 63 training pairs of 63 "
+            "params.yaml: train.batch_size: larger .* there are only 63 training pairs of 63 "
             "queries: set -S train.batch_size=32",
         ),
-        ({}, 640, 50, "train.batch_size is 64, .* only 640 .* of 50 .*set -S train.batch_size=32"),
+        ({}, 640, 50, "train.batch_size: .* only 640 .* of 50 .*set -S train.batch_size=32"),
         (  # all keys at once
             second(train={"batch_size": 9}),
             8,
             8,
-            "train.batch_size is 64, second.train.batch_size is 9, .* only 8 .*: "
+            "train.batch_size and second.train.batch_size: .* only 8 .*: "
             "set -S train.batch_size=8 -S second.train.batch_size=8$",
         ),
         (
             {"train.batch_size": 8} | second(train={"batch_size": 64}),
             8,
             8,
-            "params.yaml: second.train.batch_size is 64, .*: set -S second.train.batch_size=8$",
+            "params.yaml: second.train.batch_size: .*: set -S second.train.batch_size=8$",
         ),
         ({}, 1, 1, "too few to train: set train.max_steps=0"),
     ],

@@ -23,7 +23,7 @@ from stages.run import SCRATCH
 from tools import sides
 from tools.passages import COLLECTION, Lookup, Words
 
-BM25 = Path("data/indexes/bm25")
+BM25, DENSE = Path("data/indexes/bm25"), Path("data/embeddings/dense")
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,30 @@ class Answers:
         runtime.set_up(self.settings.threads)
         self.cut = self.settings.data.cut
         self.passages = Lookup(COLLECTION, self.cut)
-        encoder = system if system in ENCODERS else "dense"
-        self.dense = None if system == "bm25" else DenseSearch(encoder, self.settings)
-        if system not in ENCODERS and not BM25.exists():
-            raise InputError(f"{BM25}: missing; `dvc repro bm25_index` makes it")
-        self.weight = read_json("metrics/fuse.json")["dense_weight"] if system == "hybrid" else 0.0
         queries, self.judged = beir.read_queries(COLLECTION), {}
         for split in ("valid", "test"):
             for query_id, grades in beir.read_qrels(COLLECTION, split).items():
                 self.judged[folded(queries[query_id].text)] = grades
-        trained = system not in ("bm25", "zero_shot")
-        no_gain = no_gain_notes(sides.training(sides.WORKSPACE)) if trained else ""
-        self.notes = [note for note in (sides.stale(sides.STAGE_OF[system]), no_gain) if note]
+        fuses = system not in ("bm25", *ENCODERS)
+        # A collection without queries has no figures, and its encoder need not be trained.
+        trained = bool(queries) and DENSE.exists()
+        encoder = ("dense" if trained else "zero_shot") if fuses else system
+        self.dense = None if system == "bm25" else DenseSearch(encoder, self.settings)
+        if system not in ENCODERS and not BM25.exists():
+            raise InputError(f"{BM25}: missing; `dvc repro bm25_index` makes it")
+        self.weight = self.settings.fuse.default_weight
+        if system == "hybrid" and trained:
+            self.weight = read_json("metrics/fuse.json")["dense_weight"]
+        stages, found = [sides.STAGE_OF[system]], [""]
+        if not queries or (fuses and not trained):
+            stages = [f"index@{encoder}"] if self.dense else []
+            stages += ["bm25_index"] if system not in ENCODERS else []
+        if fuses and not trained:
+            weight = f", weight {self.weight}" if system == "hybrid" else ""
+            found = [f"nothing is trained here: {system} fuses zero_shot and bm25{weight}"]
+        elif system not in ("bm25", "zero_shot"):
+            found = [no_gain_notes(sides.training(sides.WORKSPACE))]
+        self.notes = [note for note in (sides.stale(*stages), *found) if note]
         self.ask("warm up", 1)  # Java and the encoder finish loading at the first question
 
     def ask(self, question: str, k: int = 10) -> list[Answer]:

@@ -4,7 +4,9 @@ import re
 import shlex
 from collections.abc import Mapping
 
-PLAIN = re.compile(r"[A-Za-z]+:[A-Za-z0-9_./-]+", re.ASCII)  # the same with and without quotes
+PLAIN = re.compile(
+    r"(?:[A-Za-z]+:|v-)[A-Za-z0-9_./-]+", re.ASCII
+)  # the same with and without quotes
 
 
 def quoted(text: str) -> str:

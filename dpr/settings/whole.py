@@ -201,28 +201,33 @@ class Settings(Group):
         """Raises InputError if a round has too few training pairs or queries for its batches.
 
         The error names every key, and the values to set.
+        """
+        fitting = self.fitting_batches(pairs, queries)
+        there = f"there are only {pairs} training pairs of {queries} queries"
+        if min(fitting.values(), default=SMALLEST_BATCH) < SMALLEST_BATCH:
+            raise InputError(f"{there}, too few to train: set train.max_steps=0")
+        if fitting:
+            cure = " ".join(f"-S {key}={size}" for key, size in fitting.items())
+            raise InputError(
+                f"params.yaml: {' and '.join(fitting)}: larger than the training data, since "
+                f"{there}: set {cure}"
+            )
+
+    def fitting_batches(self, pairs: int, queries: int) -> dict[str, int]:
+        """{key: the largest power of two that fits} for each batch size that is too large.
 
         Args:
             queries: training queries, at most.
         """
-        there = f"there are only {pairs} training pairs of {queries} queries"
-        sizes: dict[str, tuple[int, int]] = {}  # by key: as it is set, and the largest possible
+        fitting = {}
         for round_name in filter(self.trains, ROUNDS):
             train = self.train_settings(round_name)
             own = round_name == "second" and "batch_size" in self.second.train
             units = min(pairs, queries) if train.group_by == "query" else pairs
-            if units < SMALLEST_BATCH:
-                raise InputError(f"{there}, too few to train: set train.max_steps=0")
             if train.batch_size > units:
-                power = 1 << (units.bit_length() - 1)  # the largest power of two in it
-                sizes["second.train.batch_size" if own else "train.batch_size"] = (
-                    train.batch_size,
-                    power,
-                )
-        if sizes:
-            found = ", ".join(f"{key} is {size}" for key, (size, _) in sizes.items())
-            cure = " ".join(f"-S {key}={power}" for key, (_, power) in sizes.items())
-            raise InputError(f"params.yaml: {found}, but {there}: set {cure}")
+                key = "second.train.batch_size" if own else "train.batch_size"
+                fitting[key] = 1 << (units.bit_length() - 1) if units else 0
+        return fitting
 
 
 Changed = TypeVar("Changed", MineSettings, TrainSettings)

@@ -24,7 +24,10 @@ VALIDATION_SPLITS = ("valid", "dev", "validation")  # the first with a relevant 
 
 
 def collection(request: Request) -> Collection:
-    """The passages, and the queries judged in `data.split` or in a validation split."""
+    """The passages, and the queries judged in `data.split` or in a validation split.
+
+    A folder without queries and qrels can be searched, but not measured.
+    """
     return Folder.find(request.location).collection(request.data)
 
 
@@ -61,10 +64,11 @@ class Folder(NamedTuple):
         description = {"folder": folder.name} | ({"subset": subset} if subset else {})
         if subset and (folder / subset).is_dir():
             folder, subset = folder / subset, ""
-        corpus, queries = _texts(folder, "corpus"), _texts(folder, "queries")
-        qrels = find_tables(folder / "qrels")
-        if not qrels:
-            raise InputError(f"{folder}: no qrels/SPLIT.tsv; a collection needs judgments")
+        corpus, qrels = _texts(folder, "corpus"), find_tables(folder / "qrels")
+        asked = qrels or "queries" in find_tables(folder) or (folder / "queries").exists()
+        queries = _texts(folder, "queries") if asked else {}
+        if asked and not qrels:
+            raise InputError(f"{folder}: no qrels/SPLIT.tsv; queries need judgments")
         name = subset or (next(iter(corpus)) if len(corpus) == 1 else None)
         passages = chosen(corpus, name, where)
         if subset or name in queries:
@@ -82,6 +86,15 @@ class Folder(NamedTuple):
 
     def collection(self, data: DataSettings) -> Collection:
         findings = Findings(self.description | {"split": data.split})
+        if not self.qrels:
+            return Collection(
+                passages=self._passages(findings),
+                queries=(),
+                qrels={"test": ()},
+                description=findings.description,
+                id_space=self.id_space,
+                judged=False,
+            )
         judged_in = "" if "" in self.qrels else data.split
         qrels = {"test": self._judgments(judged_in, findings)}
         _, valid = self._validation(data.split, findings)

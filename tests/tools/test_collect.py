@@ -1,0 +1,318 @@
+"""One's own documents and questions become a BEIR folder, whole or not at all."""
+
+import contextlib
+import itertools
+import shlex
+from pathlib import Path
+
+import pandas
+import pytest
+from dvc.utils.hydra import apply_overrides
+from helpers import collect, train, write_params
+
+from dpr.base.errors import InputError
+from dpr.records import beir
+from dpr.settings import load_settings
+from dpr.sources.collect import MOST, split
+from dpr.sources.own import Question
+from tools import collect as tool
+
+BREAKS = 'She said "no",\nand left;\n\n\tthen came back'
+DOCUMENTS = pandas.DataFrame(
+    {
+        "doc_id": [f"d{n}" for n in range(40)],
+        "Title": [f"Title {n}" for n in range(40)],
+        "body": [BREAKS, *(f"text of {n}" for n in range(1, 40))],
+        "owner": "me",
+    }
+)
+QUESTIONS = pandas.DataFrame(
+    {"question": [f"what is {n}?" for n in range(40)], "doc_id": [f"d{n}" for n in range(40)]}
+)
+WRITERS = {
+    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".csv.gz": lambda table, path: table.to_csv(path, index=False),
+    ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True),
+    ".json": lambda table, path: table.to_json(path, orient="records"),
+    ".parquet": lambda table, path: table.to_parquet(path),
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder with the parameters of this repository."""
+    write_params(tmp_path / "params.yaml", {})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(documents="docs.csv", questions=None, into="mine", seed=1, new=False, **columns):
+    told = dict.fromkeys(("id", "title", "text", "question", "answer", "grade")) | columns
+    asked = questions and Path(questions)
+    tool.main(Path(documents), asked, Path(into), told, seed, new)
+
+
+def table(name, frame):
+    WRITERS[name[name.index(".") :]](frame, name)
+    return name
+
+
+def splits(folder="mine"):
+    """{split: {question: {document: grade}}}"""
+    texts = {query.id: query.text for query in beir.stream_queries(folder)}
+    return {
+        name: {texts[q]: grades for q, grades in beir.read_qrels(folder, name).items()}
+        for name in ("train", "valid", "test")
+    }
+
+
+def left(folder):
+    """The files that are there, without the input."""
+    return sorted(
+        path.as_posix() for path in Path(folder).rglob("*") if not path.name.startswith("docs")
+    )
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_table_of_any_format_becomes_the_corpus_and_each_question_has_its_document(suffix):
+    run(table(f"docs{suffix}", DOCUMENTS), table(f"questions{suffix}", QUESTIONS))
+    found = [tuple(passage) for passage in beir.read_passages("mine")]
+    assert found == list(DOCUMENTS[["doc_id", "Title", "body"]].itertuples(index=False, name=None))
+    by_split = splits()
+    assert {name: len(asked) for name, asked in by_split.items()} == {
+        "train": 18,
+        "valid": 6,
+        "test": 16,
+    }
+    together = {q: grades for asked in by_split.values() for q, grades in asked.items()}
+    assert together == {f"what is {n}?": {f"d{n}": 1} for n in range(40)}
+
+
+def test_the_folder_is_read_as_a_collection_and_as_training_data(here):
+    run(table("docs.csv", DOCUMENTS), table("questions.csv", QUESTIONS))
+    collected = collect("beir:mine", here / "collection")
+    assert collected["passages"]["count"] == 40
+    assert {s: of["queries"] for s, of in collected["judgments"].items()} == {
+        "test": 16,
+        "valid": 6,
+    }
+    assert train("beir:mine", here / "training")["pairs"]["count"] == 18
+
+
+def test_a_folder_of_text_files():
+    files = {
+        "b/two words.md": "intro\n\n## The  title ##\nrest",
+        "a.txt": "# no heading in plain text",
+        "c.md": "no heading",
+        "b/.hidden.md": "x",
+        ".git/x.txt": "x",
+        "scan.pdf": "x",
+    }
+    for name, text in files.items():
+        Path("docs", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("docs", name).write_text(text)
+    run("docs")
+    assert [tuple(passage) for passage in beir.read_passages("mine")] == [
+        ("a", "", "# no heading in plain text"),
+        ("c", "", "no heading"),
+        ("b/two_words", "The  title", "intro\n\n\nrest"),
+    ]
+    assert left("mine") == ["mine/corpus.jsonl"]
+
+
+def test_an_answer_may_have_spaces_or_the_suffix_of_its_file():
+    Path("docs").mkdir()
+    for n in range(30):
+        Path(f"docs/page {n}.md").write_text(f"text {n}")
+    answers = [f"page {n}.md" if n % 2 else f"page_{n}" for n in range(30)]
+    asked = pandas.DataFrame({"question": [f"what {n}" for n in range(30)], "answer": answers})
+    run("docs", table("questions.csv", asked))
+    by_split = splits()
+    for asked in by_split.values():
+        assert all(list(g) == [f"page_{q.split()[1]}"] for q, g in asked.items())
+
+
+def test_columns_are_told():
+    odd = DOCUMENTS.rename(columns={"doc_id": "Nr", "body": "Inhalt", "owner": "text"})
+    asked = QUESTIONS.rename(columns={"question": "Frage", "doc_id": "Nr"}).assign(id=range(40))
+    names = {"id": "Nr", "text": "inhalt", "question": "FRAGE", "answer": "Nr"}
+    run(table("docs.csv", odd), table("questions.csv", asked), **names)
+    assert [p.text for p in beir.read_passages("mine")] == list(DOCUMENTS.body)
+    assert sum(map(len, splits().values())) == 40
+
+
+def test_rows_of_one_question_are_one_question_with_several_documents():
+    rows = [("What is 1?", "d1", 1), ("what  is 1?", "d2", 2), ("what is 1?", "d3", 0)]
+    rows += [("what is nothing?", "d4", 0), ("what is 1?", "d1", 1)]  # none relevant; a repetition
+    rows += [(f"what is {n}?", f"d{n}", 1) for n in range(2, 30)]
+    asked = pandas.DataFrame(rows, columns=["question", "document_id", "grade"])
+    run(table("docs.csv", DOCUMENTS), table("questions.csv", asked))
+    together = {q: grades for asked in splits().values() for q, grades in asked.items()}
+    assert together["What is 1?"] == {"d1": 1, "d2": 2, "d3": 0}
+    assert len(together) == 29 and "what is nothing?" not in together
+
+
+def test_unknown_answers_are_listed_and_left_out(capsys):
+    asked = QUESTIONS.assign(doc_id=["none"] * 7 + [f"d{n}" for n in range(7, 40)])
+    run(table("docs.csv", DOCUMENTS), table("questions.csv", asked))
+    printed = capsys.readouterr().out
+    assert "LEFT OUT: 7 answers that are no document: questions.csv:2: 'none'; " in printed
+    assert "questions.csv:6: 'none'; ...\n" in printed
+    assert "LEFT OUT: 7 questions" in printed
+    assert sum(map(len, splits().values())) == 33
+
+
+def changed(frame, row, column, value):
+    frame = frame.astype(object).copy()
+    frame.loc[row, column] = value
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("documents", "questions", "message"),
+    [
+        (changed(DOCUMENTS, 7, "doc_id", "d3"), None, "docs.csv: documents 4 and 8 .* id 'd3'"),
+        (
+            changed(DOCUMENTS, 7, "doc_id", " "),
+            None,
+            r"docs.csv:12: the id of the document is empty",
+        ),
+        (DOCUMENTS.assign(body=""), None, "docs.csv: no document has a text"),
+        (
+            DOCUMENTS.drop(columns="body"),
+            None,
+            "no column for the text; .* doc_id, Title, owner. Name",
+        ),
+        (b"doc_id;text\nd1;x\n", None, r"the columns are: doc_id;text; separate them by commas"),
+        (
+            b"doc_id,text\nd1,na\xefve\n",
+            None,
+            r"docs.csv:2: not UTF-8 \(.* byte 0xef in position 5",
+        ),
+        (b'doc_id,text\nd1,"open\n', None, "docs.csv:.* not CSV"),
+        (DOCUMENTS, QUESTIONS[:19], "19 answered questions, .*: 20 are the least"),
+        (
+            DOCUMENTS,
+            changed(QUESTIONS, 3, "question", " "),
+            "questions.csv:5: the question is empty",
+        ),
+        (DOCUMENTS, changed(QUESTIONS, 3, "doc_id", ""), "questions.csv:5: the id .* is empty"),
+        (
+            DOCUMENTS[:31],
+            QUESTIONS,
+            "9 of 40 answers are the id of no document .*'d31'; .*'d35'; ...",
+        ),
+        (
+            DOCUMENTS,
+            QUESTIONS.assign(grade="high"),
+            "questions.csv:2: 'grade' must be a whole number",
+        ),
+        (DOCUMENTS, QUESTIONS.drop(columns="doc_id"), "no column for the answer; .* --answer"),
+        (
+            DOCUMENTS,
+            pandas.concat([QUESTIONS.assign(grade=1), QUESTIONS.assign(grade=2)]),
+            "questions.csv:42: 'd0' has two grades",
+        ),
+    ],
+)
+@pytest.mark.parametrize("before", [False, True])
+def test_bad_input_is_an_error_and_nothing_is_written(documents, questions, message, before):
+    if before:
+        run(table("docs.csv", DOCUMENTS), table("questions.csv", QUESTIONS))
+        kept = {path: Path(path).read_bytes() for path in left("mine") if Path(path).is_file()}
+    if isinstance(documents, bytes):
+        Path("docs.csv").write_bytes(documents)
+    else:
+        table("docs.csv", documents)
+    asked = None if questions is None else table("questions.csv", questions)
+    there = left(".")
+    with pytest.raises(InputError, match=message):
+        run("docs.csv", asked, new=before)
+    assert left(".") == there
+    assert not before or all(Path(path).read_bytes() == bytes for path, bytes in kept.items())
+
+
+def test_only_a_folder_of_this_command_is_replaced():
+    run(table("docs.csv", DOCUMENTS), table("questions.csv", QUESTIONS))
+    with pytest.raises(InputError, match=r"mine: exists; .* --replace"):
+        run("docs.csv")
+    run("docs.csv", new=True)
+    assert left("mine") == ["mine/corpus.jsonl"]
+    Path("mine/notes.txt").touch()
+    with pytest.raises(InputError, match=r"mine: has notes\.txt, which --replace would delete"):
+        run("docs.csv", new=True)
+    with pytest.raises(InputError, match=r"params\.yaml: has params\.yaml"):
+        run("docs.csv", into="params.yaml", new=True)
+
+
+def test_a_cell_of_ten_megabytes():
+    table("docs.csv", changed(DOCUMENTS, 3, "body", "long text\n" * 2**20))
+    run("docs.csv")
+    assert max(len(passage.text) for passage in beir.read_passages("mine")) == 10 * 2**20
+
+
+@pytest.mark.parametrize("size", [20, 333, 5000])
+def test_the_split_is_drawn_by_seed(size):
+    asked = [Question(f"q{n}", "") for n in range(size)]
+    found = split(asked, 3, Path("f"))
+    assert list(found) == ["train", "valid", "test"]
+    sizes = {name: len(members) for name, members in found.items()}
+    assert sizes["test"] == min(MOST["test"], round(0.4 * size))
+    assert sizes["valid"] == min(MOST["valid"], round(0.15 * size))
+    assert sorted(q.text for part in found.values() for q in part) == sorted(q.text for q in asked)
+    assert found == split(asked, 3, Path("f")) != split(asked, 4, Path("f"))
+
+
+def overrides(printed, here):
+    """The settings after the printed command, which a shell and DVC parse."""
+    (line,) = [line for line in printed.splitlines() if line.startswith("dvc exp run")]
+    words = shlex.split(line)
+    given = [value for option, value in itertools.pairwise(words) if option == "-S"]
+    write_params(here / "params.yaml", {})
+    apply_overrides(here / "params.yaml", given)
+    return load_settings(here / "params.yaml"), words
+
+
+@pytest.mark.parametrize("into", ["data/mine", "data/mïne (1), a=b ~ it's"])
+def test_the_printed_command_sets_what_the_data_needs(here, into, capsys):
+    long = changed(DOCUMENTS, slice(0, 9), "body", "word " * 200)
+    run(table("docs.csv", long), table("questions.csv", QUESTIONS), into=into)
+    printed = capsys.readouterr().out
+    settings, _ = overrides(printed, here)
+    assert settings.data.collection == settings.data.train == f"beir:{into}"
+    assert settings.train.batch_size == 16  # of 18 training questions
+    assert settings.data.passages.words == tool.WORDS
+    assert shlex.split(printed[printed.index("dvc add") :])[2] == into
+    table("docs.csv", DOCUMENTS)
+    run("docs.csv", "questions.csv", into=into, new=True)
+    again, _ = overrides(capsys.readouterr().out, here)
+    assert again.data.version != settings.data.version
+    assert again.data.passages.words is None
+
+
+def test_without_questions_the_documents_can_be_asked(here, capsys):
+    run(table("docs.csv", DOCUMENTS))
+    printed = capsys.readouterr().out
+    assert "no questions: nothing can be measured" in printed
+    settings, words = overrides(printed, here)
+    assert settings.data.collection == "beir:mine"
+    assert words[-2:] == ["index@zero_shot", "bm25_index"]
+    assert printed.count("python -m tools.ask --system") == 3
+    collected = collect("beir:mine", here / "collection")
+    assert collected["passages"]["count"] == 40
+    assert collected["queries"]["count"] == collected["judgments"]["test"]["judgments"] == 0
+    assert "nothing can be measured" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"no split 'train'"):
+        train("beir:mine", here / "training")
+
+
+def test_a_folder_outside_the_repository_is_absolute_and_not_added_to_dvc(here, capsys):
+    table("docs.csv", DOCUMENTS)
+    (here / "repository").mkdir()
+    write_params(here / "repository/params.yaml", {})
+    with contextlib.chdir(here / "repository"):
+        run("../docs.csv", into="../mine")
+        printed = capsys.readouterr().out
+        settings, _ = overrides(printed, here / "repository")
+    assert settings.data.collection == f"beir:{here}/mine"
+    assert "dvc add" not in printed
