@@ -29,9 +29,7 @@ from tools.overrides import shown
 
 WORDS = 120  # of a passage: with its title, at most 256 tokens in most texts
 MADE = {beir.PASSAGES, beir.QUERIES, "qrels"}  # what this command writes
-HALF_WIDTH = (
-    0.55  # times 1/sqrt(n): README's intervals over 200 topics are at most .04 wide each way
-)
+HALF_WIDTH = 0.55  # times 1/sqrt(n), as README's intervals of nDCG@10 over 200 topics: at most .04
 EXAMPLES, WIDTH = 3, 90  # printed of each; letters of a line
 
 
@@ -117,7 +115,8 @@ def commands(
     run = f"dvc exp run {shown(changes)}"
     tracked = [f"dvc add {shlex.quote(str(place))}"] if inside else []
     if train:
-        return [*tracked, run, "python -m tools.report"]
+        copied = f"(a run with --queue or --temp needs --copy-paths {shlex.quote(str(place))}, too)"
+        return [*tracked, run, "python -m tools.report", *([copied] if inside else [])]
     ask = [f"python -m tools.ask --system {system}" for system in ("bm25", "zero_shot", "hybrid")]
     return [*tracked, f"{run} index@zero_shot bm25_index", *ask]
 

@@ -4,20 +4,23 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import socket
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from http.server import HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import HEADER
 
 from dpr.records import beir
 from dpr.records.types import SYSTEMS
 from dpr.runs.trec import read_run
-from tools import ask
+from tools import ask, sides
 from tools.answers import Answer, Answers
 
 
@@ -33,6 +36,33 @@ def test_a_topic_gets_what_its_run_says(experiment, system):
     assert [a.score for a in answers] == pytest.approx(list(expected.values()), rel=1e-4)
     assert {a.id for a in answers} == set(expected)
     assert [a.judged for a in answers] == [grades.get(a.id) for a in answers]
+
+
+def test_without_questions_a_fusion_takes_the_encoder_as_it_comes(
+    stages_done, tmp_path, monkeypatch
+):
+    """The folder of `tools.collect` without --questions; its encoder is not trained."""
+    folder = shutil.copytree(stages_done, tmp_path / "folder")
+    shutil.rmtree(folder / "data/embeddings/dense")
+    (folder / "metrics/fuse.json").unlink()
+    (folder / "data/collection/queries.jsonl").write_text("")
+    for split in ("test", "valid"):
+        (folder / f"data/collection/qrels/{split}.tsv").write_bytes(HEADER)
+    current = []
+    monkeypatch.setattr(sides, "stale", lambda *stages: current.append(stages))
+    monkeypatch.chdir(folder)
+    k, asked = 5, next(iter(beir.read_passages("data/collection"))).title or "heart"
+    ranked = {system: Answers(system).ask(asked, 1000) for system in ("zero_shot", "bm25")}
+    expected = Counter()
+    for answers_of_one in ranked.values():
+        expected.update({a.id: 1 / (60 + a.rank) for a in answers_of_one})
+    fused = Answers("rrf")
+    found = fused.ask(asked, k)
+    assert [a.score for a in found] == pytest.approx([s for _, s in expected.most_common(k)])
+    assert current == [("index@zero_shot",), ("bm25_index",), ("index@zero_shot", "bm25_index")]
+    assert fused.notes == ["nothing is trained here: rrf fuses zero_shot and bm25"]
+    assert Answers("hybrid").notes[0].endswith("weight 0.5")
+    assert {a.judged for a in found} == {None}
 
 
 def test_json_has_a_row_for_each_answer(experiment, monkeypatch, capsys):
