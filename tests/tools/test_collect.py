@@ -141,6 +141,11 @@ def test_columns_are_told():
     assert sum(map(len, splits().values())) == 40
 
 
+def test_a_told_column_has_no_second_meaning():
+    run(table("docs.csv", DOCUMENTS[["doc_id", "Title"]]), text="title")
+    assert next(beir.read_passages("mine")) == ("d0", "", "Title 0")
+
+
 def test_rows_of_one_question_are_one_question_with_several_documents():
     rows = [("What is 1?", "d1", 1), ("what  is 1?", "d2", 2), ("what is 1?", "d3", 0)]
     rows += [("what is nothing?", "d4", 0), ("what is 1?", "d1", 1)]  # none relevant; a repetition
