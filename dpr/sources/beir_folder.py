@@ -20,6 +20,7 @@ from dpr.sources.sampling import draw, hold_out
 from dpr.sources.tables import chosen, find_tables, parted, read_rows, refuse_missing, whole
 from dpr.sources.types import Collection, Request, Training
 
+QRELS = ("qrels", "data")  # their folders; on a hub, the unnamed subset is in the second
 VALIDATION_SPLITS = ("valid", "dev", "validation")  # the first with a relevant passage is used
 
 
@@ -28,7 +29,7 @@ def collection(request: Request) -> Collection:
 
     A folder without queries and qrels can be searched, but not measured.
     """
-    return Folder.find(request.location).collection(request.data)
+    return _local(request.location).collection(request.data)
 
 
 def training(request: Request) -> Training:
@@ -36,7 +37,26 @@ def training(request: Request) -> Training:
 
     `data.split` neither trains nor validates.
     """
-    return Folder.find(request.location).training(request.data)
+    return _local(request.location).training(request.data)
+
+
+def _local(location: str) -> "Folder":
+    place, subset = parted(location)
+    folder = Path(place)
+    refuse_missing(folder, "folder")
+    description = {"folder": folder.name} | ({"subset": subset} if subset else {})
+    space = f"beir:{folder.resolve()}" + (f"#{subset}" if subset else "")
+    return Folder.find(f"beir:{location}", folder, subset, description, space)
+
+
+def is_beir(folder: Path, subset: str | None) -> bool:
+    """Whether there are passages in a folder, or in that of a subset."""
+    places = [folder, *([folder / subset] if subset else [])]
+    return any("corpus" in find_tables(place) or (place / "corpus").is_dir() for place in places)
+
+
+def has_queries(folder: Path) -> bool:
+    return "queries" in find_tables(folder) or (folder / "queries").exists()
 
 
 class Folder(NamedTuple):
@@ -56,33 +76,39 @@ class Folder(NamedTuple):
     id_space: str
 
     @classmethod
-    def find(cls, location: str) -> "Folder":
-        """Raises InputError if a table is missing, or if there is no telling which is meant."""
-        place, subset = parted(location)
-        folder, where = Path(place), f"beir:{place}"
-        refuse_missing(folder, "folder")
-        description = {"folder": folder.name} | ({"subset": subset} if subset else {})
+    def find(
+        cls,
+        name: str,
+        folder: Path,
+        subset: str,
+        description: dict[str, Any],
+        id_space: str,
+        qrels_folder: Path | None = None,
+    ) -> "Folder":
+        """The tables of a folder; InputError if one is missing or there is no telling which.
+
+        Args:
+            name: of the source, in messages.
+            subset: a folder in the folder, or the name of tables; "" for the only ones.
+            qrels_folder: the folder with the qrels, if it is not in the folder.
+        """
+        where = name.partition("#")[0]
         if subset and (folder / subset).is_dir():
             folder, subset = folder / subset, ""
-        corpus, qrels = _texts(folder, "corpus"), find_tables(folder / "qrels")
-        asked = qrels or "queries" in find_tables(folder) or (folder / "queries").exists()
-        queries = _texts(folder, "queries") if asked else {}
-        if asked and not qrels:
+        corpus = _texts(folder, "corpus")
+        places = [qrels_folder] if qrels_folder else [folder / part for part in QRELS]
+        qrels = next(filter(None, map(find_tables, places)), {})
+        queries = _texts(folder, "queries") if qrels or has_queries(folder) else {}
+        if queries and not qrels:
             raise InputError(f"{folder}: no qrels/SPLIT.tsv; queries need judgments")
-        name = subset or (next(iter(corpus)) if len(corpus) == 1 else None)
-        passages = chosen(corpus, name, where)
-        if subset or name in queries:
-            queries = {"": chosen(queries, name, where)}
-        if subset or list(qrels) == [name]:
-            qrels = {"": chosen(qrels, name, where)}
-        return cls(
-            name=f"beir:{location}",
-            corpus=passages,
-            queries=[file for table in queries.values() for file in whole(table)],
-            qrels=qrels,
-            description=description,
-            id_space=f"beir:{folder.resolve()}" + (f"#{subset}" if subset else ""),
-        )
+        only = subset or (next(iter(corpus)) if len(corpus) == 1 else None)
+        passages = chosen(corpus, only, where)
+        if queries and (subset or only in queries):
+            queries = {"": chosen(queries, only, where)}
+        if qrels and (subset or list(qrels) == [only]):
+            qrels = {"": chosen(qrels, only, where)}
+        files = [file for table in queries.values() for file in whole(table)]
+        return cls(name, passages, files, qrels, description, id_space)
 
     def collection(self, data: DataSettings) -> Collection:
         findings = Findings(self.description | {"split": data.split})

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dpr.base.errors import InputError
 from dpr.records.types import Item
 from dpr.settings import DataSettings
-from dpr.sources import beir_folder, irds, medline, reference, text_pairs
+from dpr.sources import beir_folder, hub, irds, medline, reference, text_pairs
 from dpr.sources.types import Collection, Request, Training
 
 
@@ -26,6 +26,7 @@ SOURCES = {
     "msmarco-tiny": Readers(training=reference.msmarco_tiny),
     "beir:FOLDER": Readers(beir_folder.collection, beir_folder.training),
     "nanobeir:FOLDER": Readers(beir_folder.collection),  # an older name
+    "hf:ORG/NAME": Readers(hub.collection, hub.training),
     "irds:ID": Readers(irds.collection, irds.training),
     "triples:FILE": Readers(training=text_pairs.triples),  # a path or a URL
     "pairs:FILE": Readers(training=text_pairs.pairs),

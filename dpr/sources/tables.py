@@ -27,6 +27,9 @@ from dpr.sources.reading import Reading
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet")
 ARRAY = 64 * 2**20  # bytes of a JSON array, which is read whole
 
+# What `datasets` writes beside its tables.
+_NO_TABLES = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")
+
 Row = tuple[str, dict[str, Any]]  # ("FILE:LINE" or "FILE: row N", {column: value})
 
 # "train-00001-of-00003", "part-00001" and "0001" are shards of "train", "part" and "".
@@ -158,8 +161,8 @@ def find_tables(folder: Path) -> dict[str, list[Path]]:
     """The tables in a folder by name, without suffix and shard number; shards are in order."""
     tables: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if format_of(path) in FORMATS and path.is_file() and not path.name.startswith("."):
-            tables.setdefault(_table_name(path), []).append(path)
+        if format_of(path) in FORMATS and path.is_file() and path.name not in _NO_TABLES:
+            tables.setdefault(table_name(path), []).append(path)
     return tables
 
 
@@ -167,7 +170,8 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".zst")[: -len(format_of(path))]
 
 
-def _table_name(path: Path) -> str:
+def table_name(path: Path) -> str:
+    """The name of the table that a file is, or is a shard of."""
     match = _SHARD.fullmatch(_stem(path))
     return (match[1] or match[4] or "") if match else _stem(path)
 

@@ -1,19 +1,30 @@
-"""A stand-in for a model hub: what is committed lies in a dictionary."""
+"""A stand-in for a hub: what is committed, and its data sets, lie in a dictionary."""
 
 import base64
+import hashlib
 import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+
+def commit_of(files):
+    """The commit of these files, in 40 digits."""
+    return hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
 
 
 @contextmanager
 def hub():
-    """(address, {repository: {path: bytes}}) of a hub that runs in the block."""
+    """(address, {repository: {path: bytes}}) of a hub that runs in the block.
+
+    Data sets can be read: their repository is "datasets/ORG/NAME", their branch main. A repository
+    of None is gated.
+    """
     stored = {}
     handler = type("Handler", (Handler,), {"stored": stored})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", stored
     finally:
@@ -50,15 +61,49 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404, {"error": self.path})
 
     def do_GET(self):
-        self.answer(404, {"error": self.path})
+        path = unquote(urlsplit(self.path).path).removeprefix("/api")
+        kind, org, name, *rest = [*path.strip("/").split("/"), "", ""]
+        rest = [part for part in rest if part]
+        files = self.stored.get(f"{kind}/{org}/{name}", self)
+        if files is self:
+            return self.refuse(404, "RepoNotFound")
+        if files is None:
+            return self.refuse(403, "GatedRepo")
+        commit = commit_of(files)
+        if rest and rest[1] not in ("main", commit):
+            return self.refuse(404, "RevisionNotFound")
+        if not rest or rest[0] == "revision":
+            return self.answer(200, {"id": f"{org}/{name}", "sha": commit, "siblings": []})
+        if rest[0] == "tree":
+            oid = {path: hashlib.sha1(content).hexdigest() for path, content in files.items()}
+            rows = [
+                {"type": "file", "path": path, "size": len(content), "oid": oid[path]}
+                for path, content in files.items()
+            ]
+            return self.answer(200, rows)
+        content = files["/".join(rest[2:])]
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", commit)
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
 
-    def answer(self, code, content):
+    do_HEAD = do_GET
+
+    def refuse(self, code, reason):
+        self.answer(code, {"error": reason}, {"X-Error-Code": reason})
+
+    def answer(self, code, content, headers=None):
         data = json.dumps(content).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        headers = {"Content-Type": "application/json"} | (headers or {})
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def log_message(self, *args):
         pass
