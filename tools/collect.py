@@ -54,6 +54,8 @@ def main(
 
 def require_free(into: Path, new: bool) -> None:
     """InputError unless the folder is new, or is one that this command has made, to be replaced."""
+    if blocked := next((path for path in into.parents if path.is_file()), None):
+        raise InputError(f"{into}: {blocked} is a file; name a new folder")
     if not into.exists():
         return
     if not new:
@@ -138,7 +140,9 @@ if __name__ == "__main__":
     for key in ("id", "title", "text", "question", "answer", "grade"):
         arguments.add_argument(f"--{key}", metavar="COLUMN")
     arguments.add_argument("--seed", type=int, default=42, help="of the split (default: 42)")
-    arguments.add_argument("--replace", action="store_true", help="the folder, if it exists")
+    arguments.add_argument(
+        "--replace", action="store_true", help="replace the folder, if it exists"
+    )
     chosen = arguments.parse_args()
     told: dict[str, Any] = {
         key: value for key, value in vars(chosen).items() if key not in ("documents", "questions")

@@ -17,7 +17,7 @@ from dpr.records.lines import LONGEST, opened
 from dpr.records.types import Passage, folded, is_relevant
 from dpr.sources.columns import PASSAGES, QRELS, QUERIES, Kind, normal
 from dpr.sources.reading import Reading
-from dpr.sources.tables import chosen, find_tables, read_rows
+from dpr.sources.tables import FORMATS, chosen, find_tables, format_of, read_rows
 
 TEXT_FILES = (".txt", ".md")
 LONG = 190  # words: about 256 tokens, the limit of all-MiniLM-L6-v2
@@ -52,11 +52,11 @@ class Headed(Kind):
             if found:
                 used[key] = min(found, key=lambda name: known.index(normal(name)))
             elif key in self.required:
-                cure = "; separate them by commas, in .tsv by tabs" if len(names) == 1 else ""
-                raise InputError(
-                    f"{path}: no column for the {key}; the columns are: {', '.join(names)}{cure}. "
-                    f"Name it with --{key}, or call it {' or '.join(known[:3])}"
-                )
+                there = f"the columns are: {', '.join(names)}"
+                if len(names) == 1:
+                    there += "; separate them by commas, in .tsv by tabs"
+                name = f"; name one with --{key}, or call it {' or '.join(known[:3])}"
+                raise InputError(f"{path}: no column for the {key}; {there}{name}")
         return used
 
 
@@ -90,8 +90,7 @@ class Documents:
     """
 
     def __init__(self, path: Path, told: Told):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
+        _require_table(path, or_folder=True)
         self.path, self.kind = path, DOCUMENTS.told(told)
         self.columns, self.others = dict[str, str](), Counter[str]()
         self.count = self.empty = self.long = 0
@@ -126,6 +125,15 @@ class Documents:
                 title, text = heading[1], text[: heading.start()] + text[heading.end() :]
             name = path.relative_to(self.path).with_suffix("").as_posix()
             yield str(path), Passage(_without_spaces(name), title, text)
+
+
+def _require_table(path: Path, or_folder: bool = False) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the path")
+    if not (or_folder and path.is_dir()) and format_of(path) not in FORMATS:
+        raise InputError(
+            f"{path}: must be {', '.join(FORMATS)} (a sheet of Excel: save it as `CSV UTF-8`)"
+        )
 
 
 def _text_files(folder: Path, others: Counter[str]) -> Iterator[Path]:
@@ -193,6 +201,7 @@ class Questions(NamedTuple):
         Raises:
             InputError: for an empty question or id, and for two grades of one document.
         """
+        _require_table(path)
         kind, found = QUESTIONS.told(told), dict[str, Question]()
         reading, names = Reading("questions", kind), dict[str, str]()
         for where, row in read_rows([path], reading):

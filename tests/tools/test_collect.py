@@ -186,7 +186,7 @@ def changed(frame, row, column, value):
         (
             DOCUMENTS.drop(columns="body"),
             None,
-            "no column for the text; .* doc_id, Title, owner. Name",
+            "no column for the text; .* doc_id, Title, owner; name",
         ),
         (b"doc_id;text\nd1;x\n", None, r"the columns are: doc_id;text; separate them by commas"),
         (
@@ -248,6 +248,22 @@ def test_only_a_folder_of_this_command_is_replaced():
         run("docs.csv", new=True)
     with pytest.raises(InputError, match=r"params\.yaml: has params\.yaml"):
         run("docs.csv", into="params.yaml", new=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"documents": "sheet.xlsx"}, "sheet.xlsx: must be .jsonl, .* save it as `CSV UTF-8`"),
+        ({"questions": "sheet.xlsx"}, "sheet.xlsx: must be"),
+        ({"documents": "nope.csv"}, "nope.csv: no such file"),
+        ({"into": "docs.csv/mine"}, "docs.csv is a file"),
+    ],
+)
+def test_a_wrong_file_is_refused(options, message):
+    table("docs.csv", DOCUMENTS)
+    Path("sheet.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match=message):
+        run(**options)
 
 
 def test_a_cell_of_ten_megabytes():
