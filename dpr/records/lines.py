@@ -130,7 +130,12 @@ def read_parquet(
                     number += 1
                     yield f"{path}: row {number}", row
     except (OSError, ValueError, pyarrow.ArrowException) as error:  # also text that is not UTF-8
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
+        raise parquet_error(path, error) from None
+
+
+def parquet_error(path: Path, error: Exception) -> InputError:
+    """Of a damaged file; the library's message may have several lines."""
+    return InputError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})")
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -111,7 +111,7 @@ def _download(name: Name) -> Path:
     except Exception as error:  # no network, in the words of any library
         if disk_error_message(error):
             raise
-        reason = (str(error) or repr(error)).splitlines()[0]
+        reason = (str(error) or repr(error)).splitlines()[0].partition(". ")[0]
         raise InputError(
             f"{name}: cannot be fetched, and the cache (HF_HOME) lacks it ({reason}). Fetch it "
             "once with a network, or download it by hand and give beir:FOLDER or pairs:FOLDER"

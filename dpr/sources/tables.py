@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from dpr.base.errors import InputError
-from dpr.records.lines import LONGEST, existing, opened, parse_object, read_lines, read_parquet
+from dpr.records.lines import (
+    LONGEST,
+    existing,
+    opened,
+    parquet_error,
+    parse_object,
+    read_lines,
+    read_parquet,
+)
 from dpr.sources.columns import Kind
 from dpr.sources.reading import Reading
 
@@ -78,7 +86,7 @@ def _parquet_columns(path: Path) -> list[str]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
+        raise parquet_error(path, error) from None
 
 
 def _is_array(path: Path) -> bool:

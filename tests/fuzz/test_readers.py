@@ -7,6 +7,7 @@ import shutil
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import ROOT
 from index_helpers import build_and_open, make_embeddings
@@ -22,7 +23,7 @@ from dpr.records.ids import Ids, write_ids
 from dpr.records.scores import read_scores
 from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.sources import medline_xml, text_pairs
+from dpr.sources import beir_folder, medline_xml, text_pairs
 from dpr.sources.reading import Findings
 
 SECONDS = 10  # of CPU time, for one input
@@ -66,12 +67,17 @@ def examples(read, file):
     list(read([file], " ", Findings()))
 
 
+def passages(file):
+    list(beir_folder.read_passages([file], Findings()))
+
+
 def ids(folder):
     opened = Ids.open(folder)
     list(opened), opened[0], opened[len(opened) - 1]
 
 
 PARAMS = (ROOT / "params.yaml").read_bytes()
+TABLE, ARRAY = pd.DataFrame(JSONL), json.dumps(JSONL).encode()
 ZIPPED = gzip.compress(jsonl(JSONL))
 TRIPLES, TEXT_PAIRS = b"what\ta yes\ta no\n" * 4, b"what\ta yes\n" * 4
 # name: (file, its bytes or None for a file of an artifact, what reads the folder)
@@ -91,6 +97,13 @@ READERS = {
         "p.tsv",
         TEXT_PAIRS,
         lambda f: examples(text_pairs.read_pairs, f / "p.tsv"),
+    ),
+    "CSV": ("c.csv", TABLE.to_csv().encode(), lambda f: passages(f / "c.csv")),
+    "Parquet": ("c.parquet", TABLE.to_parquet(), lambda f: passages(f / "c.parquet")),
+    "an array": (
+        "c.json",
+        TABLE.to_json(orient="records").encode(),
+        lambda f: passages(f / "c.json"),
     ),
     "zipped": ("corpus.jsonl.gz", ZIPPED, lambda f: list(beir.read_passages(f))),
     "XML": ("m.xml.gz", XML.encode(), lambda f: list(medline_xml.read_citations(f / "m.xml.gz"))),
@@ -142,6 +155,7 @@ def test_damaged_input_is_read_or_refused(tmp_path, folder, name, count):
             read(where)
         except InputError as error:
             refused += 1
+            assert "\n" not in str(error) or name == "params"  # YAML shows the lines
             names = (file.removesuffix(".gz"), "ids.", where.name)
             assert any(name in str(error) for name in names), error
         except Exception as error:
