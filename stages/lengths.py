@@ -33,6 +33,7 @@ def main() -> str:
 
     pairs = beir.read_pairs(TRAINING)
     used = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
+    trained_count = sum(training.passage_counts(used).values())
     asked = {pair.query_id for pair in pairs}
     trained = (text for p, text in training.texts() if training.document(p) in used)
     train_queries = (q.text for q in beir.read_queries(TRAINING).values() if q.id in asked)
@@ -41,7 +42,7 @@ def main() -> str:
     measured = {}
     for name, passage_texts, query_texts, limit in (
         ("collection", spaced(searched, count), queries, spec.passage.max_length),
-        ("train", spaced(trained, len(used)), train_queries, train_limit),
+        ("train", spaced(trained, trained_count), train_queries, train_limit),
     ):
         lengths = token_lengths(tokenizer, passage_texts, "passage")
         measured[f"{name}_passages"] = statistics(lengths, limit)

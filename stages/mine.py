@@ -8,7 +8,6 @@ documents, the pairs get the passages of their documents (`mine.positive`).
     python -m stages.mine first
 """
 
-from functools import partial
 from pathlib import Path
 
 from dpr.base import runtime
@@ -21,6 +20,7 @@ from dpr.embeddings.precision import open_for_queries
 from dpr.indexes.exact_search import Resources
 from dpr.mining import positives
 from dpr.mining.mine import Miner, never_negative
+from dpr.mining.positives import Positives
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.mining.teachers import FUSION, open_teacher
 from dpr.records import beir
@@ -82,46 +82,43 @@ def mine(
     round_settings = settings.mine_settings(round_name)
     corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
-    qrels = beir.read_qrels(TRAINING, "train")
     name, depth = settings.teacher.scores, settings.teacher.depth
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
-    needed = 0 if name is None or name.startswith("file:") else depth
     chooses = settings.chooses_positives(round_name)
+    needed = max(
+        0 if name is None or name.startswith("file:") else depth,
+        positives.DEPTH if chooses else 0,
+    )
     rankers: list[tuple[Ranker, MineRanker | None]] = []
     with temporary_folder(SCRATCH / "mine") as temporary:
         if round_settings.bm25.use or name == FUSION or chooses:
+            longest = max(round_settings.bm25.last_rank, needed)
             index, heap = temporary / "bm25", settings.bm25.heap
             if processes.is_first:
                 lucene.build_index(corpus.texts(), index, heap=heap)
-            bm25 = partial(bm25_ranker, index, round_settings.bm25, threads=threads, heap=heap)
+            ranker = bm25_ranker(index, round_settings.bm25, longest, threads, heap, corpus.cut)
+            rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
         if round_settings.encoder.use or name == FUSION or chooses:
             start = rounds.INITIAL_ENCODER[round_name]
             embeddings, encode = Embeddings.open(rounds.vectors_folder(round_name)), settings.encode
             embedder = open_for_queries(embeddings, start, encode, processes.device, SCRATCH)
+            longest = max(round_settings.encoder.last_rank, needed)
             resources, prompts = Resources(settings.search.memory, processes), settings.data.prompts
-            encoder = partial(
-                encoder_ranker, embedder, embeddings, prompts=prompts, resources=resources
-            )
-        if round_settings.bm25.use or name == FUSION:
-            ranker = bm25(max(round_settings.bm25.last_rank, needed), documents=corpus.cut)
-            rankers.append((ranker, round_settings.bm25 if round_settings.bm25.use else None))
-        if round_settings.encoder.use or name == FUSION:
-            ranker = encoder(max(round_settings.encoder.last_rank, needed), documents=corpus.cut)
+            ranker = encoder_ranker(embedder, embeddings, longest, prompts, resources, corpus.cut)
             rankers.append((ranker, round_settings.encoder if round_settings.encoder.use else None))
-
-        parts = positives.parts(corpus, pairs, queries, qrels) if corpus.cut else None
-        never = {}
-        if folder:
-            never = never_negative(pairs, queries, qrels, corpus.duplicates(), parts)
-        if parts is not None and chooses:
-            by_bm25, by_encoder = bm25(positives.DEPTH), encoder(positives.DEPTH)
-            pairs = positives.best_passages(pairs, queries, parts, by_bm25, by_encoder)
-        elif parts is not None:
-            pairs = list(positives.first_passages(pairs))
-        miner = Miner(pairs, queries, never, rankers, teacher, settings.teacher, corpus.document)
+        counts = None
+        if corpus.cut:
+            named = {d for pair in pairs for d in (pair.passage_id, *pair.negative_ids)}
+            counts = corpus.passage_counts(named)
+        own = Positives(pairs, counts, round_settings.positive)
         if folder is None:
-            miner.assist()
+            Miner(pairs, queries, {}, rankers, None, settings.teacher, own).assist()
             return
+        qrels = beir.read_qrels(TRAINING, "train")
+        never = never_negative(pairs, queries, qrels, corpus.duplicates(), corpus.document)
+        miner = Miner(
+            pairs, queries, never, rankers, teacher, settings.teacher, own, corpus.document
+        )
         scores = folder / TEACHER if teacher else None
         beir.write_pairs(folder, miner.run(round_settings.per_pair, settings.seed, scores))
 

@@ -14,7 +14,7 @@ from dpr.indexes import kinds
 from dpr.indexes.exact_search import Resources
 from dpr.indexes.index import Index
 from dpr.records import beir
-from dpr.records.documents import as_documents, document_of
+from dpr.records.documents import DEEPER, as_documents, document_of
 from dpr.records.run import Run
 from dpr.records.types import ENCODERS, Query, folded, is_relevant
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
@@ -141,10 +141,10 @@ class DenseSearch:
     def search(self, question: str, depth: int, documents: bool = False) -> Run:
         """The best passages; if `documents`, the best one of each document."""
         vectors = self.embedder.embed_texts([question], "query")
-        if documents:
-            return self.index.search_documents(["question"], vectors, depth, self.options)
         options = self.options
-        deepest = max(depth, options.top_k, options.rescore or 0)
+        deepest = max(depth, options.top_k) * (DEEPER if documents else 1)
+        deepest = max(deepest, options.rescore or 0)
         ef = options.ef_search or kinds.default_ef_search(deepest)  # as the stage `search` does
         options = options.model_copy(update={"ef_search": ef})
-        return self.index.run(["question"], vectors, depth, options)
+        search = self.index.search_documents if documents else self.index.run
+        return search(["question"], vectors, depth, options)

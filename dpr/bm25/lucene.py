@@ -129,11 +129,12 @@ def search_documents(
     top_k: int,
     threads: int,
     heap: float = HEAP,
+    every: bool = False,
 ) -> Run:
-    """The best passage of each of the `top_k` best documents (`documents.search_documents`)."""
+    """Passages of the `top_k` best documents, see `documents.search_documents`."""
 
     def search_at(topics: list[int], depth: int) -> Run:
         return search(folder, [queries[t] for t in topics], k1, b, depth, threads, heap)
 
     query_ids = [query.id for query in queries]
-    return documents.search_documents(search_at, query_ids, top_k, MOST_PASSAGES)
+    return documents.search_documents(search_at, query_ids, top_k, MOST_PASSAGES, every)

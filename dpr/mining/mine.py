@@ -13,6 +13,7 @@ from pathlib import Path
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
 from dpr.mining import teachers
+from dpr.mining.positives import Positives
 from dpr.mining.rankers import Ranker, ranked
 from dpr.mining.teachers import Teacher
 from dpr.records.scores import write_scores
@@ -52,41 +53,36 @@ def candidates(
 
 
 def never_negative(
-    pairs: list[Pair],
-    queries: dict[str, Query],
+    pairs: Iterable[Pair],
+    queries: Mapping[str, Query],
     qrels: Qrels,
     duplicates_of: Mapping[str, Set[str]],
-    passages_of: Mapping[str, list[str]] | None = None,
+    document: Callable[[str], str] = str,
 ) -> dict[str, set[str]]:
-    """{query id: passages that cannot be its negatives}, for each query of the pairs.
+    """{query id: ids that cannot be its negatives}, for each query of the pairs.
 
     They are the positives and relevant passages of the query and of queries with the same text, the
     duplicates of these passages (`Corpus.duplicates`), and the query itself if it is a passage.
 
     Args:
-        pairs, qrels: of documents, if documents are cut.
-        passages_of: the passages of these documents; None: documents are not cut.
+        document: the document of a passage. If documents are cut, pairs and judgments name
+            documents; no passage of an id in the result can be a negative.
     """
-
-    def passages(documents: Iterable[str]) -> set[str]:
-        if passages_of is None:
-            return set(documents)
-        return {p for document in documents for p in passages_of.get(document, ())}
-
+    duplicates: dict[str, set[str]] = {}  # of the passages of each document
+    for passage_id, equal in duplicates_of.items():
+        duplicates.setdefault(document(passage_id), set()).update(equal)
     relevant_to: dict[str, set[str]] = {}  # by the text of the query
     for pair in pairs:
         relevant_to.setdefault(folded(queries[pair.query_id].text), set()).add(pair.passage_id)
     for query_id, grades in qrels.items():
         if (text := folded(queries[query_id].text)) in relevant_to:
             relevant_to[text] |= {p for p, grade in grades.items() if is_relevant(grade)}
-    for text, documents in relevant_to.items():
-        relevant = passages(documents)
-        relevant |= {d for p in relevant & duplicates_of.keys() for d in duplicates_of[p]}
-        relevant_to[text] = relevant
+    for relevant in relevant_to.values():
+        relevant |= {d for p in relevant & duplicates.keys() for d in duplicates[p]}
     return {
-        pair.query_id: relevant_to[folded(queries[pair.query_id].text)]
-        | (passages({pair.query_id}) if queries[pair.query_id].is_passage else set())
-        for pair in pairs
+        query_id: relevant_to[folded(queries[query_id].text)]
+        | ({query_id} if queries[query_id].is_passage else set())
+        for query_id in {pair.query_id: None for pair in pairs}
     }
 
 
@@ -95,8 +91,9 @@ class Miner:
 
     Args:
         never: as `never_negative` returns it.
-        rankers: each with the ranks to take negatives from; None if only the teacher needs its
-            ranking.
+        rankers: each with the ranks to take negatives from; None if only the teacher or the choice
+            of positives needs its ranking.
+        positives: which passages the pairs get, if they name documents that are cut.
         document: the document of a passage.
     """
 
@@ -108,13 +105,13 @@ class Miner:
         rankers: list[tuple[Ranker, MineRanker | None]],
         teacher: Teacher | None,
         options: TeacherSettings,
+        positives: Positives | None = None,
         document: Callable[[str], str] = str,
     ):
         self.pairs, self.queries, self.never, self.document = pairs, queries, never, document
         self.rankers, self.teacher, self.options = rankers, teacher, options
-        self.positives: dict[str, list[str]] = {}
-        for pair in pairs:
-            self.positives.setdefault(pair.query_id, []).append(pair.passage_id)
+        self.positives = positives or Positives(pairs)
+        self.chosen: dict[tuple[str, str], str] = {}  # (query, document of a pair) -> passage
 
     def run(self, per_pair: int, seed: int, scores: Path | None = None) -> list[Pair]:
         """The pairs, each with its own negatives and then up to `per_pair` mined ones.
@@ -151,30 +148,37 @@ class Miner:
                     f"same score, {values}, and teaches nothing; choose a different teacher"
                 )
         pairs = []
-        for pair in self.pairs:
-            negative_ids = pair.negative_ids + mined[pair.query_id, pair.passage_id]
-            pairs.append(pair._replace(negative_ids=tuple(dict.fromkeys(negative_ids))))
+        for query_id, document, negatives in self.pairs:
+            own = self.chosen[query_id, document]
+            given = (self.chosen[query_id, negative] for negative in negatives)
+            negative_ids = tuple(dict.fromkeys([*given, *mined[query_id, own]]))
+            pairs.append(Pair(query_id, own, negative_ids))
         return pairs
 
     def assist(self) -> None:
         """Compute this process's share of each ranking, while the first process calls `run`."""
-        for queries, positives in self._query_blocks():
+        for queries, candidates_of in self._query_blocks():
             for ranker, _ in self.rankers:
-                ranker(queries, positives)
+                ranker(queries, candidates_of)
 
     def _query_blocks(self) -> Iterator[tuple[list[Query], dict[str, list[str]]]]:
-        query_ids = iter(self.positives)
+        """Blocks of queries, and the passages that rankers must score for each."""
+        query_ids = iter(self.positives.documents)
         while block := list(itertools.islice(query_ids, QUERIES_AT_ONCE)):
-            positives = {query_id: self.positives[query_id] for query_id in block}
-            yield [self.queries[query_id] for query_id in block], positives
+            candidates_of = {query_id: self.positives.candidates(query_id) for query_id in block}
+            yield [self.queries[query_id] for query_id in block], candidates_of
 
     def _blocks(self) -> Iterator[tuple[dict[str, list[str]], list[Scores], Scores]]:
         """(positives by query, the rankers' runs, the teacher's scores) of each block."""
-        with progress(total=len(self.positives), unit="queries") as bar:
-            for queries, positives in self._query_blocks():
-                runs = [ranker(queries, positives) for ranker, _ in self.rankers]
+        documents = self.positives.documents
+        with progress(total=len(documents), unit="queries") as bar:
+            for queries, candidates_of in self._query_blocks():
+                runs = [ranker(queries, candidates_of) for ranker, _ in self.rankers]
                 passages = {query.id for query in queries if query.is_passage}
                 runs = [self._without_self(run, passages) for run in runs]
+                chosen = self.positives.chosen(list(candidates_of), runs)
+                self.chosen |= chosen
+                positives = {q: [chosen[q, d] for d in documents[q]] for q in candidates_of}
                 taught: Scores = {}
                 if self.teacher:
                     taught = self.teacher(queries, positives, runs)
@@ -185,12 +189,14 @@ class Miner:
     def _pool(
         self, query_id: str, own: str, runs: list[Scores], taught: dict[str, float] | None
     ) -> set[str]:
+        never = self.never[query_id]
         pool = {
             candidate
             for run, (_, settings) in zip(runs, self.rankers, strict=True)
             if settings
             for candidate in candidates(run.get(query_id, {}), own, settings, self.document)
-        } - self.never[query_id]
+            if never.isdisjoint((candidate, self.document(candidate)))
+        }
         if taught is None or self.options.margin is None:
             return pool
         highest = taught[own] - self.options.margin

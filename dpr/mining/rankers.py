@@ -35,15 +35,17 @@ def bm25_ranker(
     """BM25 over an index of the corpus.
 
     Args:
-        documents: whether passages are parts of documents: the run then has the best of each.
+        depth: of the run, in passages.
+        documents: whether `depth` counts documents that are cut into the passages.
     """
-    search = lucene.search_documents if documents else lucene.search
 
     def rank(queries: list[Query], positives: dict[str, list[str]]) -> Scores:
         if not is_first_process():
             return {}
-        k1, b = settings.k1, settings.b
-        return dict(search(index, queries, k1, b, depth, threads, heap))
+        arguments = (index, queries, settings.k1, settings.b, depth, threads, heap)
+        if documents:
+            return dict(lucene.search_documents(*arguments, every=True))
+        return dict(lucene.search(*arguments))
 
     return rank
 
@@ -73,7 +75,7 @@ def encoder_ranker(
             return as_run([query_ids[t] for t in topics], scores, rows, embeddings.ids)
 
         if documents:
-            found = search_documents(search, query_ids, depth, len(embeddings.ids))
+            found = search_documents(search, query_ids, depth, len(embeddings.ids), every=True)
         else:
             found = search(list(range(len(queries))), depth)
         if row_of is None:

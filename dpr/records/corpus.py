@@ -47,13 +47,13 @@ class Corpus(NamedTuple):
         """The id of each document; of each passage if documents are not cut."""
         return Stream(lambda: (d for d, _ in itertools.groupby(map(self.document, self.ids))))
 
-    def passages_of(self, documents: Container[str]) -> dict[str, list[str]]:
-        """The ids of the passages of each of these documents, in order."""
-        passages: dict[str, list[str]] = {}
-        for passage_id in self.ids:
-            if (document := self.document(passage_id)) in documents:
-                passages.setdefault(document, []).append(passage_id)
-        return passages
+    def passage_counts(self, documents: Container[str]) -> dict[str, int]:
+        """The number of passages of each of these documents."""
+        counts: dict[str, int] = {}
+        for document, passages in itertools.groupby(self.ids, self.document):
+            if document in documents:
+                counts[document] = sum(1 for _ in passages)
+        return counts
 
     def text(self, passage: Passage) -> str:
         """Title, separator and text; only one of them if the other is empty."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = "#"
 DEEPER = 4  # times as many passages, for the topics that found too few documents
+AT_ONCE = 4_000_000  # passages in a run, about 100 bytes each
 
 # (positions of topics, depth) -> a run of these topics in this order, with `depth` passages each.
 Search = Callable[[list[int], int], Run]
@@ -29,29 +30,36 @@ def document_of(passage_id: str) -> str:
     return passage_id.rpartition(SEPARATOR)[0]
 
 
-def search_documents(search: Search, query_ids: list[str], top_k: int, passages: int) -> Run:
+def search_documents(
+    search: Search, query_ids: list[str], top_k: int, passages: int, every: bool = False
+) -> Run:
     """A run with the best passage of each of the `top_k` best documents, and perhaps of more.
 
-    `as_documents` makes it a run of documents.
+    `as_documents` makes it a run of documents. Topics that need a greater depth than others are
+    searched again, in blocks that bound the memory.
 
     Args:
         passages: the number of passages that can be found.
+        every: keep every passage that was found, not the best of each document.
     """
     import pyarrow
 
     left, depth = np.arange(len(query_ids)), min(DEEPER * top_k, passages)
-    topics, names, scores = [], [], []
+    topics, scores = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    names = [pyarrow.array([], pyarrow.string())]
     while len(left):
-        run = search(left.tolist(), depth)
-        best = _best_passages(run)
-        done = _complete(run, best, depth, top_k) | (depth == passages)
-        best = best.keep(done[best.topics])
-        topics.append(left[best.topics])
-        names.append(best.names(slice(None)))
-        scores.append(best.scores)
-        left, depth = left[~done], min(DEEPER * depth, passages)
-    if not names:
-        return Run.of({})
+        unfinished, size = [], max(1, AT_ONCE // depth)
+        for block in np.split(left, range(size, len(left), size)):
+            run = search(block.tolist(), depth)
+            best = _best_passages(run)
+            done = _complete(run, best, depth, top_k) | (depth == passages)
+            kept = run if every else best
+            kept = kept.keep(done[kept.topics])
+            topics.append(block[kept.topics])
+            names.append(kept.names(slice(None)))
+            scores.append(kept.scores)
+            unfinished.append(block[~done])
+        left, depth = np.concatenate(unfinished), min(DEEPER * depth, passages)
     ids = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()
     rows = (np.concatenate(topics), ids.dictionary, ids.indices.to_numpy(), np.concatenate(scores))
     return Run.of_rows(query_ids, *rows)

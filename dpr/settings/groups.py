@@ -54,6 +54,8 @@ class PassageSettings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "PassageSettings":
+        if self.words is None and self.overlap:
+            raise ValueError(f"overlap is {self.overlap}, but words is null, so nothing is cut")
         if self.words is not None and self.overlap > self.words // 2:
             raise ValueError(
                 f"overlap {self.overlap} is more than half of words {self.words}: lower it"

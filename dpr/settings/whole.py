@@ -84,6 +84,11 @@ class Settings(Group):
                 "train.lora_rank, since LoRA matrices are float32"
             )
         scores = self.teacher.scores or ""
+        if scores.startswith("file:") and self.chooses_positives(round_name):
+            raise ValueError(
+                "teacher.scores: a file cannot name the positives that mine.positive: best "
+                "chooses: set mine.positive to first"
+            )
         if scores.startswith("cross-encoder:") and not used:
             raise ValueError(
                 "teacher.scores: a cross-encoder scores the passages that `mine` ranks: set "

@@ -5,15 +5,19 @@ model does not change the collection. English has about 1.3 tokens a word.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from dpr.records.documents import id_of_passage
 from dpr.records.types import Passage
 from dpr.settings import PassageSettings
 
-# A character of a script without spaces counts as a word, and so does each 40th of a longer run.
-_SPACELESS = r"\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]{{1,40}}")
+# A letter of a script without spaces counts as a word, with the marks that follow it, and so does
+# each 40th of a longer run: Thai, Lao, Burmese, Khmer, Chinese, Japanese.
+_SPACELESS = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_SPACELESS += r"\U00020000-\U0003ffff"
+_MARKS = "".join(chr(c) for c in range(0x0E00, 0x1800) if unicodedata.category(chr(c))[0] == "M")
+_WORD = re.compile(rf"[{_SPACELESS}][{_MARKS}]*|[^\s{_SPACELESS}]{{1,40}}")
 _SENTENCE_END = re.compile(r"""[.!?]['")\]]*$|[。！？]$""")  # noqa: RUF001
 
 

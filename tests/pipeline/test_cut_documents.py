@@ -55,7 +55,9 @@ def test_every_run_lists_documents_by_their_best_passage(cut):
                 (vector,) = encoder.embed_queries([query])
                 require_maxp(run[query.id], embeddings.ids, embeddings.vectors @ vector)
         run = read_run("data/runs/test/bm25.txt")
-        for query_id, found in lucene.search("data/indexes/bm25", asked, 0.9, 0.4, 999, 1).items():
+        for query_id, found in lucene.search(
+            Path("data/indexes/bm25"), asked, 0.9, 0.4, 999, 1
+        ).items():
             require_maxp(run[query_id], *zip(*found.items(), strict=True))
 
 
