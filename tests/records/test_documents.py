@@ -38,7 +38,8 @@ def maxp(ids, scores, top_k):
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("top_k", [1, 5, 1000])
-def test_maxp_is_exact_at_any_depth(seed, ties, top_k):
+@pytest.mark.parametrize("every", [False, True])
+def test_maxp_is_exact_at_any_depth(seed, ties, top_k, every, monkeypatch):
     """Some documents have many good passages, so that the first search is too shallow."""
     rng = np.random.default_rng(seed)
     ids = cut_in(rng.choice([1, 2, 40], 30))
@@ -56,11 +57,15 @@ def test_maxp_is_exact_at_any_depth(seed, ties, top_k):
             found[asked[t]] = {ids[i]: scores[t, i] for i in order[:depth]}
         return Run.of(found)
 
-    run = as_documents(search_documents(search, asked, top_k, len(ids)), top_k)
+    if every:
+        monkeypatch.setattr(documents, "AT_ONCE", 3 * len(ids))  # some topics at a time
+    found = search_documents(search, asked, top_k, len(ids), every)
+    assert every == any(len(set(map(document_of, found[q]))) < len(found[q]) for q in asked)
+    run = as_documents(found, top_k)
     assert list(run) == asked
     for topic, query_id in enumerate(asked):
         assert list(run[query_id].items()) == maxp(ids, scores[topic], top_k)
-    assert depths[0] == min(documents.DEEPER * top_k, len(ids)) and depths == sorted(set(depths))
+    assert depths[0] == min(documents.DEEPER * top_k, len(ids)) and depths == sorted(depths)
     assert top_k != 5 or len(depths) > 1
 
 

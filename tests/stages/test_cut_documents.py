@@ -108,6 +108,33 @@ def test_negatives_are_the_best_passages_of_documents_that_are_not_relevant(cut_
         assert max(map(negatives.count, negatives)) <= 2  # BM25 may find a different passage
 
 
+def test_a_margin_compares_with_the_positives_own_score(cut_stages, tmp_path):
+    """Also if BM25 finds a different passage of its document better."""
+    passages = [
+        p._replace(text="nothing that matters") if p.id.endswith("#0") else p
+        for p in beir.read_passages(TRAINING)
+    ]
+    beir.write_passages(TRAINING, passages)
+    asked = beir.read_queries(TRAINING).values()
+    beir.write_queries(TRAINING, [q._replace(text=f"{q.text} in a study") for q in asked])
+    use = {"mine.bm25.use": True, "mine.positive": "first", "mine.bm25.margin": 0.01}
+    cut_stages("first", "mine", **CUT, **use, **{"mine.bm25.last_rank": 60})
+    lucene.build_index(Corpus(TRAINING, ". ", cut=True).texts(), tmp_path / "bm25")
+    queries, qrels = beir.read_queries(TRAINING), beir.read_qrels(TRAINING, "train")
+    worse = 0
+    for query_id, own, negatives in beir.read_pairs("data/negatives/first"):
+        (scores,) = lucene.search(tmp_path / "bm25", [queries[query_id]], 0.9, 0.4, 999, 1).values()
+        best = {}
+        for passage_id, score in scores.items():
+            best[document_of(passage_id)] = max(score, best.get(document_of(passage_id), 0))
+        expected = {
+            d for d, s in best.items() if d not in qrels[query_id] and s <= scores[own] - 0.01
+        }
+        assert {document_of(p) for p in negatives} == expected
+        worse += scores[own] < best[document_of(own)] and bool(expected)
+    assert worse
+
+
 @pytest.mark.parametrize("roles", ["both", "query"])
 def test_no_passage_of_a_relevant_document_is_a_negative_in_a_batch(
     collection, make_encoder, tmp_path, roles
@@ -176,5 +203,9 @@ def test_a_round_trains_and_a_teachers_file_names_passages(cut_stages):
     shutil.rmtree("data/negatives")
     Path("given.jsonl").write_text('{"query_id": "q0", "passage_id": "d00", "score": 1}\n')
     teacher = {"teacher.scores": "file:given.jsonl", "train.teacher_share": 0.5}
+    with pytest.raises(
+        InputError, match=r"cannot name the positives .* set mine\.positive to first"
+    ):
+        cut_stages("first", "mine", **CUT, **teacher)
     with pytest.raises(InputError, match="has no passage 'd00'"):
-        cut_stages("first", "vectors", "mine", **CUT, **teacher)
+        cut_stages("first", "mine", **CUT, **teacher, **{"mine.positive": "first"})
