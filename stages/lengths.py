@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dpr.base.files import read_json, write_json
 from dpr.encoders.tokens import Tokenizer
-from dpr.evaluation.lengths import cut_texts, spaced, statistics, token_lengths
+from dpr.evaluation.lengths import truncated_texts, spaced, statistics, token_lengths
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings
@@ -50,7 +50,7 @@ def main() -> str:
         if len(lengths):  # a collection may have no queries
             measured[f"{name}_queries"] = statistics(lengths, spec.query.max_length)
     write_json("metrics/lengths.json", measured)
-    if line := cut_texts(measured):
+    if line := truncated_texts(measured):
         print(line, file=sys.stderr)
     shares = (f"{of.replace('_', ' ')} {found['truncated']:.1%}" for of, found in measured.items())
     return "truncated: " + ", ".join(shares)

@@ -18,7 +18,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import new_file, read_json
-from dpr.evaluation.lengths import cut_texts
+from dpr.evaluation.lengths import truncated_texts
 from dpr.evaluation.markdown_tables import ALPHA, no_gain_notes
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
@@ -113,7 +113,7 @@ def answer(compared: Compared) -> str:
 def notes(side: str) -> list[str]:
     """Warnings: useless training, cut texts, figures that do not match code and parameters."""
     measured = json.loads(sides.text(side, "metrics/lengths.json"))
-    found = filter(None, [no_gain_notes(sides.training(side)), cut_texts(measured)])
+    found = filter(None, [no_gain_notes(sides.training(side)), truncated_texts(measured)])
     named = [note if side == sides.WORKSPACE else f"{side}: {note}" for note in found]
     return [*named, *filter(None, [sides.stale(side=side)])]
 

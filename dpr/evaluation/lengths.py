@@ -13,7 +13,8 @@ from dpr.records.types import Item
 MANY = 0.05  # share of truncated texts that deserves a message
 SAMPLE = 100_000  # measured passages, at most
 CURES = {
-    "passages": "data.passages.words splits documents; model.passage_max_length is the limit",
+    "passages": "data.passages.words cuts documents into passages; "
+    "model.passage_max_length is the limit",
     "queries": "model.query_max_length is the limit",
 }
 BLOCK = 1_000  # texts in memory at a time
@@ -41,17 +42,17 @@ def statistics(lengths: np.ndarray, limit: int | None) -> dict[str, Any]:
     }
 
 
-def cut_texts(measured: dict[str, dict[str, Any]]) -> str | None:
+def truncated_texts(measured: dict[str, dict[str, Any]]) -> str | None:
     """One line if more than 5 % of some kind of text, such as train_queries, are truncated."""
     parts = []
     for role, cure in CURES.items():
-        cut = [
+        truncated = [
             f"{of['truncated']:.1%} of the {kind.replace('_', ' ')} at {of['limit']} tokens"
             for kind, of in measured.items()
             if kind.endswith(role) and of["truncated"] > MANY
         ]
-        parts += [f"{', '.join(cut)} ({cure})"] if cut else []
-    return f"TEXTS ARE CUT, no encoder sees their ends: {'; '.join(parts)}" if parts else None
+        parts += [f"{', '.join(truncated)} ({cure})"] if truncated else []
+    return f"TRUNCATED, the encoder does not see the rest: {'; '.join(parts)}" if parts else None
 
 
 def spaced(items: Iterable[Item], count: int, sample: int = SAMPLE) -> Iterator[Item]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dpr.evaluation.lengths import CURES, cut_texts, spaced, statistics, token_lengths
+from dpr.evaluation.lengths import CURES, truncated_texts, spaced, statistics, token_lengths
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
@@ -44,7 +44,9 @@ def test_what_is_counted_as_truncated_is_what_is_truncated(make_encoder):
 )
 def test_more_than_a_twentieth_of_truncated_texts_is_said_in_one_line(cut, said, unsaid):
     kinds = [f"{where}_{role}" for where in ("collection", "train") for role in CURES]
-    line = cut_texts({kind: {"truncated": cut.get(kind, 0.05), "limit": 32} for kind in kinds})
+    line = truncated_texts(
+        {kind: {"truncated": cut.get(kind, 0.05), "limit": 32} for kind in kinds}
+    )
     assert (line is None) == (not cut)
     assert all(words in line for words in said)
     assert not any(words in line for words in unsaid)
