@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dpr.base.files import read_json, write_json
 from dpr.encoders.tokens import Tokenizer
-from dpr.evaluation.lengths import truncated_texts, spaced, statistics, token_lengths
+from dpr.evaluation.lengths import spaced, statistics, token_lengths, truncated_texts
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.settings import load_settings

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dpr.evaluation.lengths import CURES, truncated_texts, spaced, statistics, token_lengths
+from dpr.evaluation.lengths import CURES, spaced, statistics, token_lengths, truncated_texts
 
 
 def test_lengths_count_every_token_and_truncate_nothing(make_encoder):
