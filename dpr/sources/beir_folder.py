@@ -7,6 +7,7 @@ A folder that has several data sets, as NanoBEIR's, names their files by data se
 `beir:FOLDER#NanoSciFact` is one of them.
 """
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,15 @@ from dpr.base.errors import InputError
 from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
 from dpr.settings import DataSettings
 from dpr.sources import columns
+from dpr.sources.folders import chosen, find_tables, parted, refuse_missing, unread, whole
 from dpr.sources.reading import Findings, Reading
 from dpr.sources.sampling import draw, hold_out
-from dpr.sources.tables import chosen, find_tables, parted, read_rows, refuse_missing, whole
+from dpr.sources.tables import read_rows
 from dpr.sources.types import Collection, Request, Training
 
 QRELS = ("qrels", "data")  # their folders; on a hub, the unnamed subset is in the second
 VALIDATION_SPLITS = ("valid", "dev", "validation")  # the first with a relevant passage is used
+ONLY = "train"  # what `datasets` calls the only table of a data set
 
 
 def collection(request: Request) -> Collection:
@@ -64,7 +67,7 @@ class Folder(NamedTuple):
 
     Attributes:
         qrels: the files of each split. {"": files} if they are not named by split: these are the
-            judgments of `data.split`.
+            judgments of `data.split`. With `ONLY`, of the same files, they also train.
         description: for the manifest.
     """
 
@@ -97,16 +100,23 @@ class Folder(NamedTuple):
             folder, subset = folder / subset, ""
         corpus = _texts(folder, "corpus")
         places = [qrels_folder] if qrels_folder else [folder / part for part in QRELS]
-        qrels = next(filter(None, map(find_tables, places)), {})
+        qrels = next(filter(None, (find_tables(place, numbered=False) for place in places)), {})
         queries = _texts(folder, "queries") if qrels or has_queries(folder) else {}
         if queries and not qrels:
-            raise InputError(f"{folder}: no qrels/SPLIT.tsv; queries need judgments")
+            more = unread(folder / QRELS[0])
+            raise InputError(f"{folder}: no qrels/SPLIT.tsv; queries need judgments" + more)
         only = subset or (next(iter(corpus)) if len(corpus) == 1 else None)
         passages = chosen(corpus, only, where)
-        if queries and (subset or only in queries):
-            queries = {"": chosen(queries, only, where)}
-        if qrels and (subset or list(qrels) == [only]):
-            qrels = {"": chosen(qrels, only, where)}
+        if queries and subset:
+            queries = {"": chosen(queries, subset, where)}
+        one = (
+            len(queries) == 1 and list(qrels) == [only] and only not in ("test", *VALIDATION_SPLITS)
+        )
+        if qrels and (subset or one):
+            files = chosen(qrels, only, where)
+            qrels = {"": files} | ({ONLY: files} if only == ONLY else {})
+        elif "" in qrels:
+            raise InputError(f"{qrels[''][0]}: names no split; call it SPLIT-00000-of-00001")
         files = [file for table in queries.values() for file in whole(table)]
         return cls(name, passages, files, qrels, description, id_space)
 
@@ -122,12 +132,16 @@ class Folder(NamedTuple):
                 judged=False,
             )
         judged_in = "" if "" in self.qrels else data.split
+        if {"", ONLY} <= self.qrels.keys() and data.split != ONLY:
+            said = f"the only qrels, {ONLY!r}, are taken as {data.split!r}"
+            print(f"{self.name}: {said}", file=sys.stderr)
         qrels = {"test": self._judgments(judged_in, findings)}
         _, valid = self._validation(data.split, findings)
         if valid:
             qrels["valid"] = valid
         judged = {judgment.query_id for part in qrels.values() for judgment in part}
         queries = read_queries(self.queries, findings)
+        _refuse_decimals(judged - queries.keys(), queries)
         unjudged = len(queries.keys() - judged)
         findings.description["queries_without_judgments"] = unjudged
         return Collection(
@@ -182,7 +196,10 @@ class Folder(NamedTuple):
     def _judgments(self, split: str, findings: Findings) -> list[Judgment]:
         if split not in self.qrels:
             splits = ", ".join(sorted(self.qrels)) or "-"
-            raise InputError(f"{self.name}: qrels: no split {split!r}; the splits are: {splits}")
+            raise InputError(
+                f"{self.name}: qrels: no split {split!r}; the splits are: {splits} (data.split is "
+                "judged, 'train' trains)"
+            )
         return read_judgments(whole(self.qrels[split]), split, findings)
 
 
@@ -220,6 +237,13 @@ def read_queries(files: list[Path], findings: Findings) -> dict[str, Query]:
     return queries
 
 
+def _refuse_decimals(judged: set[str], queries: dict[str, Query]) -> None:
+    """InputError for ids such as "7.0" of query 7; pandas reads a column with gaps so."""
+    for key in sorted(judged):
+        if (digits := key.removesuffix(".0")) != key and digits in queries:
+            raise InputError(f"qrels: query {key!r} must be {digits!r}, as in the queries")
+
+
 def read_judgments(files: list[Path], split: str, findings: Findings) -> list[Judgment]:
     """Judgments, grouped by query; InputError for a passage judged twice."""
     reading, qrels = Reading(f"qrels {split}".strip(), columns.QRELS), dict[str, dict[str, int]]()
@@ -245,5 +269,6 @@ def _texts(folder: Path, name: str) -> dict[str, list[Path]]:
     alone = find_tables(folder).get(name)
     tables = {name: alone} if alone else find_tables(folder / name)
     if not tables:
-        raise InputError(f"{folder}: no {name}.jsonl (.csv, .tsv, .parquet) and no folder {name}/")
+        kinds = f"{name}.jsonl (.csv, .tsv, .parquet) and no folder {name}/"
+        raise InputError(f"{folder}: no {kinds}{unread(folder, name)}")
     return tables

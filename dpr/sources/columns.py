@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dpr.base.errors import InputError
 
+LISTED = 10  # names of columns in an error
 IDS_NEED_A_FOLDER = (
     "Ids in place of texts need a BEIR folder: the texts in corpus.jsonl and queries.jsonl, the "
     "ids in qrels/train.tsv"
@@ -22,8 +23,9 @@ class Kind:
         columns: the names of each field's column; docs/collections.md repeats them.
         required: fields that each row must have.
         many: fields that may have several columns, also numbered ones: negative_1, negative_2.
-        by_position: the fields of a file without header. If each row ends with a number
-            (`ends_with_number`), any first row that does not is a header.
+        by_position: the fields of a file without header.
+        ends_with_number: each row ends with a number, so that a first row that does not is a
+            header, even if none of its names is known.
         white_space: a row without tabs is separated by white space.
     """
 
@@ -43,24 +45,53 @@ class Kind:
         return None
 
     def header(self, where: str, cells: list[str]) -> list[str] | None:
-        """The names of the columns if this first row is a header."""
-        if self.ends_with_number:
-            if _is_number(cells[-1]) or not all(map(str.strip, cells)):
-                return None
-            if not all(any(self.field_of(c) == r for c in cells) for r in self.required):
-                return self.positions(where, cells)
-        elif not any(self.field_of(cell) for cell in cells):
+        """The names of the columns if this first row is a header.
+
+        They differ from its cells where a table that ends with a number has a name for it that is
+        not known, or three such names, which are taken in the usual order.
+        """
+        known = [self.field_of(cell) for cell in cells]
+        if self.ends_with_number and _is_number(cells[-1]):
             return None
+        if not any(known):
+            return self._unknown_header(where, cells) if self.ends_with_number else None
+        if sum(not cell.strip() for cell in cells) > 1:
+            raise InputError(f"{where}: columns without a name in the header; remove them")
         if len({normal(cell) for cell in cells}) != len(cells):
             raise InputError(f"{where}: the header has a name twice: {', '.join(cells)}")
+        return self._with_number(where, cells, known) if self.ends_with_number else cells
+
+    def _with_number(self, where: str, cells: list[str], known: Sequence[str | None]) -> list[str]:
+        """The names of a header; a last one that alone is unknown is the number's."""
+        for key in self.required:
+            if key not in known:
+                raise InputError(missing_column(where, self, key, cells) + separators(cells))
+        *others, last = known
+        number = self.by_position[0][-1]
+        if cells[-1].strip() and last is None and all(others) and number not in others:
+            return [*cells[:-1], self.columns[number][0]]
         return cells
+
+    def _unknown_header(self, where: str, cells: list[str]) -> list[str] | None:
+        """A row of data has an id with a digit in it; a header has none."""
+        if not all(map(str.strip, cells)):
+            return None
+        if len(cells) != 3 or any(letter.isdigit() for cell in cells for letter in cell):
+            hint = f"no known header{separators(cells)}; {self.without_header}"
+            raise InputError(f"{where}: {listed(cells)}: {hint}")
+        return self.positions(where, cells)
 
     def positions(self, where: str, cells: list[str]) -> list[str]:
         """The names of the columns of a file without a known header, from their number."""
         for fields in self.by_position:
             if len(fields) == len(cells):
                 return [self.columns[key][0] for key in fields]
-        raise InputError(f"{where}: {len(cells)} columns; {self.without_header}")
+        hint = separators(cells)
+        raise InputError(f"{where}: {len(cells)} columns{hint}; {self.without_header}")
+
+    def settled(self, where: str, found: dict[str, list[str]]) -> dict[str, list[str]]:
+        """What is taken of a table's known columns, {field: columns}; InputError if unclear."""
+        return found
 
     @property
     def without_header(self) -> str:
@@ -68,12 +99,14 @@ class Kind:
         return f"a line must be {layouts}, or the first line must name the columns"
 
 
-_DOCUMENT_IDS = ("corpus_id", "docid", "doc_id", "document_id", "passage_id", "pid")
-_QUERY_IDS = ("query_id", "qid", "topic_id")
-_GRADES = ("score", "grade", "relevance", "rel", "label")
+DOCUMENT_IDS = (
+    *("corpus_id", "docid", "doc_id", "document_id", "passage_id", "pid", "docno", "did"),
+)
+_QUERY_IDS = ("query_id", "qid", "topic_id", "question_id")
+_GRADES = ("score", "grade", "relevance", "rel", "label", "judgment", "judgement")
 PASSAGES = Kind(
     {
-        "_id": ("_id", "id", *_DOCUMENT_IDS),
+        "_id": ("_id", "id", *DOCUMENT_IDS),
         "title": ("title",),
         "text": ("text", "passage", "contents", "content", "body", "document", "doc"),
     },
@@ -85,15 +118,14 @@ QUERIES = Kind(
         "_id": ("_id", "id", *_QUERY_IDS),
         "text": ("text", "query", "query_text", "question"),
         "mixture_source": ("mixture_source",),
-        "is_passage": ("is_passage",),
     },
     required=("_id", "text"),
     by_position=(("_id", "text"),),
 )
 QRELS = Kind(
     {
-        "query-id": _QUERY_IDS,
-        "corpus-id": _DOCUMENT_IDS,
+        "query-id": (*_QUERY_IDS, "query", "topic"),
+        "corpus-id": (*DOCUMENT_IDS, "document", "doc", "passage"),
         "score": _GRADES,
         "iteration": ("iteration", "iter", "q0"),
     },
@@ -107,6 +139,25 @@ QRELS = Kind(
 )
 
 
+class Pairs(Kind):
+    """Training data: texts, whose columns have less certain names than ids."""
+
+    def settled(self, where: str, found: dict[str, list[str]]) -> dict[str, list[str]]:
+        positive = found["positive"][0]
+        unclear = [name for name in found["positive"] if normal(name) in _UNCLEAR]
+        if normal(positive) in _UNCLEAR and len(unclear) > 1:
+            raise InputError(
+                f"{where}: any of {', '.join(map(repr, unclear))} may be the positive; rename the "
+                "right one to 'positive', or remove the others"
+            )
+        if normal(positive) == "answer":  # the title may be that of the question
+            return {key: names for key, names in found.items() if key != "title"}
+        return found
+
+
+_UNCLEAR = ("answer", "document", "doc", "context", "text")
+
+
 def training_pairs(*fields: str) -> Kind:
     """Pairs, or triples, with texts.
 
@@ -114,12 +165,12 @@ def training_pairs(*fields: str) -> Kind:
         fields: of a file without header: ("query", "positive") or ("query", "positive",
             "negative"); all are required.
     """
-    return Kind(
+    return Pairs(
         {
             "query": ("query", "anchor", "question", "query_text"),
             "positive": (
                 *("passage", "positive", "positives", "pos", "positive_passages"),
-                *("positive_ctxs", "answer", "document", "doc", "context", "text"),
+                *("positive_ctxs", *_UNCLEAR),
             ),
             "negative": (
                 *("negative", "negatives", "neg", "hard_negative", "hard_negatives"),
@@ -144,10 +195,23 @@ def normal(name: str) -> str:
 def missing_column(where: str, kind: Kind, key: str, names: Sequence[str]) -> str:
     """The message for a table without a required column."""
     taken = ", ".join(kind.columns[key])
-    message = f"{where}: no column for {key!r}; found: {', '.join(names) or '-'}; taken: {taken}"
+    message = f"{where}: no column for {key!r}; found: {listed(names)}; taken: {taken}"
     if key == "positive" and any(normal(name).endswith(("_id", "_ids")) for name in names):
         message += f". {IDS_NEED_A_FOLDER}"
     return message
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names of columns in an error: at most ten, each cut."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return (
+        ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:LISTED]) + more
+    )
+
+
+def separators(names: Sequence[str]) -> str:
+    """What to do about a table of one column."""
+    return "; separate them by commas, in .tsv by tabs" if len(names) == 1 else ""
 
 
 def _is_number(cell: str) -> bool:

@@ -4,9 +4,14 @@ A row may have several positives; each is an example with all negatives of the r
 text or, in JSON and Parquet, {"title", "text"}: both are joined with `data.separator`.
 """
 
+import ast
+import json
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 from dpr.base.errors import InputError
 from dpr.sources.columns import IDS_NEED_A_FOLDER, Kind
@@ -36,16 +41,18 @@ def read_examples(
 
     Raises:
         InputError: naming file and line or row, for an empty text, a label that is no whole number
-            and rows that are ids; and errors of `read_rows`.
+            and passages that are ids; and errors of `read_rows`.
     """
     reading, looked, ids = Reading("examples", kind), 0, True
     where = ""
     for where, row in read_rows(files, reading):
         cells = reading.fields(where, row)
         if not _is_positive(where, cells, reading):
-            reading.repaired["rows of label 0, left out"] += 1
+            reading.repaired["rows of label 0 or below, left out"] += 1
             continue
         query = _filled(where, "query", reading.text(where, "query", cells["query"]))
+        if "title" in cells:
+            reading.taken.add("'title' is joined to the positive")
         passages = _Passages(where, cells.get("title"), separator, reading)
         positives = passages.of("positive", cells["positive"])
         negatives = [n for cell in cells.get("negative", ()) for n in passages.of("negative", cell)]
@@ -53,7 +60,7 @@ def read_examples(
             raise InputError(f"{where}: no 'positive'; remove the row or give it one")
         if looked < LOOKED_AT:
             looked += 1
-            ids = ids and all(map(_is_id, (query, *positives, *negatives)))
+            ids = ids and all(map(_is_id, (*positives, *negatives)))
             if ids and looked == LOOKED_AT:
                 raise _only_ids(where)
         for positive in positives:
@@ -97,7 +104,7 @@ class _Passages(NamedTuple):
         elif title is not None:
             title = reading.text(where, "title", title)
         text = reading.text(where, key, value)
-        if text.startswith(("['", '["', "[{")):
+        if _is_list(text):
             raise InputError(
                 f"{where}: {key!r} is a list written as text, {shown(text)}; write the table as "
                 "JSON lines or Parquet"
@@ -113,9 +120,25 @@ def _filled(where: str, key: str, text: str) -> str:
 
 
 def _is_id(text: str) -> bool:
-    """Whether a text could be an id: a short word with a digit in it."""
-    return len(text) <= 64 and text.split() == [text] and any(map(str.isdigit, text))
+    """Whether a text could be an id: a short word with a digit or a sign of ids in it."""
+    short = len(text) <= 64 and text.isascii() and text.split() == [text]
+    return short and any(letter.isdigit() or letter in "-_/:#" for letter in text)
 
 
 def _only_ids(where: str) -> InputError:
-    return InputError(f"{where}: all rows up to here are ids, not texts. {IDS_NEED_A_FOLDER}")
+    return InputError(
+        f"{where}: all passages up to here are ids, not texts. {IDS_NEED_A_FOLDER}; "
+        "tools.collect makes such a folder of questions and documents"
+    )
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is a list as Python, NumPy or JSON writes it."""
+    if not text.startswith(("['", '["', "[{")):
+        return False
+    with_commas = re.sub(r"\}\s+\{", "}, {", text)  # NumPy writes none
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError), catch_warnings():
+            simplefilter("ignore")  # of "\d" and the like in a text
+            return isinstance(parse(with_commas), list)
+    return False

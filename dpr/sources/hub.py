@@ -21,7 +21,8 @@ from huggingface_hub.errors import (
 from dpr.base.errors import InputError, disk_error_message
 from dpr.sources import text_pairs
 from dpr.sources.beir_folder import QRELS, Folder, has_queries, is_beir
-from dpr.sources.tables import FORMATS, chosen, find_tables, table_name
+from dpr.sources.folders import chosen, find_tables, grouped
+from dpr.sources.tables import FORMATS
 from dpr.sources.types import Collection, Request, Training
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([^#]+))?(?:#([\w.-]+))?")
@@ -124,8 +125,11 @@ def _subsets(name: Name, commit: str) -> list[str]:
     paths = [PurePosixPath(file.path) for file in listed if file.path.endswith(tuple(_ENDS))]
     folders = {part for path in paths for part in path.parts[:-1]} - _LAYOUT
     places = ("corpus", "data", ".")  # of tables
-    tables = {table_name(Path(path)) for path in paths if str(path.parent) in places}
-    return sorted(folders | tables)
+    tables = (
+        grouped(Path(path) for path in sorted(paths) if str(path.parent) == place)
+        for place in places
+    )
+    return sorted(folders.union(*tables))
 
 
 def _beir(name: Name, folder: Path, description: dict[str, Any]) -> Folder:

@@ -15,12 +15,21 @@ from typing import Any, NamedTuple
 from dpr.base.errors import InputError
 from dpr.records.lines import LONGEST, opened
 from dpr.records.types import Passage, folded, is_relevant
-from dpr.sources.columns import PASSAGES, QRELS, QUERIES, Kind, normal
+from dpr.sources.columns import (
+    DOCUMENT_IDS,
+    PASSAGES,
+    QRELS,
+    QUERIES,
+    Kind,
+    listed,
+    normal,
+    separators,
+)
+from dpr.sources.folders import chosen, find_tables
 from dpr.sources.reading import Reading
-from dpr.sources.tables import FORMATS, chosen, find_tables, format_of, read_rows
+from dpr.sources.tables import read_rows, require_table
 
 TEXT_FILES = (".txt", ".md")
-LONG = 190  # words: about 256 tokens, the limit of all-MiniLM-L6-v2
 LONG = 190  # words: about 256 tokens, the limit of all-MiniLM-L6-v2
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
 
@@ -52,9 +61,7 @@ class Headed(Kind):
             if found:
                 used[key] = min(found, key=lambda name: known.index(normal(name)))
             elif key in self.required:
-                there = f"the columns are: {', '.join(names)}"
-                if len(names) == 1:
-                    there += "; separate them by commas, in .tsv by tabs"
+                there = f"the columns are: {listed(names)}{separators(names)}"
                 name = f"; name one with --{key}, or call it {' or '.join(known[:3])}"
                 raise InputError(f"{path}: no column for the {key}; {there}{name}")
         return used
@@ -72,7 +79,7 @@ DOCUMENTS = Headed(
 QUESTIONS = Headed(
     {
         "question": ("question", *QUERIES.columns["text"]),
-        "answer": (*QRELS.columns["corpus-id"], "answer_id", "document", "doc", "answer"),
+        "answer": (*DOCUMENT_IDS, "answer_id", "document", "doc", "answer"),
         "grade": QRELS.columns["score"],
     },
     required=("question", "answer"),
@@ -90,7 +97,7 @@ class Documents:
     """
 
     def __init__(self, path: Path, told: Told):
-        _require_table(path, or_folder=True)
+        _require(path)
         self.path, self.kind = path, DOCUMENTS.told(told)
         self.columns, self.others = dict[str, str](), Counter[str]()
         self.count = self.empty = self.long = 0
@@ -127,13 +134,12 @@ class Documents:
             yield str(path), Passage(_without_spaces(name), title, text)
 
 
-def _require_table(path: Path, or_folder: bool = False) -> None:
+def _require(path: Path) -> None:
+    """InputError for a path that is no table; a folder is looked into later."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the path")
-    if not (or_folder and path.is_dir()) and format_of(path) not in FORMATS:
-        raise InputError(
-            f"{path}: must be {', '.join(FORMATS)} (a sheet of Excel: save it as `CSV UTF-8`)"
-        )
+    if not path.is_dir():
+        require_table(path)
 
 
 def _text_files(folder: Path, others: Counter[str]) -> Iterator[Path]:
@@ -201,7 +207,7 @@ class Questions(NamedTuple):
         Raises:
             InputError: for an empty question or id, and for two grades of one document.
         """
-        _require_table(path)
+        _require(path)
         kind, found = QUESTIONS.told(told), dict[str, Question]()
         reading, names = Reading("questions", kind), dict[str, str]()
         for where, row in read_rows([path], reading):

@@ -31,7 +31,9 @@ class Findings:
             counts += read.repaired  # without zeros
         ignored = {n: sorted(r.ignored) for n, r in sorted(self._tables.items()) if r.ignored}
         scores = sorted({name for read in self._tables.values() for name in read.scores})
+        taken = {n: sorted(r.taken) for n, r in sorted(self._tables.items()) if r.taken}
         found = {"repairs": dict(counts), "ignored_columns": ignored, "unused_scores": scores}
+        found["taken"] = taken
         self.description |= {key: value for key, value in found.items() if value}
 
     def report(self, name: str) -> None:
@@ -39,6 +41,8 @@ class Findings:
         if repairs := self.description.get("repairs"):
             said = ", ".join(f"{count:,} {what}" for what, count in repairs.items())
             print(f"{name}: repaired: {said}", file=sys.stderr)
+        for table, taken in self.description.get("taken", {}).items():
+            print(f"{name}: {table}: {'; '.join(taken)}", file=sys.stderr)
         for table, columns in self.description.get("ignored_columns", {}).items():
             print(f"{name}: {table}: columns ignored: {', '.join(columns)}", file=sys.stderr)
         if scores := self.description.get("unused_scores"):
@@ -61,6 +65,7 @@ class Reading:
         self.repaired: Counter[str] = Counter()
         self.ignored: set[str] = set()
         self.scores: set[str] = set()  # columns of a teacher
+        self.taken: set[str] = set()  # what was assumed, for people
         self._plans: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
     def wanted(self, names: Sequence[str]) -> list[str] | None:
@@ -78,7 +83,7 @@ class Reading:
         names = tuple(row)
         plan = self._plans.get(names)
         if plan is None:
-            plan = self._plans[names] = self._plan(where, names)
+            plan = self._plans[names] = self._plan(where, row)
         found: dict[str, Any] = {}
         for key, name in plan:
             if key in self.kind.many:
@@ -87,9 +92,9 @@ class Reading:
                 found[key] = row[name]
         return found
 
-    def _plan(self, where: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    def _plan(self, where: str, row: dict[str, Any]) -> list[tuple[str, str]]:
         columns: dict[str, list[str]] = {}
-        for name in names:
+        for name in row:
             key = self.kind.field_of(name)
             if key:
                 columns.setdefault(key, []).append(name)
@@ -97,15 +102,22 @@ class Reading:
                 self.ignored.add(name or "(without a name)")
         for key in self.kind.required:
             if key not in columns:
-                raise InputError(missing_column(where, self.kind, key, names))
+                message = missing_column(where, self.kind, key, list(row))
+                if row and all(isinstance(value, dict | list) for value in row.values()):
+                    message += "; write one object a row, not one object of rows"
+                raise InputError(message)
         self.scores.update(columns.get("teacher", ()))
-        plan = []
         for key, found in columns.items():
             if key not in self.kind.many:
                 found.sort(key=lambda name: self.kind.columns[key].index(normal(name)))
-                self.ignored.update(found[1:])
-                del found[1:]
-            plan += [(key, name) for name in found]
+        taken = self.kind.settled(where, columns)
+        plan = [
+            (key, name)
+            for key, found in taken.items()
+            for name in (found if key in self.kind.many else found[:1])
+        ]
+        known = {name for found in columns.values() for name in found}
+        self.ignored.update(known - {name for _, name in plan})
         return plan
 
     def identifier(self, where: str, key: str, value: Any) -> str:
@@ -129,7 +141,8 @@ class Reading:
         if optional and is_null(value):
             self.repaired[optional] += 1
             return ""
-        raise InputError(f"{where}: {key!r} must be text, not {shown(value)}")
+        cure = "; remove the row or give it a text" if is_null(value) else ""
+        raise InputError(f"{where}: {key!r} must be text, not {shown(value)}{cure}")
 
     def grade(self, where: str, key: str, value: Any) -> int:
         """A whole number below 2^20, since trec_eval keeps a counter per grade."""
@@ -151,7 +164,8 @@ class Reading:
             if type(value) is not float or not value.is_integer():
                 raise ValueError
         except ValueError:
-            raise InputError(f"{message()} {shown(value)}") from None
+            cure = "0 for not relevant, 1 or above for relevant; a score of a model is no grade"
+            raise InputError(f"{message()} {shown(value)}; {cure}") from None
         self.repaired["decimal grades"] += 1
         return int(value)
 

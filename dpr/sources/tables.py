@@ -7,8 +7,7 @@ The suffix decides the format; a file with .gz or .zst after it is decompressed.
     .tsv .txt ...  tabs, no quotes
     .parquet       read in blocks
 
-`dpr.sources.columns` says what the columns mean. A table of several files has them in a folder,
-named NAME-00000-of-00003 and so on.
+`dpr.sources.columns` says what the columns mean, `dpr.sources.folders` which files are a table.
 """
 
 import csv
@@ -35,13 +34,13 @@ from dpr.sources.reading import Reading
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet")
 ARRAY = 64 * 2**20  # bytes of a JSON array, which is read whole
 
-# What `datasets` writes beside its tables.
-_NO_TABLES = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")
+CURE = "unpack it (a sheet of Excel: save it as `CSV UTF-8`)"
+LFS = b"version https://git-lfs.github.com/spec/"
+
+QUOTED = 100  # rows with quotes, after which the others are not looked at
+_CSV_CELL = re.compile(r'"[^"]*(?:""[^"]*)*"')
 
 Row = tuple[str, dict[str, Any]]  # ("FILE:LINE" or "FILE: row N", {column: value})
-
-# "train-00001-of-00003", "part-00001" and "0001" are shards of "train", "part" and "".
-_SHARD = re.compile(r"(.*?)[-_.]?(\d+)-of-(\d+)|(.*)[-_.]\d{5,}|\d+")
 
 
 def read_rows(files: Iterable[Path], reading: Reading) -> Iterator[Row]:
@@ -51,13 +50,29 @@ def read_rows(files: Iterable[Path], reading: Reading) -> Iterator[Row]:
         reading: its kind finds the header of CSV and TSV files, or names their columns.
     Raises:
         InputError: naming file and line or row, for what cannot be read, for a blank line between
-            others, for rows of different length, and for a file that changes while it is read.
+            others, for rows of different length, and for a file that changes while it is read;
+            and errors of `require_table`.
     """
     for path in map(existing, files):
+        require_table(path)
         size = path.stat().st_size if path.exists() else None
         yield from _read(path, reading)
         if path.stat().st_size != size:
             raise InputError(f"{path}: has changed while it was read; wait until it is complete")
+
+
+def require_table(path: Path) -> None:
+    """InputError for a format that is not read, and for a Git LFS pointer in place of a file.
+
+    A file without suffix has tabs, as .txt.
+    """
+    form = format_of(path)
+    if form and form not in FORMATS:
+        raise InputError(f"{path}: must be {', '.join(FORMATS)}, not {form}; {CURE}")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(LFS)) == LFS:
+                raise InputError(f"{path}: a Git LFS pointer, not the file: call `git lfs pull`")
 
 
 def _read(path: Path, reading: Reading) -> Iterator[Row]:
@@ -68,9 +83,15 @@ def _read(path: Path, reading: Reading) -> Iterator[Row]:
         return _read_array(path)
     if form in (".jsonl", ".json"):
         lines = _without_blank_end(read_lines(path), reading)
-        return ((where, parse_object(where, line)) for where, line in lines)
-    cells = read_csv(path) if form == ".csv" else _split_lines(path, reading.kind)
-    return _named(_without_blank_end(cells, reading), reading.kind)
+        return ((where, _object(where, line)) for where, line in lines)
+    cells = read_csv(path) if form == ".csv" else _unquoted(_split_lines(path, reading.kind))
+    return _named(_without_blank_end(cells, reading), reading)
+
+
+def _object(where: str, line: str) -> dict[str, Any]:
+    if line.strip() == "{":
+        raise InputError(f"{where}: an object over several lines; write one a line, or an array")
+    return parse_object(where, line)
 
 
 def format_of(path: Path) -> str:
@@ -140,6 +161,32 @@ def _split_lines(path: Path, kind: Kind) -> Iterator[tuple[str, list[str]]]:
             yield where, line.split("\t") if line.strip(" ") else []
 
 
+def _unquoted(rows: Iterator[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
+    """The rows; InputError if their cells are quoted as in CSV.
+
+    They are if all cells with a quote begin and end with one and double those between, as pandas
+    writes them. One honest quote shows that they are not.
+    """
+    quoted, doubled, count, where = 0, False, 0, ""
+    for where, cells in rows:
+        found = [cell for cell in cells if '"' in cell] if quoted < QUOTED else []
+        if not all(map(_CSV_CELL.fullmatch, found)):
+            yield where, cells
+            yield from rows
+            return
+        count += bool(cells)
+        quoted += bool(found)
+        doubled = doubled or any('""' in cell[1:-1] for cell in found)
+        if quoted == QUOTED and (doubled or count == QUOTED):
+            break
+        yield where, cells
+    if quoted and (doubled or quoted == count):
+        raise InputError(
+            f"{where}: the cells up to here are quoted as in CSV, but .tsv has no quotes; write "
+            "JSON lines or Parquet (pandas.read_csv(FILE, sep='\\t') reads the file), or .csv"
+        )
+
+
 def _without_blank_end(rows: Iterator[Any], reading: Reading) -> Iterator[Any]:
     """The rows without blank ones at the end; InputError for a blank one between others."""
     blank = ""
@@ -153,85 +200,20 @@ def _without_blank_end(rows: Iterator[Any], reading: Reading) -> Iterator[Any]:
     reading.repaired["blank last lines"] += bool(blank)
 
 
-def _named(rows: Iterator[tuple[str, list[str]]], kind: Kind) -> Iterator[Row]:
+def _named(rows: Iterator[tuple[str, list[str]]], reading: Reading) -> Iterator[Row]:
     """Rows of cells -> rows of columns, which a header names or, without one, their number."""
+    kind = reading.kind
     for line, first in itertools.islice(rows, 1):
+        if first[0].startswith("sep="):
+            raise InputError(f"{line}: this line is for Excel; remove it")
         header = kind.header(line, first)
+        if header and header != first:
+            pairs = zip(first, header, strict=True)
+            read = (f"{name!r} is taken as {key!r}" for name, key in pairs if name != key)
+            reading.taken.add(f"header: {', '.join(read)}")
         names = header or kind.positions(line, first)
         for where, cells in rows if header else itertools.chain([(line, first)], rows):
             if len(cells) != len(names):
                 cure = f"the header has {len(names)}" if header else kind.without_header
                 raise InputError(f"{where}: {len(cells)} columns; {cure}")
             yield where, dict(zip(names, cells, strict=True))
-
-
-def find_tables(folder: Path) -> dict[str, list[Path]]:
-    """The tables in a folder by name, without suffix and shard number; shards are in order."""
-    tables: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if format_of(path) in FORMATS and path.is_file() and path.name not in _NO_TABLES:
-            tables.setdefault(table_name(path), []).append(path)
-    return tables
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".zst")[: -len(format_of(path))]
-
-
-def table_name(path: Path) -> str:
-    """The name of the table that a file is, or is a shard of."""
-    match = _SHARD.fullmatch(_stem(path))
-    return (match[1] or match[4] or "") if match else _stem(path)
-
-
-def whole(paths: list[Path]) -> list[Path]:
-    """The files of one table. A plain file goes before its compressed copy.
-
-    Raises:
-        InputError: for a missing shard, and for files that may be the same rows twice.
-    """
-    files: dict[str, Path] = {}
-    for path in paths:  # sorted: a plain file comes first
-        if format_of(files.setdefault(_stem(path), path)) != format_of(path):
-            raise InputError(f"{path}: {files[_stem(path)].name} has the same name; keep one")
-    shards = [_SHARD.fullmatch(stem) for stem in files]
-    counts = {shard[3] if shard else None for shard in shards}
-    if len(files) > 1 and (len(counts) > 1 or None in shards):
-        names = ", ".join(path.name for path in files.values())
-        raise InputError(f"{paths[0].parent}: more than one version of a table: {names}; keep one")
-    if (count := counts.pop()) and len(files) != int(count):
-        raise InputError(f"{paths[0].parent}: {len(files)} of {int(count)} shards: fetch the rest")
-    return list(files.values())
-
-
-def chosen(
-    tables: dict[str, list[Path]], name: str | None, where: str, usual: str = ""
-) -> list[Path]:
-    """The files of the table `name`; without a name, of the only table or of the `usual` one.
-
-    Raises:
-        InputError: that lists the tables, if there is no such table or no telling which.
-    """
-    if not tables:
-        raise InputError(f"{where}: no table in this folder; it needs {', '.join(FORMATS)}")
-    if name is None:
-        name = next(iter(tables)) if len(tables) == 1 else usual
-    if name not in tables:
-        names = ", ".join(sorted(tables))
-        raise InputError(f"{where}: choose one of these by {where}#NAME: {names}")
-    return whole(tables[name])
-
-
-def parted(location: str) -> tuple[str, str]:
-    """PLACE#NAME -> (PLACE, NAME); NAME is "" if there is none, or if such a path exists."""
-    place, _, name = location.rpartition("#")
-    return (location, "") if not place or Path(location).exists() else (place, name)
-
-
-def refuse_missing(path: Path, what: str) -> None:
-    """InputError if a user's file or folder is not there; it says where it was looked for."""
-    if not path.exists():
-        raise InputError(
-            f"{path}: no such {what}: there is no {path.absolute()}. A queued experiment runs in a "
-            "copy of the repository: use an absolute path"
-        )

@@ -22,9 +22,9 @@ from dpr.sources.checked import clean
 from dpr.sources.columns import training_pairs
 from dpr.sources.download import find
 from dpr.sources.examples import Example, read_examples
+from dpr.sources.folders import chosen, find_tables, parted, refuse_missing
 from dpr.sources.reading import Findings
 from dpr.sources.sampling import draw, held_out_by, hold_out_numbers
-from dpr.sources.tables import chosen, find_tables, parted, refuse_missing
 from dpr.sources.types import Request, Training
 
 # The columns of a file without header. With one, both read all that `training_pairs` describes.

@@ -214,7 +214,7 @@ ROWS = {  # layout: (its rows, the examples)
         [("a b", "T. yes")],
     ),
     "titles": (
-        [{"question": "a b", "title": "T", "answer": "yes"}, {"question": "c d", "answer": "no"}],
+        [{"question": "a b", "title": "T", "text": "yes"}, {"question": "c d", "text": "no"}],
         [("a b", "T. yes"), ("c d", "no")],
     ),
     "labels": (
@@ -274,8 +274,8 @@ def test_shards_of_pairs(tmp_path, capsys):
 IDS = b"".join(b"%d\t%d\t%d\n" % (n, n + 1, n + 2) for n in range(120))
 SOUND = b"a b\tc d\n"
 WRONG = {
-    "ids": ("triples", "f.tsv", IDS, "f.tsv:100: all rows up to here are ids, .* BEIR folder"),
-    "few ids": ("pairs", "f.tsv", b"q1\td1\n", "f.tsv:1: all rows .* are ids"),
+    "ids": ("triples", "f.tsv", IDS, "f.tsv:100: all passages up to here are ids, .* BEIR folder"),
+    "few ids": ("pairs", "f.tsv", b"q1\td1\n", "f.tsv:1: all passages .* are ids"),
     "columns of ids": (
         *("pairs", "f.jsonl", jsonl({"query_id": "1", "query": "a", "positive_document_ids": []})),
         "f.jsonl:1: no column for 'positive'; found: query_id, .*BEIR folder",
@@ -377,7 +377,7 @@ def test_a_file_that_grows_is_refused(tmp_path):
 def test_the_docs_have_the_names_of_all_columns():
     docs = (ROOT / "docs/collections.md").read_text()
     kinds = (columns.PASSAGES, columns.QUERIES, columns.QRELS, text_pairs.TRIPLES)
-    told = {"mixture_source", "is_passage", "iteration"}  # of this project and of TREC
+    told = {"mixture_source", "iteration"}  # of this project and of TREC
     for kind in kinds:
         names = (name for key, names in kind.columns.items() if key not in told for name in names)
         assert [name for name in names if f"`{name}`" not in docs] == []
