@@ -6,7 +6,7 @@ of the first. It is relevant if one of them is.
     dvc exp run -S data.collection=medline-2021 prepare
     python -m benchmarks.joined 10 FOLDER
     dvc exp run -S data.collection=beir:FOLDER -S train.max_steps=0
-    dvc exp run -S data.collection=beir:FOLDER -S train.max_steps=0 -S data.passages.words=150
+    dvc exp run -S data.collection=beir:FOLDER -S train.max_steps=0 -S data.passages.words=120
 """
 
 import itertools
