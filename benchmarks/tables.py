@@ -23,7 +23,7 @@ import pyarrow.parquet
 from dpr.base.environment import processor
 from dpr.records import beir
 from dpr.records.types import Passage
-from dpr.sources.beir_folder import read_passages
+from dpr.sources.beir_rows import read_passages
 from dpr.sources.reading import Findings
 from stages.run import peak_gib
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpr.base.errors import InputError
-from dpr.records.types import Judgment, Pair, Passage, Query, is_relevant
+from dpr.records.types import Judgment, Pair, Passage, is_relevant
 from dpr.settings import DataSettings
-from dpr.sources import columns
+from dpr.sources.beir_rows import (
+    read_judgments,
+    read_passages,
+    read_queries,
+    refuse_decimals,
+)
 from dpr.sources.folders import chosen, find_tables, parted, refuse_missing, unread, whole
-from dpr.sources.reading import Findings, Reading
+from dpr.sources.reading import Findings
 from dpr.sources.sampling import draw, hold_out
-from dpr.sources.tables import read_rows
 from dpr.sources.types import Collection, Request, Training
 
 QRELS = ("qrels", "data")  # their folders; on a hub, the unnamed subset is in the second
@@ -141,7 +145,7 @@ class Folder(NamedTuple):
             qrels["valid"] = valid
         judged = {judgment.query_id for part in qrels.values() for judgment in part}
         queries = read_queries(self.queries, findings)
-        _refuse_decimals(judged - queries.keys(), queries)
+        refuse_decimals(judged - queries.keys(), queries)
         unjudged = len(queries.keys() - judged)
         findings.description["queries_without_judgments"] = unjudged
         return Collection(
@@ -201,67 +205,6 @@ class Folder(NamedTuple):
                 "judged, 'train' trains)"
             )
         return read_judgments(whole(self.qrels[split]), split, findings)
-
-
-def read_passages(files: list[Path], findings: Findings) -> Iterator[Passage]:
-    """Passages one by one; InputError if none has a text."""
-    reading, empty = Reading("corpus", columns.PASSAGES), True
-    for where, row in read_rows(files, reading):
-        cells = reading.fields(where, row)
-        title = reading.text(where, "title", cells.get("title", ""), optional="null titles")
-        text = reading.text(where, "text", cells["text"], optional="null texts")
-        empty = empty and not (title or text)
-        yield Passage(reading.identifier(where, "_id", cells["_id"]), title, text)
-    if empty:
-        raise InputError(f"{files[0]}: no text in it; is it the right file?")
-    findings.done(reading)
-
-
-def read_queries(files: list[Path], findings: Findings) -> dict[str, Query]:
-    reading, queries = Reading("queries", columns.QUERIES), dict[str, Query]()
-    for where, row in read_rows(files, reading):
-        cells = reading.fields(where, row)
-        key = reading.identifier(where, "_id", cells["_id"])
-        text = reading.text(where, "text", cells["text"])
-        source = cells.get("mixture_source", 1)
-        if not text.strip():
-            raise InputError(f"{where}: query {key!r} has no text; remove it or give it one")
-        if type(source) is not int or source < 1:
-            raise InputError(
-                f"{where}: 'mixture_source' must be a whole number from 1, not {source!r}"
-            )
-        if key in queries:
-            raise InputError(f"{where}: the id {key!r} comes twice; ids must be unique")
-        queries[key] = Query(key, text, mixture_source=source)
-    findings.done(reading)
-    return queries
-
-
-def _refuse_decimals(judged: set[str], queries: dict[str, Query]) -> None:
-    """InputError for ids such as "7.0" of query 7; pandas reads a column with gaps so."""
-    for key in sorted(judged):
-        if (digits := key.removesuffix(".0")) != key and digits in queries:
-            raise InputError(f"qrels: query {key!r} must be {digits!r}, as in the queries")
-
-
-def read_judgments(files: list[Path], split: str, findings: Findings) -> list[Judgment]:
-    """Judgments, grouped by query; InputError for a passage judged twice."""
-    reading, qrels = Reading(f"qrels {split}".strip(), columns.QRELS), dict[str, dict[str, int]]()
-    for where, row in read_rows(files, reading):
-        cells = reading.fields(where, row)
-        query_id = reading.identifier(where, "query-id", cells["query-id"])
-        passage_id = reading.identifier(where, "corpus-id", cells["corpus-id"])
-        grades = qrels.setdefault(query_id, {})
-        if passage_id in grades:
-            raise InputError(f"{where}: {passage_id!r} is judged twice for {query_id!r}")
-        if "score" in cells:
-            grade = reading.grade(where, "score", cells["score"])
-        else:
-            grade = 1
-            reading.repaired["judgments without a grade, taken as 1"] += 1
-        grades[passage_id] = grade
-    findings.done(reading)
-    return [Judgment(q, p, grade) for q, grades in qrels.items() for p, grade in grades.items()]
 
 
 def _texts(folder: Path, name: str) -> dict[str, list[Path]]:

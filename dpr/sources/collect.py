@@ -81,7 +81,8 @@ def _without_unknown(questions: Questions, documents: IdHashes) -> list[str]:
 
 def _known(answer: str, documents: IdHashes) -> str | None:
     """The document that an answer names, with or without the suffix of its file."""
-    names = [answer, *(answer.removesuffix(suffix) for suffix in TEXT_FILES)]
+    stem, dot, suffix = answer.rpartition(".")
+    names = [answer, *([stem] if dot + suffix.lower() in TEXT_FILES else [])]
     return next((name for name in names if name in documents), None)
 
 

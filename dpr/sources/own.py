@@ -104,6 +104,11 @@ class Documents:
 
     def __iter__(self) -> Iterator[Passage]:
         is_folder = self.path.is_dir() and any(_text_files(self.path, Counter()))
+        if is_folder and (tables := _tables(self.path)):
+            raise InputError(
+                f"{self.path}: has text files and tables, and either may be the documents: name "
+                f"the table, such as {tables[0]}, or a folder with text files alone"
+            )
         for where, document in self._files() if is_folder else self._rows():
             if not document.id.isprintable():
                 raise InputError(f"{where}: the id {document.id!r} has a control character")
@@ -128,7 +133,7 @@ class Documents:
         self.columns = {"id": "path without suffix", "title": "first heading", "text": "the rest"}
         for path in _text_files(self.path, self.others):
             text, title = _read(path), ""
-            if path.suffix == ".md" and (heading := _HEADING.search(text)):
+            if path.suffix.lower() == ".md" and (heading := _HEADING.search(text)):
                 title, text = heading[1], text[: heading.start()] + text[heading.end() :]
             name = path.relative_to(self.path).with_suffix("").as_posix()
             yield str(path), Passage(_without_spaces(name), title, text)
@@ -142,12 +147,17 @@ def _require(path: Path) -> None:
         require_table(path)
 
 
+def _tables(folder: Path) -> list[Path]:
+    found = (path for files in find_tables(folder).values() for path in files)
+    return [path for path in found if path.suffix.lower() not in TEXT_FILES]
+
+
 def _text_files(folder: Path, others: Counter[str]) -> Iterator[Path]:
     """Text files in order, without hidden ones."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(root, name) for name in sorted(files) if not name.startswith(".")):
-            if path.suffix in TEXT_FILES:
+            if path.suffix.lower() in TEXT_FILES:
                 yield path
             else:
                 others[path.suffix or path.name] += 1

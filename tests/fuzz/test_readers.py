@@ -23,7 +23,7 @@ from dpr.records.ids import Ids, write_ids
 from dpr.records.scores import read_scores
 from dpr.runs import trec
 from dpr.settings import load_settings
-from dpr.sources import beir_folder, medline_xml, text_pairs
+from dpr.sources import beir_rows, medline_xml, text_pairs
 from dpr.sources.reading import Findings
 
 SECONDS = 10  # of CPU time, for one input
@@ -68,7 +68,7 @@ def examples(read, file):
 
 
 def passages(file):
-    list(beir_folder.read_passages([file], Findings()))
+    list(beir_rows.read_passages([file], Findings()))
 
 
 def ids(folder):

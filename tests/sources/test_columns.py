@@ -2,13 +2,13 @@
 
 import pandas as pd
 import pytest
-from helpers import SHARED, jsonl, needs_shared, train
+from helpers import SHARED, collect, jsonl, needs_shared, train
 
 from dpr.base.errors import InputError
 from dpr.records import beir
 from dpr.records.types import Judgment
 from dpr.sources import columns, tables
-from dpr.sources.beir_folder import read_judgments
+from dpr.sources.beir_rows import read_judgments, read_passages
 from dpr.sources.reading import Findings, Reading
 
 
@@ -134,3 +134,74 @@ def test_the_quotes_of_ms_marco_stay():
     file = SHARED / "collections/msmarco-sample/collection.tsv"
     expected = pd.read_csv(file, sep="\t", quoting=3, header=None, dtype=str)
     assert [row["text"] for row in rows(file)] == list(expected[1])
+
+
+MANY = {f"document {n}": {"text": "a"} for n in range(40)}
+CURES = {
+    "semicolons": ("f.csv", b"_id;text\n1;a\n", "1 columns; separate them by commas, in .tsv by"),
+    "a line for Excel": ("f.csv", b"sep=,\n_id,text\n1,a\n", "f.csv:1: .* for Excel; remove it"),
+    "commas at the end": ("f.csv", b"_id,text,,\n1,a,,\n", "f.csv:1: columns without a name"),
+    "a pointer": ("f.csv", tables.LFS + b"v1\noid sha256:0\n", "Git LFS pointer.* `git lfs pull`"),
+    "Parquet's pointer": ("f.parquet", tables.LFS + b"v1\n", "f.parquet: a Git LFS pointer"),
+    "bz2": ("f.csv.bz2", b"BZh", "must be .jsonl, .*, not .bz2; unpack it"),
+    "Excel": ("f.xlsx", b"PK", "not .xlsx; .*save it as `CSV UTF-8`"),
+    "one object": ("f.json", jsonl(MANY), "document 9 and 30 more; .* not one object of rows"),
+    "an indented object": ("f.json", b'{\n"a": 1}', "an object over several lines; write one a li"),
+    "no text": ("f.jsonl", jsonl({"_id": "1", "text": 1}), "must be text, not 1"),
+}
+
+
+@pytest.mark.parametrize("case", CURES)
+def test_usual_exports_have_a_cure(tmp_path, case):
+    name, content, message = CURES[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        list(read_passages([tmp_path / name], Findings()))
+    assert len(str(error.value)) < 500 and "\n" not in str(error.value)
+
+
+def test_a_text_without_value_has_a_cure(tmp_path):
+    (tmp_path / "f.jsonl").write_bytes(jsonl({"query": None, "positive": "a b"}))
+    with pytest.raises(InputError, match="must be text, not None; remove the row or give it"):
+        train(f"pairs:{tmp_path / 'f.jsonl'}", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_list"),
+    [
+        ("['a'\n 'b']", True),  # NumPy's
+        ('["a", "b"]', True),
+        ("[{'text': 'a'} {'text': 'b'}]", True),
+        ("['Tis the season] of lists", False),
+        ("['a'] and ['b'] are lists \\d", False),
+        ("[{x}] is a set", False),
+    ],
+)
+def test_a_list_as_text(tmp_path, text, is_list):
+    pd.DataFrame({"query": ["a"], "pos": [text]}).to_parquet(tmp_path / "f.parquet")
+    if is_list:
+        with pytest.raises(InputError, match="'positive' is a list written as text"):
+            train(f"pairs:{tmp_path / 'f.parquet'}", tmp_path / "out")
+    else:
+        train(f"pairs:{tmp_path / 'f.parquet'}", tmp_path / "out", held_out=0)
+        assert next(beir.read_passages(tmp_path / "out")).text == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [(b"7.0", "query '7.0' must be '7', as in the queries"), (b"8", "query '8' is judged but has")],
+)
+def test_decimal_ids_of_qrels(tmp_path, query, message):
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.csv").write_bytes(b"_id,text\n1,a\n")
+    (tmp_path / "queries.csv").write_bytes(b"_id,text\n7,a\n")
+    (tmp_path / "qrels/test.csv").write_bytes(b"qid,pid\n" + query + b",1\n")
+    with pytest.raises(InputError, match=message):
+        collect(f"beir:{tmp_path}", tmp_path / "out")
+
+
+def test_labels_below_0_are_told_as_such(tmp_path, capsys):
+    rows = ({"query": q, "passage": q, "label": n} for q, n in (("a b", 1), ("c d", 0), ("e", -1)))
+    (tmp_path / "f.jsonl").write_bytes(jsonl(*rows))
+    train(f"pairs:{tmp_path / 'f.jsonl'}", tmp_path / "out", held_out=0)
+    assert "2 rows of label 0 or below, left out" in capsys.readouterr().err

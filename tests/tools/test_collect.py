@@ -120,11 +120,23 @@ def test_a_folder_of_text_files():
     assert left("mine") == ["mine/corpus.jsonl"]
 
 
+def test_text_files_beside_a_table_are_a_question():
+    Path("docs").mkdir()
+    Path("docs/README.md").write_text("# Read me")
+    table("docs/docs.csv", DOCUMENTS)
+    with pytest.raises(InputError, match=r"name the table, such as docs/docs\.csv, or a folder"):
+        run("docs")
+    Path("docs/docs.csv").unlink()
+    Path("docs/OLD.TXT").write_text("of DOS")
+    run("docs")
+    assert [passage.id for passage in beir.read_passages("mine")] == ["OLD", "README"]
+
+
 def test_an_answer_may_have_spaces_or_the_suffix_of_its_file():
     Path("docs").mkdir()
     for n in range(30):
         Path(f"docs/page {n}.md").write_text(f"text {n}")
-    answers = [f"page {n}.md" if n % 2 else f"page_{n}" for n in range(30)]
+    answers = [f"page {n}.{'md' if n % 4 else 'MD'}" if n % 2 else f"page_{n}" for n in range(30)]
     asked = pandas.DataFrame({"question": [f"what {n}" for n in range(30)], "answer": answers})
     run("docs", table("questions.csv", asked))
     by_split = splits()
