@@ -215,5 +215,7 @@ def _named(rows: Iterator[tuple[str, list[str]]], reading: Reading) -> Iterator[
         for where, cells in rows if header else itertools.chain([(line, first)], rows):
             if len(cells) != len(names):
                 cure = f"the header has {len(names)}" if header else kind.without_header
+                if not any(cells[len(names) :]) and len(cells) > len(names):
+                    cure += "; remove the separators at the end"
                 raise InputError(f"{where}: {len(cells)} columns; {cure}")
             yield where, dict(zip(names, cells, strict=True))

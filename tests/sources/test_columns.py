@@ -141,6 +141,7 @@ CURES = {
     "semicolons": ("f.csv", b"_id;text\n1;a\n", "1 columns; separate them by commas, in .tsv by"),
     "a line for Excel": ("f.csv", b"sep=,\n_id,text\n1,a\n", "f.csv:1: .* for Excel; remove it"),
     "commas at the end": ("f.csv", b"_id,text,,\n1,a,,\n", "f.csv:1: columns without a name"),
+    "of rows alone": ("f.csv", b"_id,text\n1,a,,\n", "f.csv:2: 4 .*; remove the separators at"),
     "a pointer": ("f.csv", tables.LFS + b"v1\noid sha256:0\n", "Git LFS pointer.* `git lfs pull`"),
     "Parquet's pointer": ("f.parquet", tables.LFS + b"v1\n", "f.parquet: a Git LFS pointer"),
     "bz2": ("f.csv.bz2", b"BZh", "must be .jsonl, .*, not .bz2; unpack it"),
