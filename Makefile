@@ -7,7 +7,8 @@
 # make audit      known vulnerabilities of the pinned packages; needs a network
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last
-# All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt.
+# All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt;
+# test, lint and faults add requirements-test.txt.
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,10 +25,10 @@ repro: $(VENV)/ready
 verify: $(VENV)/ready
 	python -m tools.verify
 
-test: $(VENV)/ready
+test: $(VENV)/tests
 	pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: $(VENV)/ready
+test-all: $(VENV)/tests
 	pytest -n 2 --dist loadfile
 
 # DEVICE=cpu tries it without a GPU. The benchmarks need what `dvc repro prepare init mine@first` makes.
@@ -37,19 +38,19 @@ gpu:
 	$(PYTHON) -m benchmarks.encoding --device $(DEVICE) --texts $(if $(filter cpu,$(DEVICE)),50,20000)
 	$(PYTHON) -m benchmarks.training --device $(DEVICE) --batch-size 256
 
-lint: $(VENV)/ready
+lint: $(VENV)/tests
 	ruff check .
 	ruff format --check .
 	lint-imports --no-logo
 	mypy
 
 FAULTS := $(addprefix tests/pipeline/test_,$(addsuffix .py,stages_alone stops full_cache failures))
-faults: $(VENV)/ready
+faults: $(VENV)/tests
 	pytest -n 2 --dist loadfile tests/fuzz $(FAULTS)
 
 audit: $(VENV)/ready
 	$(VENV)/bin/pip install -q pip-audit
-	pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
+	pip-audit --no-deps --disable-pip -r requirements.txt -r requirements-test.txt -r constraints.txt
 
 # Reruns every stage, which makes the same bytes (except Lucene's index), and prints the costs. Work
 # that a killed stage had finished is not repeated: the cost is then that of the rest.
@@ -61,7 +62,11 @@ costs: $(VENV)/ready
 $(VENV)/ready: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install -q -r requirements.txt -c constraints.txt
+	$(VENV)/bin/pip install -r requirements.txt -c constraints.txt
+	touch $@
+
+$(VENV)/tests: $(VENV)/ready requirements-test.txt
+	$(VENV)/bin/pip install -r requirements-test.txt -c constraints.txt
 	touch $@
 
 # Unfinished work, converted encoders and downloads; all are made again.

@@ -7,9 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import loky
+import psutil
 
 from dpr.base.errors import InputError
 
+CGROUP = Path("/sys/fs/cgroup")
 ENCODING = ("ctranslate2", "sentence-transformers", "tokenizers", "torch", "transformers")
 VECTOR_UNITS = {  # flag in /proc/cpuinfo -> name in reports
     "avx2": "AVX2",
@@ -47,6 +49,21 @@ def thread_count(threads: int | None) -> int:
             "give at most that many, or null for the physical cores"
         )
     return threads
+
+
+def free_memory() -> float:
+    """GiB that this process can still take, of the machine and of its container (cgroup v2).
+
+    The processes of a launcher share them.
+    """
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError, KeyError):  # no container, or its limit is "max"
+        limit, used, rows = (
+            (CGROUP / f"memory.{name}").read_text() for name in ("max", "current", "stat")
+        )
+        cached = int(dict(row.split() for row in rows.splitlines())["inactive_file"])
+        free = min(free, int(limit) - int(used) + cached)
+    return max(0, free) / 2**30 / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def is_first_process() -> bool:

@@ -42,7 +42,7 @@ class Settings(Group):
     threads: Count | None
     launcher: Name
     save_every: Annotated[float, Field(ge=0)]
-    train_memory: Positive | None
+    train_memory: Positive | Literal["auto"] | None
     loggers: list[Literal["dvclive", "tensorboard", "wandb"]]
     data: DataSettings
     model: ModelSettings

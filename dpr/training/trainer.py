@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
 
+from dpr.base.environment import free_memory
 from dpr.base.errors import InputError
 from dpr.base.interrupts import delay_signals
 from dpr.base.processes import SINGLE, ProcessGroup
@@ -42,7 +44,8 @@ class Trainer:
     Args:
         validate: scores the encoder after a step, in the first process alone.
         seed: for the batches and the dropout.
-        activation_gib: memory for the activations of a step on a CPU; None: unlimited.
+        activation_gib: memory for the activations of a step on a CPU. "auto": half of the memory
+            that is free now; None: unlimited.
     """
 
     encoder: DualEncoder
@@ -53,7 +56,7 @@ class Trainer:
     processes: ProcessGroup = SINGLE
     # The rest changes no result.
     autosave: Autosave = field(default_factory=Autosave)
-    activation_gib: float | None = None
+    activation_gib: float | Literal["auto"] | None = None
     watchers: Sequence[Watcher] = ()
 
     def __post_init__(self) -> None:
@@ -88,7 +91,9 @@ class Trainer:
         )
         self.console = Console(self.processes.is_first)
         self.format = formats.training_format(settings.precision, encoder.device)
-        budget = ActivationBudget(self.activation_gib if encoder.device.type == "cpu" else None)
+        gib = self.activation_gib
+        self.gib = free_memory() / 2 if gib == "auto" else gib
+        budget = ActivationBudget(self.gib if encoder.device.type == "cpu" else None)
         self.forward_options = ForwardOptions(self.format, settings.chunk_size, budget)
         torch.manual_seed(self.seed + self.processes.rank)  # each process draws its own dropout
 
@@ -124,8 +129,8 @@ class Trainer:
                 bar.set_postfix(loss=f"{step.loss:.3f}", lr=f"{step.lr:.1e}", refresh=False)
                 bar.update()
                 self._tell(step)
-                if self.activation_gib is not None:
-                    return_freed(over=FREED * self.activation_gib)
+                if self.gib is not None:
+                    return_freed(over=FREED * self.gib)
                 if number % self.settings.eval_every == 0 or number == self.max_steps:
                     self._tell(self._validate(history, number))
                 self.snapshots.save_if_due(history, self.best_weights, pending)

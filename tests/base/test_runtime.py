@@ -113,3 +113,32 @@ def test_freed_memory_is_kept_until_it_is_returned():
     assert kept > 190
     assert still_kept > 190
     assert returned < 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "free"),  # GiB
+    [(None, 16), ("max", 16), (6, 5), (1, 0), (90, 16)],
+)
+def test_free_memory_is_that_of_the_machine_and_its_container(tmp_path, monkeypatch, limit, free):
+    """Of the 3 GiB that the container has in use, 2 are a cache of files."""
+    machine = type("Memory", (), {"available": 16 * 2**30})
+    monkeypatch.setattr(environment.psutil, "virtual_memory", lambda: machine)
+    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    if limit:
+        (tmp_path / "memory.max").write_text("max" if limit == "max" else f"{limit * 2**30}\n")
+        (tmp_path / "memory.current").write_text(f"{3 * 2**30}\n")
+        (tmp_path / "memory.stat").write_text(f"anon 7\ninactive_file {2 * 2**30}\n")
+    assert environment.free_memory() == free
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert environment.free_memory() == free / 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")],
+)
+def test_the_threads_of_a_stage_do_not_spin_for_long(given, expected):
+    code = "import os, stages; print(os.environ.get('GOMP_SPINCOUNT'))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
+    assert done.stdout.strip() == expected

@@ -42,7 +42,7 @@ def would_run(clone, *changes):
             [  # nothing here affects an output
                 ("params.yaml", "save_every: 60", "save_every: 5"),
                 ("params.yaml", "loggers: []", "loggers: [dvclive]"),
-                ("params.yaml", "train_memory: 2.5", "train_memory: 1"),
+                ("params.yaml", "train_memory: auto", "train_memory: 1"),
                 ("dpr/settings/whole.py", "", COMMENT),
                 ("stages/run.py", "", COMMENT),
                 ("tools/diff.py", "", COMMENT),

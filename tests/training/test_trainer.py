@@ -1,5 +1,6 @@
 """The training loop: checkpoints, patience, and the same bytes again."""
 
+import dataclasses
 import itertools
 import time
 
@@ -117,3 +118,10 @@ def test_what_cannot_be_trained_is_an_error_before_the_work(make_trainer):
         make_trainer(batch_size=64)
     with pytest.raises(InputError, match=r"12 steps of warm-up leave none of 12"):
         make_trainer(max_steps=12, warmup_steps=12)
+
+
+@pytest.mark.parametrize(("activations", "gib"), [("auto", 3.0), (1.5, 1.5), (None, float("inf"))])
+def test_activations_take_half_of_the_free_memory(make_trainer, monkeypatch, activations, gib):
+    monkeypatch.setattr("dpr.training.trainer.free_memory", lambda: 6.0)
+    trainer = dataclasses.replace(make_trainer(), activation_gib=activations)
+    assert trainer.forward_options.budget.bytes == gib * 2**30
