@@ -62,7 +62,13 @@ def for_page(chart: Chart) -> tuple[str, Chart]:
 
 def figures() -> dict[str, str]:
     """{name: SVG} of docs/figures, on white, because GitHub also has a dark theme."""
-    import vl_convert  # loads slowly
+    try:
+        import vl_convert  # loads slowly
+    except ImportError:
+        raise InputError(
+            "vl-convert-python draws the figures and is not installed: "
+            "pip install -r requirements-test.txt -c constraints.txt"
+        ) from None
 
     charts = of_dvc()
     systems, topics = charts["systems.csv"], _rows(charts["topics.csv"])
