@@ -1,9 +1,11 @@
-"""Run `dvc repro --keep-going`, stop at one Ctrl-C, and repair a truncated dvc.lock.
+"""Run `dvc repro --keep-going` and say how long it takes; repair a truncated dvc.lock.
 
-Reads dvc.yaml and params.yaml; runs the stages that have changed. If a stage fails, the stages that
-do not depend on it still run. Plain DVC treats an interrupted stage as failed and starts the next.
-DVC writes dvc.lock in place, so a kill may truncate it. This tool then restores the version of the
-last commit, and DVC takes later results from its run cache. `make repro` calls this tool.
+Reads dvc.yaml and params.yaml; runs the stages that have changed. It prints how far the run is and
+about how long the rest takes here; before the training, also a table of the systems without one.
+If a stage fails, the stages that do not depend on it still run. Plain DVC treats an interrupted
+stage as failed and starts the next. DVC writes dvc.lock in place, so a kill may truncate it. This
+tool then restores the version of the last commit, and DVC takes later results from its run cache.
+`make repro` calls this tool.
 
     python -m tools.repro
     python -m tools.repro bm25_search search@dense      # these, and the stages that they need
@@ -19,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from dvc.dvcfile import Lockfile
+from dvc.dvcfile import PROJECT_FILE, Lockfile
 from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
-from dvc.repo.reproduce import _reproduce_stage
+from dvc.repo.reproduce import _reproduce_stage, collect_stages, get_active_graph, plan_repro
 from dvc.stage import Stage
 
 from dpr.base.errors import InputError
 from dpr.base.interrupts import Terminated
 from stages.run import SCRATCH, one_line_errors, parser
+from tools.plan import Plan
 
 LOCK, DAMAGED = Path("dvc.lock"), SCRATCH / "damaged.lock"
 CONFLICT = re.compile(r"^(<<<<<<<|>>>>>>>)", re.MULTILINE)
@@ -95,23 +98,27 @@ def stop(number: int, _: Any) -> None:
 def reproduce(targets: list[str]) -> list[Stage]:
     try:
         with Repo(".") as repo:
+            stages = collect_stages(repo, targets or [PROJECT_FILE])
+            graph = get_active_graph(repo.index.graph)
+            plan = Plan(plan_repro(graph, stages), graph)
+
+            def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
+                """Run a stage as DVC does, unless a signal to stop has arrived."""
+                if not stopped_by:
+                    try:
+                        with plan.followed(stage):
+                            return _reproduce_stage(stage, **options)
+                    except Exception:
+                        if not stopped_by:
+                            raise
+                raise stopped_by[0]
+
             done: list[Stage] = repo.reproduce(
                 targets or None, on_error="keep-going", repro_fn=run_unless_stopped
             )
             return done
     except DvcException as error:
         raise InputError(str(error)) from None
-
-
-def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
-    """Run a stage as DVC does, unless a signal to stop has arrived."""
-    if not stopped_by:
-        try:
-            return _reproduce_stage(stage, **options)
-        except Exception:
-            if not stopped_by:
-                raise
-    raise stopped_by[0]
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ from typing import Any
 from tqdm import tqdm
 
 EVERY = 60.0  # seconds
-LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {rate_fmt}, {remaining} left"
+LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {remaining} left"
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 
 
 def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: Any) -> tqdm:
     """tqdm's bar with tqdm's options; `shown` is False in every process but the first."""
     if not shown or sys.stderr.isatty():
-        return tqdm(rows, disable=not shown, **options)
+        known = {"bar_format": BAR} if "total" in options and "unit_scale" not in options else {}
+        return tqdm(rows, disable=not shown, **known, **options)
     if "desc" in options:
         options["desc"] += ": "
     return _Lines(rows, mininterval=EVERY, maxinterval=EVERY, bar_format=LINE, **options)

@@ -90,6 +90,7 @@ class TrainSettings(Group):
     initial_share: Annotated[float, Field(ge=0, lt=1)]
     ema: Share | None
     freeze_embeddings: bool
+    freeze_layers: Annotated[int, Field(ge=0)]
     lora_rank: Annotated[int, Field(ge=0)]
     lora_alpha: Positive
     matryoshka: list[Count]
@@ -132,7 +133,7 @@ class TrainSettings(Group):
 
     def require_transformer(self, key: str = "train") -> None:
         """Raises InputError for settings that an encoder without a transformer cannot have."""
-        for name in ("freeze_embeddings", "gradient_checkpointing", "lora_rank"):
+        for name in ("freeze_embeddings", "freeze_layers", "gradient_checkpointing", "lora_rank"):
             if getattr(self, name):
                 raise InputError(
                     f"params.yaml: {key}.{name}: this encoder has token vectors alone "

@@ -72,7 +72,33 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
                 target_modules="all-linear",
                 exclude_modules=r"pooler\b.*" if hasattr(model, "pooler") else None,
             )
-            one.transformer.model = peft.get_peft_model(model, config)
+            one.transformer.model = model = peft.get_peft_model(model, config)
+        if settings.freeze_layers:
+            freeze_lowest(model, settings.freeze_layers)
+
+
+def freeze_lowest(model: Any, count: int) -> None:
+    """Freeze the lowest `count` layers and everything below them, such as the embeddings.
+
+    The backward pass ends above them. Models register their parameters from the text to the vector.
+
+    Raises:
+        InputError: if the model has no list of layers, or not more layers than `count`.
+    """
+    total = getattr(model.config, "num_hidden_layers", None)
+    lists = (part for part in model.modules() if isinstance(part, nn.ModuleList))
+    layers = next((part for part in lists if len(part) == total), None)
+    if layers is None or count >= len(layers):
+        has = "shares its layers" if layers is None else f"has {len(layers)} layers"
+        raise InputError(
+            f"params.yaml: train.freeze_layers: {count}, but {type(model).__name__} {has}; lower "
+            "it, or set 0 to train all layers"
+        )
+    last = list(layers[count - 1].parameters())[-1]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if parameter is last:
+            break
 
 
 def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]:

@@ -1,0 +1,120 @@
+"""Which stages a run of the graph will run, and how far it is: lines between DVC's own."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dvc.stage import Stage
+from networkx import DiGraph, ancestors
+
+from dpr.evaluation.markdown_tables import table
+from dpr.measures import PRIMARY_MEASURE, mean_primary_measure
+from dpr.records import beir
+from dpr.runs.fusion import DENSE_AND_BM25, Fusion
+from dpr.runs.trec import read_run
+from dpr.settings import load_settings
+from tools.forecast import Forecast, in_words
+
+LONG = ("encode", "mine", "train", "vectors")
+DECIDING = ("init", "lengths", "prepare")  # their outputs decide the work of the rest
+GATE = "check"  # its outputs seldom change, so the stages behind it seldom run for it alone
+UNTRAINED = ("bm25_search", "search@zero_shot")
+TRAINING = "train@first"
+NAMES = 8  # stages to name in a line
+
+
+class Plan:
+    """The stages of a run, in DVC's order.
+
+    Args:
+        stages: all stages of the run, those that have not changed, too.
+        graph: of the stages, each with edges to the stages that it needs.
+    """
+
+    def __init__(self, stages: list[Stage], graph: DiGraph) -> None:
+        self.names = [stage.addressing for stage in stages]
+        self.stages, self.graph = stages, graph
+        self.left: list[str] | None = None  # that will run, as far as known
+        self.forecast: Forecast | None = None
+        self.known = False  # whether the forecast has the data and the encoder of now
+
+    @contextmanager
+    def followed(self, stage: Stage) -> Iterator[None]:
+        """Say what is left before a stage runs; afterwards, learn from its time."""
+        name = stage.addressing
+        if self.left is None:  # here, since DVC now has locked the repository
+            self.left = self._changed()
+            self._say_what_runs()
+        runs = stage.changed()
+        if runs:
+            self._say(name)
+        started = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            self._forget({stage} | ancestors(self.graph, stage))
+            raise
+        seconds = time.monotonic() - started
+        self._forget({stage})
+        if not runs:
+            return
+        if self.forecast:
+            self.forecast.learn(name, seconds)
+        if name in DECIDING:
+            self.known = False
+        if name in UNTRAINED and not set(UNTRAINED) & set(self.left) and TRAINING in self.left:
+            print(first_look(), flush=True)
+
+    def _forget(self, done: set[Stage]) -> None:
+        """Stages that have run, or cannot run any more."""
+        names = {stage.addressing for stage in done}
+        self.left = [name for name in self.left or [] if name not in names]
+
+    def _changed(self) -> list[str]:
+        """The stages that have changed, and those that need their outputs."""
+        found: dict[Stage, bool] = {}
+        for stage in self.stages:
+            needs = [before for before in self.graph.successors(stage) if found.get(before)]
+            behind = any(before.addressing != GATE for before in needs)
+            found[stage] = behind or stage.changed()
+        return [stage.addressing for stage in self.stages if found[stage]]
+
+    def _say_what_runs(self) -> None:
+        if self.left and len(self.left) < len(self.names):
+            shown = self.left[:NAMES] + ["..."] * (len(self.left) > NAMES)
+            shown = f": {', '.join(shown)}"
+            print(f"{len(self.left)} of {len(self.names)} stages will run{shown}", flush=True)
+
+    def _say(self, name: str) -> None:
+        where = f"stage {self.names.index(name) + 1} of {len(self.names)}: {name}"
+        print("\n" + "; ".join([where, *self._time(name)]), flush=True)
+
+    def _time(self, name: str) -> Iterator[str]:
+        """The time of a stage and of all that are left, if one of them takes long."""
+        left = [*dict.fromkeys([name, *(self.left or [])])]
+        if not any(other.partition("@")[0] in LONG for other in left):
+            return
+        if not self.known:
+            self.forecast = Forecast.here(self.forecast)
+            self.known = self.forecast is not None
+        if self.forecast:
+            yield in_words(self.forecast.seconds(name))
+            yield f"{in_words(sum(map(self.forecast.seconds, left)))} left in all"
+
+
+def first_look() -> str:
+    """BM25, the untrained encoder and their fusion, on the test topics."""
+    settings = load_settings("params.yaml")
+    qrels = beir.read_test_qrels("data/collection")
+    runs = {name: read_run(f"data/runs/test/{name}.txt") for name in ("bm25", "zero_shot")}
+    fusion = Fusion.of(runs["zero_shot"], runs["bm25"], minima=DENSE_AND_BM25)
+    runs["both, by rrf"] = fusion.reciprocal_rank(settings.fuse.rrf_k, settings.search.top_k)
+    rows = [[name, f"{mean_primary_measure(qrels, run):.4f}"] for name, run in runs.items()]
+    return "\n".join(
+        [
+            f"\nBefore the training, {len(qrels)} test topics:\n",
+            table(["system", PRIMARY_MEASURE], rows),
+            "\nAsk while the training runs, in a second terminal:",
+            'python -m tools.ask --system zero_shot "your question"',
+        ]
+    )
