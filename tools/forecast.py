@@ -6,6 +6,7 @@ The rates are those of matrix products, measured for a second, and of stages tha
 
 import itertools
 import math
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,9 +26,10 @@ from stages.run import SCRATCH
 
 MANIFEST, LENGTHS = Path("data/manifest.json"), Path("metrics/lengths.json")
 ENCODER, RATES = Path("data/encoders/zero_shot"), SCRATCH / "rates.json"
-EMBEDDINGS = ("embed", "wte", "wpe")  # parts of names of tables in which tokens are looked up
+# Parts of names of matrices by which no token is multiplied.
+SKIPPED = ("embed", "wte", "wpe", "pooler")
 ROWS, INNER, COLUMNS = 2048, 384, 1536  # of the products, as in all-MiniLM-L6-v2
-FORWARD_AND_BACKWARD = 3  # times the operations of a forward pass
+BACKWARD = 2  # times the operations of a forward pass
 # Share of the rate of matrix products that each kind of work reaches, on AMD EPYCs (families 25 and
 # 26, by benchmarks.encoding and benchmarks.training). int8: of the rate in fp32.
 SHARES = {
@@ -50,13 +52,21 @@ class Work(NamedTuple):
     seconds: float = START  # of everything else, on the reference machine
 
 
+class Matrix(NamedTuple):
+    """A matrix of weights that each token passes, in a layer; -1: in none."""
+
+    layer: int
+    rows: int
+    columns: int
+
+
 class Machine(NamedTuple):
     """Operations a second of matrix products by number format, and the formats of both stages."""
 
     products: dict[str, float]
     training: str
     encoding: str
-    shapes: list[tuple[int, int]]  # the matrices of the encoder that each token passes
+    matrices: list["Matrix"]  # of the encoder
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,8 @@ class Forecast:
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # torch takes memory
                 machine = pool.submit(measure, settings).result()
             rates = read_json(RATES) if RATES.exists() else {}
-        machine = machine._replace(shapes=shapes(ENCODER) or machine.shapes)
-        return cls(settings, manifest, lengths, machine, rates) if machine.shapes else None
+        machine = machine._replace(matrices=matrices(ENCODER) or machine.matrices)
+        return cls(settings, manifest, lengths, machine, rates) if machine.matrices else None
 
     def seconds(self, stage: str) -> float:
         work = self.work(stage)
@@ -154,7 +164,7 @@ class Forecast:
 
     def _searching(self, data: dict[str, Any], splits: list[str]) -> Work:
         queries = sum(data["judgments"][split]["queries"] for split in splits)
-        width = min(min(shape) for shape in self.machine.shapes)
+        width = min(matrix.columns for matrix in self.machine.matrices)
         return Work("searching", "fp32", 2.0 * queries * data["passages"]["count"] * width)
 
     def _training(self, round_name: Round) -> Work:
@@ -167,13 +177,14 @@ class Forecast:
             if train.group_by == "query":
                 units = min(units, data["judgments"]["train"]["queries"])
             steps = round((train.epochs or 0.0) * units / per_step)
-        operations = self._forward("train_queries")
+        texts = self._forward("train_queries")
         if both:
             negatives = self.settings.mines(round_name) or data["pairs"]["with_negatives"] > 0
             passages = 1 + train.hard_negatives * negatives
-            operations += passages * self._forward("train_passages", train.passage_max_length)
-        operations *= steps * per_step * train.pairs_per_group
-        operations *= FORWARD_AND_BACKWARD + (train.chunk_size is not None)
+            texts += passages * self._forward("train_passages", train.passage_max_length)
+        forward = steps * per_step * train.pairs_per_group * texts
+        operations = forward * (1 + bool(train.chunk_size))
+        operations += BACKWARD * forward * self._share_above(train.freeze_layers)
         if both:
             ranked = min(train.valid_passages or math.inf, data["passages"]["count"])
             validations = 1 + math.ceil(steps / train.eval_every)
@@ -186,14 +197,21 @@ class Forecast:
         if texts not in self.lengths:
             return 0.0  # a collection without queries
         of = self.lengths[texts]
-        weights = sum(rows * columns for rows, columns in self.machine.shapes)
-        return 2.0 * weights * mean_length(of, limit or of["limit"])
+        return 2.0 * self._weights() * mean_length(of, limit or of["limit"])
+
+    def _weights(self, above: int = 0) -> int:
+        """The weights of all matrices but those of the lowest `above` layers."""
+        return sum(m.rows * m.columns for m in self.machine.matrices if not 0 <= m.layer < above)
+
+    def _share_above(self, layers: int) -> float:
+        return self._weights(layers) / self._weights()
 
 
 def mean_length(lengths: dict[str, Any], limit: int | None) -> float:
     """The mean number of tokens if `limit` truncates texts with these quantiles."""
     shares = [0.0, 0.1, 0.5, 0.9, 0.99, 1.0]
-    values = [0.0, *(lengths[name] for name in ("p10", "p50", "p90", "p99", "max"))]
+    values = [lengths[name] for name in ("p10", "p50", "p90", "p99", "max")]
+    values.insert(0, max(0.0, 2 * values[0] - values[1]))
     texts = np.interp(np.linspace(0, 1, 1001), shares, values)
     return float(np.minimum(texts, limit or math.inf).mean())
 
@@ -220,7 +238,7 @@ def measure(settings: Settings) -> Machine:
         products[name] = _products_a_second(lambda: float((one @ other)[0, 0]))  # noqa: B023
     name = settings.model.name  # before the stage `init`; a hub is asked by the stage alone
     known = name in PACKAGED or Path(name).is_dir()
-    return Machine(products, training, encoding, shapes(locate(name)) if known else [])
+    return Machine(products, training, encoding, matrices(locate(name)) if known else [])
 
 
 def _products_a_second(product: Callable[[], float]) -> float:
@@ -234,14 +252,17 @@ def _products_a_second(product: Callable[[], float]) -> float:
     return count * 2.0 * ROWS * INNER * COLUMNS / (time.monotonic() - started)
 
 
-def shapes(folder: Path) -> list[tuple[int, int]]:
-    """The matrices that each token passes, of one role: all but embeddings."""
-    found: list[list[tuple[int, int]]] = [[]]
+def matrices(folder: Path) -> list[Matrix]:
+    """The matrices of one role; none if there is no such folder."""
+    found: list[list[Matrix]] = [[]]
     for file in folder.rglob("*.safetensors"):
         with safe_open(file, framework="numpy") as tensors:
-            named = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
-        layers = [shape for name, shape in named.items() if not any(e in name for e in EMBEDDINGS)]
-        found.append([(shape[0], shape[1]) for shape in layers if len(shape) == 2])
+            shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+        found.append([])
+        for name, shape in shapes.items():
+            if len(shape) == 2 and not any(part in name for part in SKIPPED):
+                number = re.search(r"(?:^|\.)(\d+)\.", name)
+                found[-1].append(Matrix(int(number[1]) if number else -1, *shape))
     return max(found, key=len)
 
 
