@@ -63,7 +63,7 @@ class Plan:
         if name in DECIDING:
             self.known = False
         if name in UNTRAINED and not set(UNTRAINED) & set(self.left) and TRAINING in self.left:
-            print(first_look(), flush=True)
+            first_look()
 
     def _forget(self, done: set[Stage]) -> None:
         """Stages that have run, or cannot run any more."""
@@ -80,10 +80,12 @@ class Plan:
         return [stage.addressing for stage in self.stages if found[stage]]
 
     def _say_what_runs(self) -> None:
-        if self.left and len(self.left) < len(self.names):
-            shown = self.left[:NAMES] + ["..."] * (len(self.left) > NAMES)
-            shown = f": {', '.join(shown)}"
-            print(f"{len(self.left)} of {len(self.names)} stages will run{shown}", flush=True)
+        left, count = self.left or [], len(self.names)
+        if len(left) == count:
+            print(f"all {count} stages will run", flush=True)
+        elif left:
+            shown = left[:NAMES] + ["..."] * (len(left) > NAMES)
+            print(f"{len(left)} of {count} stages will run: {', '.join(shown)}", flush=True)
 
     def _say(self, name: str) -> None:
         where = f"stage {self.names.index(name) + 1} of {len(self.names)}: {name}"
@@ -94,27 +96,30 @@ class Plan:
         left = [*dict.fromkeys([name, *(self.left or [])])]
         if not any(other.partition("@")[0] in LONG for other in left):
             return
-        if not self.known:
-            self.forecast = Forecast.here(self.forecast)
-            self.known = self.forecast is not None
-        if self.forecast:
-            yield in_words(self.forecast.seconds(name))
-            yield f"{in_words(sum(map(self.forecast.seconds, left)))} left in all"
+        try:
+            if not self.known:
+                self.forecast = Forecast.here(self.forecast)
+                self.known = self.forecast is not None
+            seconds = (
+                {stage: self.forecast.seconds(stage) for stage in left} if self.forecast else {}
+            )
+        except Exception:  # such as wrong settings: the stage itself says so, and better
+            return
+        if seconds:
+            yield in_words(seconds[name])
+            yield f"{in_words(sum(seconds.values()))} left in all"
 
 
-def first_look() -> str:
-    """BM25, the untrained encoder and their fusion, on the test topics."""
-    settings = load_settings("params.yaml")
-    qrels = beir.read_test_qrels("data/collection")
+def first_look() -> None:
+    """Print the measures of BM25, the untrained encoder and their fusion, if a training follows."""
+    settings, qrels = load_settings("params.yaml"), beir.read_qrels("data/collection", "test")
+    if not (qrels and settings.trains("first")):
+        return
     runs = {name: read_run(f"data/runs/test/{name}.txt") for name in ("bm25", "zero_shot")}
     fusion = Fusion.of(runs["zero_shot"], runs["bm25"], minima=DENSE_AND_BM25)
     runs["both, by rrf"] = fusion.reciprocal_rank(settings.fuse.rrf_k, settings.search.top_k)
     rows = [[name, f"{mean_primary_measure(qrels, run):.4f}"] for name, run in runs.items()]
-    return "\n".join(
-        [
-            f"\nBefore the training, {len(qrels)} test topics:\n",
-            table(["system", PRIMARY_MEASURE], rows),
-            "\nAsk while the training runs, in a second terminal:",
-            'python -m tools.ask --system zero_shot "your question"',
-        ]
-    )
+    print(f"\nBefore the training, {len(qrels)} test topics:\n")
+    print(table(["system", PRIMARY_MEASURE], rows))
+    print("\nAsk while it trains, in a second terminal:")
+    print('python -m tools.ask --system zero_shot "your question"', flush=True)

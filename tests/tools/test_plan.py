@@ -2,7 +2,9 @@
 
 import networkx as nx
 import pytest
+from helpers import HEADER, write_params
 
+from dpr.runs.trec import write_run
 from tools import plan
 
 
@@ -44,7 +46,7 @@ NEEDS = {
 def run(monkeypatch, capsys):
     """run(changed stages, failing stage) -> the lines that it prints."""
     monkeypatch.setattr(plan, "Forecast", Forecast)
-    monkeypatch.setattr(plan, "first_look", lambda: "the first look")
+    monkeypatch.setattr(plan, "first_look", lambda: print("the first look"))
 
     def follow(changed, fails=None):
         stages = {name: Stage(name, name in changed) for name in NEEDS}
@@ -72,6 +74,7 @@ def run(monkeypatch, capsys):
 
 def test_everything_runs(run):
     assert run(NEEDS) == [
+        "all 6 stages will run",
         "stage 1 of 6: prepare; about 1 minute; about 15 minutes left in all",
         "stage 2 of 6: check; about 1 minute; about 14 minutes left in all",
         "stage 3 of 6: bm25_search; about 1 minute; about 13 minutes left in all",
@@ -104,3 +107,37 @@ def test_what_fails_takes_its_dependents_along(run):
 
 def test_nothing_to_do_says_nothing(run):
     assert run(set()) == []
+
+
+def test_a_forecast_that_fails_stops_no_stage(run, monkeypatch):
+    monkeypatch.setattr(Forecast, "here", lambda before: 1 / 0)
+    assert run(NEEDS)[1] == "stage 1 of 6: prepare"
+
+
+@pytest.mark.parametrize(
+    ("changes", "printed"), [({}, True), ({"train.max_steps": 0}, False), ({"no": "qrels"}, False)]
+)
+def test_the_first_look(collection, tmp_path, monkeypatch, capsys, changes, printed):
+    """Three topics. bm25 finds the relevant passages of one of them, zero_shot of all."""
+    (tmp_path / "data/runs/test").mkdir(parents=True)
+    collection.rename(tmp_path / "data/collection")
+    monkeypatch.chdir(tmp_path)
+    if changes.pop("no", None):
+        (tmp_path / "data/collection/qrels/test.tsv").write_bytes(HEADER)
+    write_params(tmp_path / "params.yaml", changes)
+    found = {f"q{n}": {f"d{n + 12 * i:02}": 5.0 - i for i in range(5)} for n in (9, 10, 11)}
+    for system, run in (("bm25", {"q9": found["q9"]}), ("zero_shot", found)):
+        write_run(tmp_path / f"data/runs/test/{system}.txt", run, tag=system)
+    plan.first_look()
+    lines = capsys.readouterr().out.splitlines()
+    rows = {
+        cells[1].strip(): cells[2].strip() for line in lines if len(cells := line.split("|")) > 2
+    }
+    if printed:
+        assert (rows["bm25"], rows["zero_shot"], rows["both, by rrf"]) == (
+            "0.3333",
+            "1.0000",
+            "1.0000",
+        )
+    else:
+        assert not lines
