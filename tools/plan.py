@@ -38,13 +38,24 @@ class Plan:
         self.forecast: Forecast | None = None
         self.known = False  # whether the forecast has the data and the encoder of now
 
+    def announce(self) -> None:
+        """Print which stages will run, and how long they take. DVC's lock must be held."""
+        self.left, count = self._changed(), len(self.names)
+        if not self.left:
+            return
+        which = "all" if len(self.left) == count else f"{len(self.left)} of"
+        shown = self.left[:NAMES] + ["..."] * (len(self.left) > NAMES)
+        named = f": {', '.join(shown)}" if len(self.left) < count else ""
+        seconds = self._seconds(self.left)
+        time_here = f", {in_words(sum(seconds.values()))} here" if seconds else ""
+        print(f"{which} {count} stages will run{time_here}{named}", flush=True)
+
     @contextmanager
     def followed(self, stage: Stage) -> Iterator[None]:
         """Say what is left before a stage runs; afterwards, learn from its time."""
         name = stage.addressing
-        if self.left is None:  # here, since DVC now has locked the repository
-            self.left = self._changed()
-            self._say_what_runs()
+        if self.left is None:
+            self.announce()
         runs = stage.changed()
         if runs:
             self._say(name)
@@ -79,35 +90,23 @@ class Plan:
             found[stage] = behind or stage.changed()
         return [stage.addressing for stage in self.stages if found[stage]]
 
-    def _say_what_runs(self) -> None:
-        left, count = self.left or [], len(self.names)
-        if len(left) == count:
-            print(f"all {count} stages will run", flush=True)
-        elif left:
-            shown = left[:NAMES] + ["..."] * (len(left) > NAMES)
-            print(f"{len(left)} of {count} stages will run: {', '.join(shown)}", flush=True)
-
     def _say(self, name: str) -> None:
-        where = f"stage {self.names.index(name) + 1} of {len(self.names)}: {name}"
-        print("\n" + "; ".join([where, *self._time(name)]), flush=True)
+        line = f"stage {self.names.index(name) + 1} of {len(self.names)}: {name}"
+        if seconds := self._seconds([name, *(self.left or [])]):
+            line += f", {in_words(seconds[name])}; {in_words(sum(seconds.values()))} left in all"
+        print(f"\n{line}", flush=True)
 
-    def _time(self, name: str) -> Iterator[str]:
-        """The time of a stage and of all that are left, if one of them takes long."""
-        left = [*dict.fromkeys([name, *(self.left or [])])]
-        if not any(other.partition("@")[0] in LONG for other in left):
-            return
+    def _seconds(self, stages: list[str]) -> dict[str, float]:
+        """{stage: seconds}; empty if unknown, or if none of them takes long."""
+        if not any(stage.partition("@")[0] in LONG for stage in stages):
+            return {}
         try:
             if not self.known:
                 self.forecast = Forecast.here(self.forecast)
                 self.known = self.forecast is not None
-            seconds = (
-                {stage: self.forecast.seconds(stage) for stage in left} if self.forecast else {}
-            )
+            return {s: self.forecast.seconds(s) for s in stages} if self.forecast else {}
         except Exception:  # such as wrong settings: the stage itself says so, and better
-            return
-        if seconds:
-            yield in_words(seconds[name])
-            yield f"{in_words(sum(seconds.values()))} left in all"
+            return {}
 
 
 def first_look() -> None:

@@ -9,6 +9,7 @@ tool then restores the version of the last commit, and DVC takes later results f
 
     python -m tools.repro
     python -m tools.repro bm25_search search@dense      # these, and the stages that they need
+    python -m tools.repro --dry                         # only says which run, and how long
 """
 
 import os
@@ -38,15 +39,15 @@ STOPS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 stopped_by: list[type[KeyboardInterrupt]] = []
 
 
-def main(targets: list[str]) -> None:
+def main(targets: list[str], dry: bool = False) -> None:
     """Raises InputError if a stage fails, KeyboardInterrupt after a signal to stop."""
     mend_lock()
     os.environ |= with_this_python()
     for number in STOPS:
         signal.signal(number, stop)
     with ThreadPoolExecutor(1) as thread:  # in the main thread DVC would ignore Ctrl-C
-        done = thread.submit(reproduce, targets).result()
-    if not done:
+        done = thread.submit(reproduce, targets, dry).result()
+    if not done and not dry:
         print("Data and pipelines are up to date.")
 
 
@@ -95,12 +96,16 @@ def stop(number: int, _: Any) -> None:
             child.terminate()
 
 
-def reproduce(targets: list[str]) -> list[Stage]:
+def reproduce(targets: list[str], dry: bool) -> list[Stage]:
     try:
         with Repo(".") as repo:
             stages = collect_stages(repo, targets or [PROJECT_FILE])
             graph = get_active_graph(repo.index.graph)
             plan = Plan(plan_repro(graph, stages), graph)
+            if dry:
+                with repo.lock:
+                    plan.announce()
+                return []
 
             def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
                 """Run a stage as DVC does, unless a signal to stop has arrived."""
@@ -124,6 +129,7 @@ def reproduce(targets: list[str]) -> list[Stage]:
 if __name__ == "__main__":
     arguments = parser("tools.repro", __doc__)
     arguments.add_argument("targets", nargs="*", help="stages of dvc.yaml (default: all)")
+    arguments.add_argument("--dry", action="store_true", help="only say what would run")
     chosen = arguments.parse_args()
     with one_line_errors("repro"):
-        main(chosen.targets)
+        main(chosen.targets, chosen.dry)

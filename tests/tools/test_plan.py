@@ -74,13 +74,13 @@ def run(monkeypatch, capsys):
 
 def test_everything_runs(run):
     assert run(NEEDS) == [
-        "all 6 stages will run",
-        "stage 1 of 6: prepare; about 1 minute; about 15 minutes left in all",
-        "stage 2 of 6: check; about 1 minute; about 14 minutes left in all",
-        "stage 3 of 6: bm25_search; about 1 minute; about 13 minutes left in all",
-        "stage 4 of 6: search@zero_shot; about 1 minute; about 12 minutes left in all",
+        "all 6 stages will run, about 15 minutes here",
+        "stage 1 of 6: prepare, about 1 minute; about 15 minutes left in all",
+        "stage 2 of 6: check, about 1 minute; about 14 minutes left in all",
+        "stage 3 of 6: bm25_search, about 1 minute; about 13 minutes left in all",
+        "stage 4 of 6: search@zero_shot, about 1 minute; about 12 minutes left in all",
         "the first look",
-        "stage 5 of 6: train@first; about 10 minutes; about 11 minutes left in all",
+        "stage 5 of 6: train@first, about 10 minutes; about 11 minutes left in all",
         "stage 6 of 6: search@dense",
     ]
     assert Forecast.learned.keys() == NEEDS.keys()
@@ -88,8 +88,8 @@ def test_everything_runs(run):
 
 def test_only_what_depends_on_a_change_is_announced(run):
     assert run({"train@first"}) == [
-        "2 of 6 stages will run: train@first, search@dense",
-        "stage 5 of 6: train@first; about 10 minutes; about 11 minutes left in all",
+        "2 of 6 stages will run, about 11 minutes here: train@first, search@dense",
+        "stage 5 of 6: train@first, about 10 minutes; about 11 minutes left in all",
         "stage 6 of 6: search@dense",
     ]
 
