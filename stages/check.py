@@ -28,8 +28,7 @@ def main() -> str:
     settings = load_settings("params.yaml")
     runtime.set_up(settings.threads)
     encoder = Embedder(ENCODER, settings.encode, runtime.device(), SCRATCH)
-    spec = encoder.spec
-    settings.require_encoder(spec.passage.max_length, spec.has_transformers)
+    settings.require_encoder(encoder.spec.has_transformers)
     manifest = read_json("data/manifest.json")
     trained = manifest["train"]
     settings.require_batches(trained["pairs"]["count"], trained["judgments"]["train"]["queries"])

@@ -37,15 +37,14 @@ def main() -> str:
     asked = {pair.query_id for pair in pairs}
     trained = (text for p, text in training.texts() if training.document(p) in used)
     train_queries = (q.text for q in beir.read_queries(TRAINING).values() if q.id in asked)
-    train_limit = settings.train.passage_max_length or spec.passage.max_length
 
     measured = {}
-    for name, passage_texts, query_texts, limit in (
-        ("collection", spaced(searched, count), queries, spec.passage.max_length),
-        ("train", spaced(trained, trained_count), train_queries, train_limit),
+    for name, passage_texts, query_texts in (
+        ("collection", spaced(searched, count), queries),
+        ("train", spaced(trained, trained_count), train_queries),
     ):
         lengths = token_lengths(tokenizer, passage_texts, "passage")
-        measured[f"{name}_passages"] = statistics(lengths, limit)
+        measured[f"{name}_passages"] = statistics(lengths, spec.passage.max_length)
         lengths = token_lengths(tokenizer, query_texts, "query")
         if len(lengths):  # a collection may have no queries
             measured[f"{name}_queries"] = statistics(lengths, spec.query.max_length)

@@ -197,14 +197,17 @@ class Forecast:
         if texts not in self.lengths:
             return 0.0  # a collection without queries
         of = self.lengths[texts]
-        return 2.0 * self._weights() * mean_length(of, limit or of["limit"])
+        limits = [most for most in (limit, of["limit"]) if most]
+        return 2.0 * self._weights() * mean_length(of, min(limits, default=None))
 
     def _weights(self, above: int = 0) -> int:
         """The weights of all matrices but those of the lowest `above` layers."""
         return sum(m.rows * m.columns for m in self.machine.matrices if not 0 <= m.layer < above)
 
-    def _share_above(self, layers: int) -> float:
-        return self._weights(layers) / self._weights()
+    def _share_above(self, frozen: float) -> float:
+        """The share of the weights that is above this share of the layers."""
+        layers = 1 + max(matrix.layer for matrix in self.machine.matrices)
+        return self._weights(int(frozen * layers)) / self._weights()
 
 
 def mean_length(lengths: dict[str, Any], limit: int | None) -> float:

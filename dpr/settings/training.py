@@ -90,7 +90,7 @@ class TrainSettings(Group):
     initial_share: Annotated[float, Field(ge=0, lt=1)]
     ema: Share | None
     freeze_embeddings: bool
-    freeze_layers: Annotated[int, Field(ge=0)]
+    freeze_layers: Annotated[float, Field(ge=0, lt=1)]
     lora_rank: Annotated[int, Field(ge=0)]
     lora_alpha: Positive
     matryoshka: list[Count]
@@ -133,12 +133,13 @@ class TrainSettings(Group):
 
     def require_transformer(self, key: str = "train") -> None:
         """Raises InputError for settings that an encoder without a transformer cannot have."""
-        for name in ("freeze_embeddings", "freeze_layers", "gradient_checkpointing", "lora_rank"):
-            if getattr(self, name):
-                raise InputError(
-                    f"params.yaml: {key}.{name}: this encoder has token vectors alone "
-                    f"(StaticEmbedding), and no transformer; unset {name}"
-                )
+        names = ("freeze_embeddings", "freeze_layers", "gradient_checkpointing", "lora_rank")
+        if chosen := [f"{key}.{name}" for name in names if getattr(self, name)]:
+            cure = " ".join(f"-S {name}=0" for name in chosen)
+            raise InputError(
+                f"params.yaml: {', '.join(chosen)}: this encoder has token vectors alone "
+                f"(StaticEmbedding), and no transformer; unset: {cure}"
+            )
 
 
 class SecondSettings(Group):

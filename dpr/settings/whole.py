@@ -184,23 +184,12 @@ class Settings(Group):
             or self.train_settings(round_name).roles == "query"
         )
 
-    def require_encoder(self, passage_length: int | None, has_transformer: bool) -> None:
-        """Raises InputError for a training that this encoder cannot have.
-
-        Args:
-            passage_length: tokens of a passage, at most; None: no limit.
-        """
+    def require_encoder(self, has_transformer: bool) -> None:
+        """Raises InputError for a training that this encoder cannot have."""
         for round_name in filter(self.trains, ROUNDS):
-            train = self.train_settings(round_name)
-            key = "second.train" if round_name == "second" else "train"
             if not has_transformer:
-                train.require_transformer(key)
-            wanted = train.passage_max_length
-            if wanted and passage_length and wanted > passage_length:
-                raise InputError(
-                    f"params.yaml: {key}.passage_max_length: {wanted} is above the "
-                    f"{passage_length} tokens of a passage: raise model.passage_max_length"
-                )
+                key = "second.train" if round_name == "second" else "train"
+                self.train_settings(round_name).require_transformer(key)
 
     def require_batches(self, pairs: int, queries: int) -> None:
         """Raises InputError if a round has too few training pairs or queries for its batches.

@@ -77,28 +77,28 @@ def prepare(encoder: DualEncoder, settings: TrainSettings) -> None:
             freeze_lowest(model, settings.freeze_layers)
 
 
-def freeze_lowest(model: Any, count: int) -> None:
-    """Freeze the lowest `count` layers and everything below them, such as the embeddings.
+def freeze_lowest(model: Any, share: float) -> None:
+    """Freeze this share of the layers, the lowest, and everything below them, such as embeddings.
 
     The backward pass ends above them. Models register their parameters from the text to the vector.
 
     Raises:
-        InputError: if the model has no list of layers, or not more layers than `count`.
+        InputError: if the model has no list of layers.
     """
-    total = getattr(model.config, "num_hidden_layers", None)
+    number = getattr(model.config, "num_hidden_layers", None)
     lists = (part for part in model.modules() if isinstance(part, nn.ModuleList))
-    layers = next((part for part in lists if len(part) == total), None)
-    if layers is None or count >= len(layers):
-        has = "shares its layers" if layers is None else f"has {len(layers)} layers"
+    layers = next((part for part in lists if len(part) == number), None)
+    if layers is None:
         raise InputError(
-            f"params.yaml: train.freeze_layers: {count}, but {type(model).__name__} {has}; lower "
-            "it, or set 0 to train all layers"
+            f"params.yaml: train.freeze_layers: {share}, but {type(model).__name__} has no list of "
+            "layers, since all share their weights; set it to 0"
         )
-    last = list(layers[count - 1].parameters())[-1]
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-        if parameter is last:
-            break
+    if frozen := int(share * len(layers)):
+        last = list(layers[frozen - 1].parameters())[-1]
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+            if parameter is last:
+                break
 
 
 def _trained(encoder: DualEncoder, settings: TrainSettings) -> list[TextEncoder]:
