@@ -7,13 +7,15 @@
 # make audit      known vulnerabilities of the pinned packages; needs a network
 # make costs      the whole experiment again, and what each stage costs
 # make clean      removes .venv, the caches and .scratch; make clean-scratch: only the last
-# All but gpu and clean first build the environment in .venv, from requirements.txt and constraints.txt;
-# test, lint and faults add requirements-test.txt.
+# All but gpu and clean first make the environment in .venv (tools/install.py), from requirements.txt,
+# requirements-no-deps.txt and constraints.txt; test, lint and faults add requirements-test.txt.
 
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+# uv leaves compiling to the first import; with this set to a value, each process would compile again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: repro verify test test-all gpu lint faults audit costs clean clean-scratch
 
@@ -49,8 +51,8 @@ faults: $(VENV)/tests
 	pytest -n 2 --dist loadfile tests/fuzz $(FAULTS)
 
 audit: $(VENV)/ready
-	$(VENV)/bin/pip install -q pip-audit
-	pip-audit --no-deps --disable-pip -r requirements.txt -r requirements-test.txt -r constraints.txt
+	$(VENV)/bin/pip install -q --no-warn-conflicts pip-audit
+	pip-audit --no-deps --disable-pip $(addprefix -r ,$(wildcard requirements*.txt) constraints.txt)
 
 # Reruns every stage, which makes the same bytes (except Lucene's index), and prints the costs. Work
 # that a killed stage had finished is not repeated: the cost is then that of the rest.
@@ -59,14 +61,12 @@ costs: $(VENV)/ready
 	dvc repro --force --no-run-cache
 	python -m tools.costs
 
-$(VENV)/ready: requirements.txt constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install -r requirements.txt -c constraints.txt
+$(VENV)/ready: requirements.txt requirements-no-deps.txt constraints.txt
+	$(PYTHON) tools/install.py
 	touch $@
 
 $(VENV)/tests: $(VENV)/ready requirements-test.txt
-	$(VENV)/bin/pip install -r requirements-test.txt -c constraints.txt
+	$(PYTHON) tools/install.py requirements-test.txt
 	touch $@
 
 # Unfinished work, converted encoders and downloads; all are made again.

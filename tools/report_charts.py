@@ -67,7 +67,7 @@ def figures() -> dict[str, str]:
     except ImportError:
         raise InputError(
             "vl-convert-python draws the figures and is not installed: "
-            "pip install -r requirements-test.txt -c constraints.txt"
+            "python tools/install.py requirements-test.txt"
         ) from None
 
     charts = of_dvc()
