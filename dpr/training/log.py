@@ -153,7 +153,7 @@ def watching(
             except ImportError:
                 raise InputError(
                     f"params.yaml: loggers: {name} is not installed; "
-                    "pip install -r requirements-loggers.txt"
+                    "python tools/install.py requirements-loggers.txt"
                 ) from None
             closing.callback(tracker.finish)
             watchers.append(partial(_log, tracker))
