@@ -92,7 +92,6 @@ AS_SENTENCE_TRANSFORMERS = {
     "group_by": None,
     "pairs_per_group": 1,
     "freeze_embeddings": False,
-    "freeze_layers": 0.0,
     "symmetric": False,
 }
 

@@ -91,7 +91,7 @@ def open_model(name, similarity=None, **changes):
 def settings(**changes):
     small = {"batch_size": 6, "max_steps": 12, "eval_every": 4, "precision": "fp32", "lr": 1e-3}
     small |= {"initial_share": 0.0, "group_by": None, "freeze_embeddings": False}
-    small |= {"symmetric": False, "freeze_layers": 0.0, "passage_max_length": None}
+    small |= {"symmetric": False}
     return PARAMS.train.model_copy(update=small | changes)
 
 

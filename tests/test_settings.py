@@ -206,7 +206,7 @@ def test_the_second_round_takes_the_settings_of_the_first_and_its_own(load):
 
 def test_the_keys_that_differ_by_default_are_named():
     """All other keys of `train` act on both rounds."""
-    own = {"roles", "max_steps", "symmetric", "initial_share", "valid_passages", "freeze_layers"}
+    own = {"roles", "max_steps", "symmetric", "initial_share", "valid_passages"}
     assert set(load_settings(PARAMS).second_overrides()) == own
 
 
