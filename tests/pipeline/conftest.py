@@ -5,6 +5,7 @@ import shlex
 import sys
 
 import dvc.cli
+import parse_once
 import pytest
 import small_collection
 from helpers import NO_NETWORK, PRINTED, call, clone_into, sh
@@ -21,6 +22,7 @@ def experiment(tmp_path_factory, tiny_model):
     changes = {
         "data.collection": f"beir:{folder}",
         "data.train": f"beir:{folder}",
+        "threads": 1,  # the second core runs different tests
         "train.batch_size": 8,
         "model.name": tiny_model,
         "model.passage_max_length": 16,
@@ -38,6 +40,11 @@ def experiment(tmp_path_factory, tiny_model):
     assert done.returncode == 0, done.stderr
     (clone / PRINTED).write_text(done.stdout + done.stderr)
     return clone
+
+
+@pytest.fixture(autouse=True)
+def _parsed_once(monkeypatch):
+    parse_once.install(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -1,26 +1,22 @@
 """The command `dvc`, with stages as forks of its own process.
 
-Stages of a tiny experiment spend most of their time on imports, DVC on parsing the same YAML.
+Stages of a tiny experiment spend most of their time on imports.
 """
 
 import importlib
 import multiprocessing
 import os
-import pickle
 import runpy
 import shlex
 import sys
-from functools import cache
 from pathlib import Path
 
+import parse_once
 from dvc import cli
 from dvc.stage import run
 from dvc.stage.exceptions import StageCmdFailedError
-from ruamel.yaml import YAML
 
 LIBRARIES = ["ctranslate2", "faiss", "ir_measures", "scipy.stats", "transformers.models.bert"]
-LIBRARIES += ["onnxruntime", "openai", "pandas", "sentencepiece", "tiktoken"]  # of pyserini
-LOAD = YAML.load
 
 
 def fork(executable, command, cwd, env, **_):
@@ -32,18 +28,6 @@ def fork(executable, command, cwd, env, **_):
     child.join()
     if child.exitcode:
         raise StageCmdFailedError(command, child.exitcode)
-
-
-@cache
-def parsed(text):
-    return pickle.dumps(LOAD(YAML(typ="safe"), text))
-
-
-def load(yaml, stream):
-    """DVC parses the same dvc.yaml and dvc.lock hundreds of times."""
-    if isinstance(stream, str) and "safe" in yaml.typ:
-        return pickle.loads(parsed(stream))
-    return LOAD(yaml, stream)
 
 
 def stage(words, folder, environment):
@@ -63,5 +47,5 @@ if __name__ == "__main__":
     from transformers import BertModel, BertTokenizerFast  # noqa: F401  loaded when asked for
 
     run._run = fork
-    YAML.load = load
+    parse_once.install()
     sys.exit(cli.main(sys.argv[1:]))

@@ -8,7 +8,8 @@ import sys
 import pytest
 from helpers import ROOT
 
-from stages.run import BACK, one_line_errors
+from stages import encode
+from stages.run import BACK, one_line_errors, run
 
 COMMANDS = [
     f"{package}.{path.stem}"
@@ -77,19 +78,22 @@ def test_an_error_of_the_user_exits_with_1(tmp_path):
         (None, "data.collection: x", False),  # without DVC
     ],
 )
-def test_a_failed_stage_says_how_to_take_changed_parameters_back(tmp_path, root, change, said):
+def test_a_failed_stage_says_how_to_take_changed_parameters_back(
+    tmp_path, monkeypatch, root, change, said
+):
     """Tried in a git repository; the command is tried in tests/pipeline/test_failures.py."""
     params = tmp_path / "params.yaml"
     params.write_text("seed: 1\n")
-    environment = {k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
-    environment |= {"PYTHONPATH": str(ROOT)}
-    environment |= {"DVC_ROOT": root.format(tmp_path)} if root else {}
-    call = [sys.executable, "-m", "stages.encode", "dense"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["encode", "dense"])
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    if root:
+        monkeypatch.setenv("DVC_ROOT", root.format(tmp_path))
 
     def failed():
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, env=environment)
-        assert done.returncode == 1
-        return done.stderr.splitlines()
+        with pytest.raises(SystemExit) as caught:
+            run(encode.main)
+        return caught.value.code.splitlines()
 
     assert len(failed()) == 1  # no git repository
     for command in (

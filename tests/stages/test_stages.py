@@ -30,8 +30,8 @@ def workspace(tmp_path, make_encoder, collection, monkeypatch):
     for name in ("collection", "training"):
         shutil.copytree(collection, folder / "data" / name)
     beir.write_pairs(folder / "data/negatives/first", beir.read_pairs(collection))
-    for name in ("params.yaml", "versions.yaml"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "versions.yaml", folder)
+    write_params(folder / "params.yaml", {})
     for system in ("zero_shot", "dense"):
         checkpoint.save(make_encoder(similarity="dot"), folder / "data/encoders" / system)
     embeddings = folder / "data/embeddings/dense"

@@ -213,12 +213,12 @@ def test_the_validation_loss_is_that_of_its_pairs(make_encoder, collection):
 def test_a_query_that_is_a_passage_does_not_find_itself(make_encoder, tmp_path):
     """Each query is the first of two passages about its word; the second is relevant."""
     words = ["heart", "lung", "liver", "bone"]
-    passages = [Passage(f"{word}{n}", "", f"{word} {n}") for word in words for n in (0, 1)]
+    passages = [Passage(f"{word}{n}", "", f"{word} {word} {n}") for word in words for n in (0, 1)]
     beir.write_passages(tmp_path, passages)
     beir.write_qrels(tmp_path, "valid", [Judgment(f"{word}0", f"{word}1", 1) for word in words])
     encoder, results = make_encoder(), []
     for own in (False, True):
-        beir.write_queries(tmp_path, [Query(f"{word}0", f"{word} 0", own) for word in words])
+        beir.write_queries(tmp_path, [Query(f"{word}0", f"{word} {word} 0", own) for word in words])
         results.append(validated(encoder, tmp_path, valid_passages=8))
     present, dropped = results
     # Its own passage is first, with the very vector of the query: nothing is better than rank 2.
