@@ -231,8 +231,9 @@ def measure(settings: Settings) -> Machine:
     device = runtime.device()
     training = formats.training_format(settings.train.precision, device)
     ((_, encoding), *_) = formats.encoding_engines(settings.encode.precision, device)
-    products = {}
-    for name in dict.fromkeys(["fp32", training, encoding]):
+    products: dict[str, float] = {}
+    names: list[str] = ["fp32", training, encoding]
+    for name in dict.fromkeys(names):
         if name == "int8":  # torch has no fast product of this format
             continue
         dtype = formats.HALF.get(name, torch.float32)

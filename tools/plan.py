@@ -34,13 +34,14 @@ class Plan:
     def __init__(self, stages: list[Stage], graph: DiGraph) -> None:
         self.names = [stage.addressing for stage in stages]
         self.stages, self.graph = stages, graph
-        self.left: list[str] | None = None  # that will run, as far as known
+        self.announced = False
+        self.left: list[str] = []  # that will run, as far as known
         self.forecast: Forecast | None = None
         self.known = False  # whether the forecast has the data and the encoder of now
 
     def announce(self) -> None:
         """Print which stages will run, and how long they take. DVC's lock must be held."""
-        self.left, count = self._changed(), len(self.names)
+        self.announced, self.left, count = True, self._changed(), len(self.names)
         if not self.left:
             return
         which = "all" if len(self.left) == count else f"{len(self.left)} of"
@@ -54,7 +55,7 @@ class Plan:
     def followed(self, stage: Stage) -> Iterator[None]:
         """Say what is left before a stage runs; afterwards, learn from its time."""
         name = stage.addressing
-        if self.left is None:
+        if not self.announced:
             self.announce()
         runs = stage.changed()
         if runs:
@@ -79,7 +80,7 @@ class Plan:
     def _forget(self, done: set[Stage]) -> None:
         """Stages that have run, or cannot run any more."""
         names = {stage.addressing for stage in done}
-        self.left = [name for name in self.left or [] if name not in names]
+        self.left = [name for name in self.left if name not in names]
 
     def _changed(self) -> list[str]:
         """The stages that have changed, and those that need their outputs."""
@@ -92,7 +93,7 @@ class Plan:
 
     def _say(self, name: str) -> None:
         line = f"stage {self.names.index(name) + 1} of {len(self.names)}: {name}"
-        if seconds := self._seconds([name, *(self.left or [])]):
+        if seconds := self._seconds([name, *self.left]):
             line += f", {in_words(seconds[name])}; {in_words(sum(seconds.values()))} left in all"
         print(f"\n{line}", flush=True)
 

@@ -14,8 +14,9 @@ BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} {unit}, {remaining} left{postfix}"
 def progress(rows: Iterable[Any] | None = None, shown: bool = True, **options: Any) -> tqdm:
     """tqdm's bar with tqdm's options; `shown` is False in every process but the first."""
     if not shown or sys.stderr.isatty():
-        known = {"bar_format": BAR} if "total" in options and "unit_scale" not in options else {}
-        return tqdm(rows, disable=not shown, **known, **options)
+        if "total" in options and "unit_scale" not in options:
+            options["bar_format"] = BAR
+        return tqdm(rows, disable=not shown, **options)
     if "desc" in options:
         options["desc"] += ": "
     return _Lines(rows, mininterval=EVERY, maxinterval=EVERY, bar_format=LINE, **options)

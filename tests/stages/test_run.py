@@ -16,6 +16,7 @@ COMMANDS = [
     for package in ("stages", "tools")
     for path in sorted((ROOT / package).glob("*.py"))
     if '__name__ == "__main__"' in path.read_text()
+    if path.stem != "install"  # a script of the system's Python: tests/tools/test_install.py
 ]
 
 
