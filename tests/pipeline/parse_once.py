@@ -2,13 +2,12 @@
 
 import io
 import json
-import pickle
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 LOAD, DUMP = YAML.load, YAML.dump
-PARSED = {}  # {text: its values, pickled}
+PARSED = {}  # {text: its values as JSON, which is fast to copy}
 
 
 def install(patch=setattr):
@@ -25,8 +24,8 @@ def load(yaml, stream):
     if not isinstance(stream, str) or ("safe" not in yaml.typ and not is_lock(stream)):
         return LOAD(yaml, stream)
     if stream not in PARSED:
-        PARSED[stream] = pickle.dumps(LOAD(YAML(typ="safe"), stream))
-    return pickle.loads(PARSED[stream])
+        PARSED[stream] = json.dumps(LOAD(YAML(typ="safe"), stream))
+    return json.loads(PARSED[stream])
 
 
 def dump(yaml, data, stream):
@@ -37,4 +36,4 @@ def dump(yaml, data, stream):
     text = written.getvalue()
     stream.write(text)
     if is_lock(text):
-        PARSED[text] = pickle.dumps(json.loads(json.dumps(data)))
+        PARSED[text] = json.dumps(data)
