@@ -28,7 +28,7 @@ verify: $(VENV)/ready
 	python -m tools.verify
 
 test: $(VENV)/tests
-	@echo "Two processes import all libraries before the first dot: 10 to 20 seconds."
+	@echo "Two processes import all libraries before the first dot."
 	pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/tests

@@ -269,3 +269,15 @@ def test_training_pairs_fill_a_batch_of_each_round(load, changes, pairs, queries
     settings.require_batches(64, 64)
     load(changes | {"train.max_steps": 0}).require_batches(0, 0)
     load(changes | {"train.group_by": None, "train.batch_size": 8}).require_batches(64, 1)
+
+
+def test_the_cure_of_an_encoder_without_a_transformer_can_be_set(tmp_path):
+    train = load_settings(PARAMS).train.model_copy(update={"freeze_layers": 0.5, "lora_rank": 8})
+    with pytest.raises(InputError) as refused:
+        train.require_transformer()
+    cures = re.findall(r"-S (\S+)=(\S+)", str(refused.value))
+    assert [key for key, _ in cures] == [
+        *["train.freeze_embeddings", "train.freeze_layers", "train.lora_rank"]
+    ]
+    changes = {key: yaml.safe_load(value) for key, value in cures}
+    load_settings(write_params(tmp_path / "params.yaml", changes)).require_encoder(False)

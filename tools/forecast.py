@@ -64,9 +64,16 @@ class Machine(NamedTuple):
     """Operations a second of matrix products by number format, and the formats of both stages."""
 
     products: dict[str, float]
+    device: str
     training: str
     encoding: str
-    matrices: list["Matrix"]  # of the encoder
+    matrices: list[Matrix]  # of the model that params.yaml names, if it is on this machine
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """Measured in a process of its own, since torch takes memory."""
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(measure, load_settings("params.yaml")).result()
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,11 @@ class Forecast:
     rates: dict[str, float]  # operations a second of stages that have run here
 
     @classmethod
-    def here(cls, before: "Forecast | None" = None) -> "Forecast | None":
+    def here(cls, machine: Machine, initialized: bool) -> "Forecast | None":
         """With the data and the encoder of now; None as long as they are unknown.
 
         Args:
-            before: an earlier forecast, which has measured the machine.
+            initialized: whether data/encoders/zero_shot is of the model of now.
         """
         settings = load_settings("params.yaml")
         if not (MANIFEST.exists() and LENGTHS.exists()):
@@ -93,13 +100,9 @@ class Forecast:
         named = manifest["collection"]["name"], manifest["train"]["name"]
         if named != (settings.data.collection, settings.data.train):
             return None  # the files are of an earlier experiment
-        if before:
-            machine, rates = before.machine, before.rates
-        else:
-            with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # torch takes memory
-                machine = pool.submit(measure, settings).result()
-            rates = read_json(RATES) if RATES.exists() else {}
-        machine = machine._replace(matrices=matrices(ENCODER) or machine.matrices)
+        if initialized:
+            machine = machine._replace(matrices=matrices(ENCODER))
+        rates = read_json(RATES) if RATES.exists() else {}
         return cls(settings, manifest, lengths, machine, rates) if machine.matrices else None
 
     def seconds(self, stage: str) -> float:
@@ -121,8 +124,8 @@ class Forecast:
         return self.rates.get(self._key(work), SHARES[work.kind][work.format] * products)
 
     def _key(self, work: Work) -> str:
-        threads = thread_count(self.settings.threads)
-        return f"{work.kind}, {work.format}, {threads} threads, {processor()}"
+        place = [self.machine.device, processor(), f"{thread_count(self.settings.threads)} threads"]
+        return ", ".join([work.kind, work.format, *place, self.settings.launcher])
 
     def work(self, stage: str) -> Work:
         name, _, of = stage.partition("@")
@@ -133,6 +136,8 @@ class Forecast:
         if name == "train" and settings.trains(round_name):
             return self._training(round_name)
         if name == "mine" and settings.mines(round_name):
+            if (settings.teacher.scores or "").startswith("cross-encoder:"):
+                raise NotImplementedError("the work of a cross-encoder")
             return self._searching(self.manifest["train"], ["train"])
         if name == "search" and settings.index.kind == "flat":
             return self._searching(collection, ["test", "valid"])
@@ -242,7 +247,9 @@ def measure(settings: Settings) -> Machine:
         products[name] = _products_a_second(lambda: float((one @ other)[0, 0]))  # noqa: B023
     name = settings.model.name  # before the stage `init`; a hub is asked by the stage alone
     known = name in PACKAGED or Path(name).is_dir()
-    return Machine(products, training, encoding, matrices(locate(name)) if known else [])
+    return Machine(
+        products, device.type, training, encoding, matrices(locate(name)) if known else []
+    )
 
 
 def _products_a_second(product: Callable[[], float]) -> float:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dvc.stage import Stage
 from networkx import DiGraph, ancestors
@@ -13,7 +13,7 @@ from dpr.records import beir
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.runs.trec import read_run
 from dpr.settings import load_settings
-from tools.forecast import Forecast, in_words
+from tools.forecast import Forecast, Machine, in_words
 
 LONG = ("encode", "mine", "train", "vectors")
 DECIDING = ("init", "lengths", "prepare")  # their outputs decide the work of the rest
@@ -36,6 +36,8 @@ class Plan:
         self.stages, self.graph = stages, graph
         self.announced = False
         self.left: list[str] = []  # that will run, as far as known
+        self.there: set[str] = set()  # whose outputs are of this run, or had not changed
+        self.machine: Machine | None = None
         self.forecast: Forecast | None = None
         self.known = False  # whether the forecast has the data and the encoder of now
 
@@ -66,15 +68,18 @@ class Plan:
         except BaseException:
             self._forget({stage} | ancestors(self.graph, stage))
             raise
-        seconds = time.monotonic() - started
         self._forget({stage})
-        if not runs:
-            return
-        if self.forecast:
-            self.forecast.learn(name, seconds)
+        self.there.add(name)
+        with suppress(Exception):  # a stage that has run must not fail here
+            if runs:
+                self._learn(name, time.monotonic() - started)
+
+    def _learn(self, name: str, seconds: float) -> None:
         if name in DECIDING:
             self.known = False
-        if name in UNTRAINED and not set(UNTRAINED) & set(self.left) and TRAINING in self.left:
+        if self.forecast:
+            self.forecast.learn(name, seconds)
+        if name in UNTRAINED and self.there.issuperset(UNTRAINED) and TRAINING in self.left:
             first_look()
 
     def _forget(self, done: set[Stage]) -> None:
@@ -103,8 +108,11 @@ class Plan:
             return {}
         try:
             if not self.known:
-                self.forecast = Forecast.here(self.forecast)
-                self.known = self.forecast is not None
+                self.known = (
+                    True  # also if it fails: a new try would take seconds before each stage
+                )
+                self.machine = self.machine or Machine.here()
+                self.forecast = Forecast.here(self.machine, initialized="init" not in stages)
             return {s: self.forecast.seconds(s) for s in stages} if self.forecast else {}
         except Exception:  # such as wrong settings: the stage itself says so, and better
             return {}
@@ -122,4 +130,5 @@ def first_look() -> None:
     print(f"\nBefore the training, {len(qrels)} test topics:\n")
     print(table(["system", PRIMARY_MEASURE], rows))
     print("\nAsk while it trains, in a second terminal:")
+    print("source .venv/bin/activate")
     print('python -m tools.ask --system zero_shot "your question"', flush=True)

@@ -41,13 +41,14 @@ stopped_by: list[type[KeyboardInterrupt]] = []
 
 def main(targets: list[str], dry: bool = False) -> None:
     """Raises InputError if a stage fails, KeyboardInterrupt after a signal to stop."""
-    mend_lock()
+    if not dry:
+        mend_lock()
     os.environ |= with_this_python()
     for number in STOPS:
         signal.signal(number, stop)
     with ThreadPoolExecutor(1) as thread:  # in the main thread DVC would ignore Ctrl-C
         done = thread.submit(reproduce, targets, dry).result()
-    if not done and not dry:
+    if not done:
         print("Data and pipelines are up to date.")
 
 
@@ -105,14 +106,15 @@ def reproduce(targets: list[str], dry: bool) -> list[Stage]:
             if dry:
                 with repo.lock:
                     plan.announce()
-                return []
+                return plan.stages if plan.left else []
 
             def run_unless_stopped(stage: Stage, **options: Any) -> Stage | None:
                 """Run a stage as DVC does, unless a signal to stop has arrived."""
                 if not stopped_by:
                     try:
                         with plan.followed(stage):
-                            return _reproduce_stage(stage, **options)
+                            if not stopped_by:  # during the forecast
+                                return _reproduce_stage(stage, **options)
                     except Exception:
                         if not stopped_by:
                             raise

@@ -1,5 +1,6 @@
 """The groups of mining and training: `mine`, `teacher`, `train`, `second`."""
 
+import json
 import math
 from typing import Annotated, Any, Literal
 
@@ -135,7 +136,11 @@ class TrainSettings(Group):
         """Raises InputError for settings that an encoder without a transformer cannot have."""
         names = ("freeze_embeddings", "freeze_layers", "gradient_checkpointing", "lora_rank")
         if chosen := [f"{key}.{name}" for name in names if getattr(self, name)]:
-            cure = " ".join(f"-S {name}=0" for name in chosen)
+            cure = " ".join(
+                f"-S {key}.{name}={json.dumps(type(value)(0))}"
+                for name in names
+                if (value := getattr(self, name))
+            )
             raise InputError(
                 f"params.yaml: {', '.join(chosen)}: this encoder has token vectors alone "
                 f"(StaticEmbedding), and no transformer; unset: {cure}"

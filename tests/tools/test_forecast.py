@@ -14,6 +14,7 @@ from dpr.training import parameters
 from tools import forecast
 from tools.forecast import Forecast, Machine, matrices
 
+PRODUCTS = {"fp32": 1e9, "bf16": 2e9}
 PASSAGE, QUERY, TEXTS = 32, 8, 4  # tokens, tokens, texts
 
 
@@ -43,7 +44,7 @@ def make_forecast(tiny_model, tmp_path, monkeypatch):
     def make(rates=None, **changes):
         params = tmp_path / "params.yaml"
         write_params(params, {k if "." in k else f"train.{k}": v for k, v in changes.items()})
-        machine = Machine({"fp32": 1e9, "bf16": 2e9}, "fp32", "int8", matrices(Path(tiny_model)))
+        machine = Machine(PRODUCTS, "cpu", "fp32", "int8", matrices(Path(tiny_model)))
         return Forecast(load_settings(params), manifest, lengths, machine, rates or {})
 
     return make

@@ -1,5 +1,7 @@
 """What a run of the graph says of itself, with stages that only pretend to run."""
 
+from types import SimpleNamespace
+
 import networkx as nx
 import pytest
 from helpers import HEADER, write_params
@@ -22,7 +24,7 @@ class Forecast:
     learned: dict = {}  # noqa: RUF012
 
     @classmethod
-    def here(cls, before=None):
+    def here(cls, machine, initialized):
         return cls()
 
     def seconds(self, stage):
@@ -46,6 +48,7 @@ NEEDS = {
 def run(monkeypatch, capsys):
     """run(changed stages, failing stage) -> the lines that it prints."""
     monkeypatch.setattr(plan, "Forecast", Forecast)
+    monkeypatch.setattr(plan, "Machine", SimpleNamespace(here=dict))
     monkeypatch.setattr(plan, "first_look", lambda: print("the first look"))
 
     def follow(changed, fails=None):
@@ -105,12 +108,22 @@ def test_what_fails_takes_its_dependents_along(run):
     assert lines[-1] == "stage 3 of 6: bm25_search"  # nothing is left that takes long
 
 
+@pytest.mark.parametrize(("changed", "fails"), [(NEEDS, "bm25_search"), ({"prepare"}, "check")])
+def test_without_both_systems_there_is_no_first_look(run, changed, fails):
+    assert "the first look" not in run(changed, fails=fails)
+
+
+def test_a_first_look_that_fails_stops_no_stage(run, monkeypatch):
+    monkeypatch.setattr(plan, "first_look", lambda: 1 / 0)
+    assert run(NEEDS)[-1] == "stage 6 of 6: search@dense"
+
+
 def test_nothing_to_do_says_nothing(run):
     assert run(set()) == []
 
 
 def test_a_forecast_that_fails_stops_no_stage(run, monkeypatch):
-    monkeypatch.setattr(Forecast, "here", lambda before: 1 / 0)
+    monkeypatch.setattr(Forecast, "here", lambda machine, initialized: 1 / 0)
     assert run(NEEDS)[1] == "stage 1 of 6: prepare"
 
 
