@@ -131,9 +131,13 @@ def network_settings() -> dict[str, str]:
         found["UV_FIND_LINKS"] = ",".join(found["UV_FIND_LINKS"].split())
     found.update(os.environ)
     chosen = {*INDEXES.values(), "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_TORCH_BACKEND"}
-    if sys.platform == "linux" and not chosen & {*found} and not has_gpu() and answers(CPU_WHEELS):
-        print("no NVIDIA GPU here: PyTorch without CUDA", flush=True)
-        found.update(UV_TORCH_BACKEND="cpu", PIP_EXTRA_INDEX_URL=CPU_WHEELS)
+    if sys.platform == "linux" and not chosen & {*found} and not has_gpu():
+        if answers(CPU_WHEELS):
+            print("no NVIDIA GPU here: PyTorch without CUDA", flush=True)
+            found.update(UV_TORCH_BACKEND="cpu", PIP_EXTRA_INDEX_URL=CPU_WHEELS)
+        else:
+            print("PyTorch with CUDA: the index without it does not answer", flush=True)
+            require_disk(CUDA_GIGABYTES)
     return found
 
 

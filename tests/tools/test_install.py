@@ -76,7 +76,7 @@ class Project:
             capture_output=True,
             text=True,
         )
-        self.said = done.stderr
+        self.said, self.printed = done.stderr, done.stdout
         return done.returncode, self.log.read_text().replace(f"{self.folder}/", "").splitlines()
 
 
@@ -177,6 +177,7 @@ def test_pytorch_comes_without_cuda_only_if_nobody_could_want_it(
     )
     _, lines = project.call(before=before, **variables)
     assert ("UV_TORCH_BACKEND=cpu" in lines) == expected
+    assert ("PyTorch with CUDA: the index" in project.printed) == (before.startswith(SILENT))
 
 
 @pytest.mark.parametrize(
