@@ -88,12 +88,16 @@ class Forecast:
 
     @classmethod
     def here(cls, machine: Machine, initialized: bool) -> "Forecast | None":
-        """With the data and the encoder of now; None as long as they are unknown.
+        """With the data and the encoder of now; None as long as the work is unknown.
+
+        That of a cross-encoder always is: nothing here says how large it is.
 
         Args:
             initialized: whether data/encoders/zero_shot is of the model of now.
         """
         settings = load_settings("params.yaml")
+        if (settings.teacher.scores or "").startswith("cross-encoder:"):
+            return None
         if not (MANIFEST.exists() and LENGTHS.exists()):
             return None
         manifest, lengths = read_json(MANIFEST), read_json(LENGTHS)
@@ -136,8 +140,6 @@ class Forecast:
         if name == "train" and settings.trains(round_name):
             return self._training(round_name)
         if name == "mine" and settings.mines(round_name):
-            if (settings.teacher.scores or "").startswith("cross-encoder:"):
-                raise NotImplementedError("the work of a cross-encoder")
             return self._searching(self.manifest["train"], ["train"])
         if name == "search" and settings.index.kind == "flat":
             return self._searching(collection, ["test", "valid"])

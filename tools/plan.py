@@ -39,7 +39,7 @@ class Plan:
         self.there: set[str] = set()  # whose outputs are of this run, or had not changed
         self.machine: Machine | None = None
         self.forecast: Forecast | None = None
-        self.known = False  # whether the forecast has the data and the encoder of now
+        self.known = False  # whether the forecast was made from the outputs of now
 
     def announce(self) -> None:
         """Print which stages will run, and how long they take. DVC's lock must be held."""
@@ -108,9 +108,7 @@ class Plan:
             return {}
         try:
             if not self.known:
-                self.known = (
-                    True  # also if it fails: a new try would take seconds before each stage
-                )
+                self.known = True  # even if it fails: each new try would take seconds
                 self.machine = self.machine or Machine.here()
                 self.forecast = Forecast.here(self.machine, initialized="init" not in stages)
             return {s: self.forecast.seconds(s) for s in stages} if self.forecast else {}

@@ -135,15 +135,12 @@ class TrainSettings(Group):
     def require_transformer(self, key: str = "train") -> None:
         """Raises InputError for settings that an encoder without a transformer cannot have."""
         names = ("freeze_embeddings", "freeze_layers", "gradient_checkpointing", "lora_rank")
-        if chosen := [f"{key}.{name}" for name in names if getattr(self, name)]:
-            cure = " ".join(
-                f"-S {key}.{name}={json.dumps(type(value)(0))}"
-                for name in names
-                if (value := getattr(self, name))
-            )
+        chosen = {f"{key}.{name}": value for name in names if (value := getattr(self, name))}
+        if chosen:
+            cure = " ".join(f"-S {k}={json.dumps(type(v)(0))}" for k, v in chosen.items())
             raise InputError(
                 f"params.yaml: {', '.join(chosen)}: this encoder has token vectors alone "
-                f"(StaticEmbedding), and no transformer; unset: {cure}"
+                f"(StaticEmbedding), and no transformer; set {cure}"
             )
 
 

@@ -186,10 +186,11 @@ class Settings(Group):
 
     def require_encoder(self, has_transformer: bool) -> None:
         """Raises InputError for a training that this encoder cannot have."""
+        if has_transformer:
+            return
         for round_name in filter(self.trains, ROUNDS):
-            if not has_transformer:
-                key = "second.train" if round_name == "second" else "train"
-                self.train_settings(round_name).require_transformer(key)
+            key = "second.train" if round_name == "second" else "train"
+            self.train_settings(round_name).require_transformer(key)
 
     def require_batches(self, pairs: int, queries: int) -> None:
         """Raises InputError if a round has too few training pairs or queries for its batches.

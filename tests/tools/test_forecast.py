@@ -112,3 +112,16 @@ def test_a_stage_that_has_run_corrects_the_rest(make_forecast):
 )
 def test_times_in_words(seconds, words):
     assert forecast.in_words(seconds) == words
+
+
+def test_a_cross_encoder_has_no_forecast(make_forecast, tmp_path, monkeypatch):
+    made = make_forecast()
+    for name, values in (("manifest.json", made.manifest), ("lengths.json", made.lengths)):
+        forecast.write_json(tmp_path / name, values)
+    monkeypatch.setattr(forecast, "MANIFEST", tmp_path / "manifest.json")
+    monkeypatch.setattr(forecast, "LENGTHS", tmp_path / "lengths.json")
+    monkeypatch.chdir(tmp_path)
+    assert Forecast.here(made.machine, initialized=False) == made
+    teacher = {"teacher.scores": "cross-encoder:NAME", "train.teacher_share": 0.5}
+    write_params(tmp_path / "params.yaml", teacher | {"mine.bm25.use": True})
+    assert Forecast.here(made.machine, initialized=False) is None
