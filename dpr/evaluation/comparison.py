@@ -1,6 +1,7 @@
-"""Systems side by side: means with intervals, tests against references, curves, and ceilings."""
+"""Systems side by side: means with intervals, tests of all pairs, curves, and ceilings."""
 
-from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,53 +9,90 @@ import numpy as np
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import significance
-from dpr.measures import ByTopic
+from dpr.measures import PRIMARY_MEASURE, ByTopic
 from dpr.records.run import Run
-from dpr.records.types import Qrels, RunLike, is_relevant
+from dpr.records.types import SYSTEMS, Qrels, RunLike, is_relevant
 
 Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
 DEPTHS = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]  # of the recall curve
 LEVELS = [round(0.1 * i, 1) for i in range(11)]  # the eleven standard points of recall
+RUN_FILES = (".txt", ".run", ".trec")
+NO_RUNS = ("README.md", ".gitignore")  # in a folder of runs, as are DVC's *.dvc
 
 
-def compare_systems(results: Results, references: Sequence[str], seed: int) -> dict[str, Any]:
-    """Each system's means, and its differences from the references, tested.
+def run_files(runs: str | Path, external: str | Path | None) -> dict[str, Path]:
+    """{system: file of its run}: the systems of the graph, then foreign ones by their file names.
 
-    Returns:
-        {"systems": {system: {measure: {mean, low, high}}},
-         "against": {reference: {system: {measure: {difference, p_randomization, p_t, p_holm,
-                                                    wins, ties, losses}}}}}
-        p_holm is the randomization test's p value, corrected for the number of systems compared
-        with the same reference in the same measure.
+    Args:
+        runs: folder of the graph's runs of a split.
+        external: folder of foreign runs, such as splade.txt, whose system is `splade`.
     Raises:
-        InputError: for a reference that is not among the systems.
+        InputError: for a file that is no run by its name, or a label that is used twice.
     """
-    for reference in references:
-        if reference not in results:
-            raise InputError(
-                f"params.yaml: eval.references: {reference!r} is no system; choose from "
-                + ", ".join(results)
-            )
-    intervals = iter(significance.intervals(_values(results, list(results)), seed))
-    systems = {s: {m: next(intervals)._asdict() for m in results[s]} for s in results}
-    against = {reference: _against(results, reference, seed) for reference in references}
-    return {"systems": systems, "against": against}
+    found = {system: Path(runs) / f"{system}.txt" for system in SYSTEMS}
+    for file in sorted(Path(external).glob("*")) if external else ():
+        if file.name in NO_RUNS or file.suffix == ".dvc":
+            continue
+        if file.suffix not in RUN_FILES:
+            raise InputError(f"{file}: a run ends in {', '.join(RUN_FILES)}; rename or remove it")
+        if file.stem in found:
+            raise InputError(f"{file}: {found[file.stem]} is {file.stem}, too; rename one of them")
+        found[file.stem] = file
+    return found
 
 
-def _against(results: Results, reference: str, seed: int) -> dict[str, Any]:
-    others, names = [s for s in results if s != reference], list(results[reference])
-    repeated = np.tile(_values(results, [reference]), (len(others), 1))
-    tests = iter(significance.compare(_values(results, others), repeated, seed))
-    compared = {system: {name: next(tests) for name in names} for system in others}
-    rows: dict[str, Any] = {system: {} for system in others}
+def judged_topics(qrels: Qrels, run: Run) -> int:
+    """How many judged topics a foreign run has; 0 for a run of a different collection.
+
+    Such a run may have topics with the same ids, but none of its passages is judged.
+    """
+    topics = [query_id for query_id in qrels if query_id in run]
+    found_judged = any(qrels[query_id].keys() & run[query_id].keys() for query_id in topics)
+    return len(topics) if found_judged else 0
+
+
+def compare_systems(results: Results, seed: int) -> dict[str, Any]:
+    """Each system's means, and the differences of all pairs, tested.
+
+    Args:
+        results: in an order that does not depend on the figures, so that no difference turns its
+            sign from one experiment to the next.
+    Returns:
+        {"topics": number,
+         "systems": {system: {measure: {mean, low, high}}},
+         "against": {reference: {system: {measure: {difference, low, high, p_randomization, p_t,
+                                                    p_holm, wins, ties, losses}}}}}
+        A pair is under the system that comes first in `results`. `low` and `high` are the 95 %
+        interval. p_holm is p_randomization, corrected for the number of pairs.
+    """
+    names = list(next(iter(results.values())))
+    pairs = list(combinations(results, 2))
+    before, after = (_values(results, [pair[side] for pair in pairs]) for side in (0, 1))
+    means = _values(results, list(results))
+    intervals = iter(significance.intervals(np.concatenate([means, after - before]), seed))
+    systems = {s: {m: next(intervals)._asdict() for m in names} for s in results}
+    against: dict[str, Any] = {}
+    tests = iter(significance.compare(after, before, seed))
+    for reference, system in pairs:
+        rows = against.setdefault(reference, {}).setdefault(system, {})
+        for name in names:
+            interval = next(intervals)
+            rows[name] = next(tests)._asdict() | {"low": interval.low, "high": interval.high}
     for name in names:
-        corrected = significance.holm({s: compared[s][name].p_randomization for s in others})
-        for system in others:
-            rows[system][name] = compared[system][name]._asdict() | {"p_holm": corrected[system]}
-    return rows
+        p_values = {pair: against[pair[0]][pair[1]][name]["p_randomization"] for pair in pairs}
+        for (reference, system), p_holm in significance.holm(p_values).items():
+            against[reference][system][name]["p_holm"] = p_holm
+    topics = len(next(iter(next(iter(results.values())).values())))
+    return {"topics": topics, "systems": systems, "against": against}
 
 
-def _values(results: Results, systems: Sequence[str]) -> np.ndarray:
+def best_first(results: Results) -> list[str]:
+    """The systems in order of the primary measure."""
+    means = {system: measures.means(by)[PRIMARY_MEASURE] for system, by in results.items()}
+    return sorted(means, key=lambda system: -means[system])
+
+
+def _values(results: Results, systems: list[str]) -> np.ndarray:
     """(systems * measures, n topics): all rows share the random draws, the main cost."""
     names, topics = next(iter(results.values())), next(iter(next(iter(results.values())).values()))
     return np.array([[results[s][name][q] for q in topics] for s in systems for name in names])

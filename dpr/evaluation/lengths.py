@@ -11,6 +11,7 @@ from dpr.encoders.tokens import Tokenizer
 from dpr.records.types import Item
 
 MANY = 0.05  # share of truncated texts that deserves a message
+WORDS = 120  # of a passage: with its title, at most 256 tokens in most texts
 SAMPLE = 100_000  # measured passages, at most
 CURES = {
     "passages": "data.passages.words cuts documents into passages; "

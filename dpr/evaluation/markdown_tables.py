@@ -85,8 +85,10 @@ class Experiment(NamedTuple):
     over: int | None = None
 
 
-def experiments_table(experiments: dict[str, Experiment]) -> str:
-    """A row for each experiment, with the parameters that differ.
+def experiments_table(
+    experiments: dict[str, Experiment], p_values: Mapping[str, float] | None = None
+) -> str:
+    """A row for each experiment, with the parameters that differ and, if given, p values.
 
     Experiments that validate over all passages come first, then those over smaller pools; among
     those with equal pools, the best validation comes first.
@@ -107,17 +109,21 @@ def experiments_table(experiments: dict[str, Experiment]) -> str:
             name,
             *(_parameter(e.parameters.get(key, "-")) for key in varied),
             "-" if math.isnan(e.valid) else str(e.over or "all"),
-            *("-" if math.isnan(value) else f"{value:.4f}" for value in (e.valid, e.test)),
+            _figure(e.valid),
+            *([_figure(p_values.get(name, math.nan))] if p_values else []),
+            _figure(e.test),
         ]
         for name, e in sorted(experiments.items(), key=place)
     )
-    measured = [f"{topics} {PRIMARY_MEASURE}" for topics in ("validation", "test")]
-    return table(["experiment", *varied, "over", *measured], rows)
+    tested = ["p Holm"] if p_values else []
+    header = ["over", f"validation {PRIMARY_MEASURE}", *tested, f"test {PRIMARY_MEASURE}"]
+    return table(["experiment", *varied, *header], rows)
 
 
 def collections_table(collections: Mapping[str, Compared], measure: str) -> str:
-    """A row for each collection and their mean, a column for each system."""
-    systems = list(next(iter(collections.values()))["systems"])
+    """A row for each collection and their mean, a column for each system that all of them have."""
+    every = [compared["systems"] for compared in collections.values()]
+    systems = [system for system in every[0] if all(system in found for found in every)]
     means = {
         name: [compared["systems"][system][measure]["mean"] for system in systems]
         for name, compared in collections.items()
@@ -164,6 +170,10 @@ def collections_rows(
 
 def _outcomes(test: dict[str, Any]) -> str:
     return f"{test['wins']} / {test['ties']} / {test['losses']}"
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _parameter(value: Any) -> str:

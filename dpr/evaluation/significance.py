@@ -1,7 +1,7 @@
 """Paired significance tests and bootstrap intervals over the topics."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -9,6 +9,7 @@ RESAMPLES = 9_999
 TIE = 1e-9  # smaller differences are rounding errors
 DECIMALS = 12  # of all results, since the last digits depend on the processor
 BLOCK = 2**22  # random numbers in memory at a time
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Interval(NamedTuple):
@@ -110,9 +111,9 @@ def _blocks(count: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def holm(p_values: dict[str, float]) -> dict[str, float]:
+def holm(p_values: dict[Name, float]) -> dict[Name, float]:
     """p values by name, corrected for multiple comparisons (Holm 1979)."""
-    corrected: dict[str, float] = {}
+    corrected: dict[Name, float] = {}
     largest = 0.0
     for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
         largest = max(largest, (len(p_values) - rank) * p_values[name])

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dpr import measures
-from dpr.records.types import System
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
@@ -190,4 +189,3 @@ class FuseSettings(Group):
 
 class EvalSettings(Group):
     measures: Annotated[list[str], Field(min_length=1), AfterValidator(measures.check)]
-    references: list[System]

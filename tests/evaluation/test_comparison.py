@@ -10,6 +10,7 @@ from dpr.base.errors import InputError
 from dpr.evaluation import comparison
 from dpr.evaluation.markdown_tables import Experiment, experiments_table, topics_table, verdict
 from dpr.evaluation.significance import compare
+from dpr.records.run import Run
 
 RESULTS = {
     "bm25": {"AP": {"1": 0.1, "2": 0.2, "3": 0.3}},
@@ -19,24 +20,75 @@ RESULTS = {
 
 
 def test_systems_and_tests_by_hand():
-    compared = comparison.compare_systems(RESULTS, ["bm25"], seed=0)
+    compared = comparison.compare_systems(RESULTS, seed=0)
+    assert compared["topics"] == 3
     assert compared["systems"]["dense"]["AP"]["mean"] == pytest.approx(1 / 3)
-    against = compared["against"]["bm25"]
-    assert against.keys() == {"dense", "hybrid"}
-    dense, hybrid = against["dense"]["AP"], against["hybrid"]["AP"]
+    against = compared["against"]
+    assert {r: set(against[r]) for r in against} == {
+        "bm25": {"dense", "hybrid"},
+        "dense": {"hybrid"},
+    }
+    dense, hybrid = against["bm25"]["dense"]["AP"], against["bm25"]["hybrid"]["AP"]
     assert dense["difference"] == pytest.approx(0.4 / 3)
     assert (dense["wins"], dense["ties"], dense["losses"]) == (3, 0, 0)
     assert dense["p_randomization"] == pytest.approx(2 / 8)  # 2 of 2^3 ways are as extreme
     # topics are paired by id, whatever the order
     assert (hybrid["wins"], hybrid["ties"], hybrid["losses"]) == (2, 1, 0)
     assert hybrid["difference"] == pytest.approx(0.45 / 3)
-    assert dense["p_holm"] == pytest.approx(0.5)  # the smaller of two p values, doubled
-    assert hybrid["p_holm"] == pytest.approx(0.5)
+    # the smallest of three p values, three times; the largest, p = 1, as it is
+    assert dense["p_holm"] == pytest.approx(0.75)
+    assert against["dense"]["hybrid"]["AP"]["p_holm"] == 1.0
 
 
-def test_an_unknown_reference_is_refused():
-    with pytest.raises(InputError, match=r"eval\.references: 'bm52' is no system; .*bm25, dense"):
-        comparison.compare_systems(RESULTS, ["bm52"], seed=0)
+def test_the_interval_of_a_difference_is_over_the_topics_of_both():
+    """A constant lead has an interval of one point, although both systems vary."""
+    results = {
+        "one": {"AP": {str(n): n / 50 for n in range(40)}},
+        "two": {"AP": {str(n): n / 50 + 0.125 for n in range(40)}},
+    }
+    of = comparison.compare_systems(results, seed=0)["against"]["one"]["two"]["AP"]
+    assert of["low"] == pytest.approx(0.125) and of["high"] == pytest.approx(0.125)
+    varied = {q: value + (0.25 if int(q) % 2 else 0.0) for q, value in results["one"]["AP"].items()}
+    of = comparison.compare_systems(results | {"two": {"AP": varied}}, seed=0)["against"]["one"]
+    half = 1.96 * 0.125 / math.sqrt(40)  # of a mean of 40 topics with a deviation of .125
+    assert of["two"]["AP"]["low"] == pytest.approx(0.125 - half, abs=0.01)
+    assert of["two"]["AP"]["high"] == pytest.approx(0.125 + half, abs=0.01)
+
+
+def test_foreign_runs_are_systems_by_their_file_names(tmp_path):
+    for name in ("splade.txt", "colbert.v2.trec", "README.md", ".gitignore", "big.run.dvc"):
+        (tmp_path / name).touch()
+    files = comparison.run_files("runs", tmp_path)
+    assert [*files] == ["bm25", "zero_shot", "dense", "rrf", "hybrid", "colbert.v2", "splade"]
+    assert files["splade"] == tmp_path / "splade.txt" and str(files["rrf"]) == "runs/rrf.txt"
+    assert [*comparison.run_files("runs", tmp_path / "nothing")] == [*files][:5]
+    (tmp_path / "notes.csv").touch()
+    with pytest.raises(InputError, match=r"notes\.csv: a run ends in \.txt"):
+        comparison.run_files("runs", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["splade.run", "dense.txt"])
+def test_a_label_used_twice_is_refused(tmp_path, name):
+    (tmp_path / "splade.txt").touch()
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"is (splade|dense), too; rename one of them"):
+        comparison.run_files("runs", tmp_path)
+
+
+def test_a_run_of_a_different_collection_has_no_judged_topic():
+    qrels = {"1": {"a": 1}, "2": {"b": 0}, "3": {"c": 1}}
+    assert comparison.judged_topics(qrels, Run.of({"1": {"a": 1.0}, "2": {"x": 1.0}})) == 2
+    assert comparison.judged_topics(qrels, Run.of({"9": {"a": 1.0}})) == 0
+    assert comparison.judged_topics(qrels, Run.of({"1": {"x": 1.0}, "2": {"y": 1.0}})) == 0
+
+
+def test_the_best_system_comes_first():
+    results = {
+        "one": {"nDCG@10": {"1": 0.1, "2": 0.2}},
+        "two": {"nDCG@10": {"1": 0.5, "2": 0.2}},
+        "three": {"nDCG@10": {"1": 0.4, "2": 0.0}},
+    }
+    assert comparison.best_first(results) == ["two", "three", "one"]
 
 
 def test_topics_that_moved_most_come_first():

@@ -83,6 +83,9 @@ def watch_stages(root, model):
 
     source, made, found = root / "source", root / "made", {}
     write_source(source)
+    foreign = made / "data/external_runs/splade.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("q6 Q0 d6 1 2.5 splade\n")
     changes = {"data.collection": f"beir:{source}", "data.train": f"beir:{source}"}
     changes |= CHANGES | {"model.name": model}
     params = write_params(root / "params.yaml", changes)
