@@ -1,63 +1,122 @@
 """Compare two experiments topic by topic, and test whether their difference is significant.
 
-A side is a git revision, an experiment, `workspace`, or a run file in TREC format. Reads both runs,
-and topics and judgments of data/collection. Sides with a different collection, judgments or topics
-are refused.
+A side is a git revision, an experiment, `workspace`, or a run file in TREC format. Several
+experiments, joined by commas, are one recipe with different seeds: each topic has its mean over the
+seeds. Reads the runs, and topics and judgments of data/collection. Sides with a different
+collection, judgments or topics are refused.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid
     python -m tools.diff NAME OTHER --system hybrid --measure AP --top 20
+    python -m tools.diff A-42,A-43,A-44 B-42,B-43,B-44
     python -m tools.diff one/run.txt another/run.txt --common
 """
 
 import argparse
+from itertools import chain
+from pathlib import Path
+from statistics import fmean
 
-from ruamel.yaml import YAML
+import numpy as np
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation.markdown_tables import topics_table, verdict
+from dpr.evaluation import significance
+from dpr.evaluation.markdown_tables import ALPHA, topics_table, verdict
+from dpr.measures import by_topic
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
 from tools import sides
-from tools.compared import Compared
+from tools.passages import COLLECTION
 from tools.sides import Side
 
 
 def main(arguments: argparse.Namespace) -> None:
-    qrels = beir.read_qrels("data/collection", arguments.split)
+    measure, split = arguments.measure, arguments.split
+    qrels = beir.read_qrels(COLLECTION, split)
     if not qrels:
-        raise InputError(f"data/collection/qrels/{arguments.split}.tsv: no topic with a judgment")
-    before, after = (
-        sides.read(name, arguments.split, arguments.system)
-        for name in (arguments.before, arguments.after)
-    )
-    for side in (before, after):
-        sides.require_this_collection(side, arguments.split)
-        require_depth(side, arguments.measure)
+        raise InputError(f"{COLLECTION}/qrels/{split}.tsv: no topic with a judgment")
+    groups = [
+        [sides.read(name, split, arguments.system) for name in seeds(names)]
+        for names in (arguments.before, arguments.after)
+    ]
+    for side in chain(*groups):
+        sides.require_this_collection(side, split)
+        require_depth(side, measure)
         if note := sides.stale(sides.STAGE_OF[arguments.system], side=side.name):
             print(f"note: {note}")
-    qrels = shared_topics(qrels, before, after, arguments.common)
-    seed = load_settings("params.yaml").seed
-    compared = Compared(before, after, qrels, seed, arguments.measure)
-    texts = {query_id: compared.queries[query_id].text for query_id in qrels}
-    print(topics_table(texts, *compared.values, arguments.top), end="\n\n")
-    print(verdict(arguments.measure, *compared.values, compared.test))
-    if None not in (before.format, after.format) and before.format != after.format:
+    qrels = shared_topics(qrels, [*chain(*groups)], arguments.common)
+    values = [[by_topic(qrels, side.run, [measure])[measure] for side in group] for group in groups]
+    before, after = (means_by_topic(of_seeds) for of_seeds in values)
+    queries = beir.read_queries(COLLECTION)
+    texts = {query_id: queries[query_id].text for query_id in qrels}
+    print(topics_table(texts, before, after, arguments.top), end="\n\n")
+    arrays = [np.array([*side.values()]) for side in (before, after)]
+    (test,) = significance.compare(arrays[1][None], arrays[0], load_settings("params.yaml").seed)
+    print(verdict(measure, before, after, test))
+    for group, of_seeds in zip(groups, values, strict=True):
+        if len(group) > 1:
+            print(in_seeds([side.name for side in group], [fmean(v.values()) for v in of_seeds]))
+    if test.p_randomization < ALPHA and one_seed_each(groups):
         print(
-            f"note: {before.name} was encoded in {before.format}, {after.name} in {after.format}: "
-            "the number formats explain part of the difference"
+            "one seed each: a different seed may move a mean by as much; name several experiments "
+            "of a recipe, as A-42,A-43 B-42,B-43"
         )
+    formats = {side.format: side.name for side in chain(*groups) if side.format}
+    if len(formats) > 1:
+        encoded = ", ".join(f"{name} in {format}" for format, name in formats.items())
+        print(f"note: vectors are {encoded}: the number formats explain part of the difference")
+
+
+def seeds(names: str) -> list[str]:
+    """The names of a side, which are several experiments if only their seed differs.
+
+    Raises:
+        InputError: if the experiments differ in more than `seed`, or one is named twice.
+    """
+    if Path(names).is_file():
+        return [names]
+    first, *rest = listed = names.split(",")
+    if len(set(listed)) < len(listed):
+        raise InputError(f"{names}: an experiment is named twice")
+    for name in rest:
+        one, another = sides.parameters(first), sides.parameters(name)
+        differ = sorted(k for k in one.keys() | another.keys() if one.get(k) != another.get(k))
+        if differ != ["seed"]:
+            more = ", ".join(key for key in differ if key != "seed") or "nothing"
+            raise InputError(
+                f"{first} and {name} differ in {more}: a side of several experiments is one recipe "
+                "with different seeds"
+            )
+    return listed
+
+
+def one_seed_each(groups: list[list[Side]]) -> bool:
+    """Whether two recipes are compared, each by one training."""
+    if any(len(group) > 1 or group[0].collection is None for group in groups):
+        return False
+    one, another = (sides.parameters(group[0].name) for group in groups)
+    return any(one.get(key) != another.get(key) for key in (one.keys() | another.keys()) - {"seed"})
+
+
+def means_by_topic(of_seeds: list[dict[str, float]]) -> dict[str, float]:
+    """The mean over the seeds for each topic."""
+    return {topic: fmean(values[topic] for values in of_seeds) for topic in of_seeds[0]}
+
+
+def in_seeds(names: list[str], means: list[float]) -> str:
+    """The mean of each seed, and how far they lie apart."""
+    shown = ", ".join(f"{name} {mean:.4f}" for name, mean in zip(names, means, strict=True))
+    return f"seeds: {shown}; mean {fmean(means):.4f}, range {max(means) - min(means):.4f}"
 
 
 def require_depth(side: Side, measure: str) -> None:
     """Raises InputError if a measure is deeper than a side's search; a run file has no limit."""
     if side.collection is None:
         return
-    params = YAML(typ="safe", pure=True).load(sides.text(side.name, "params.yaml"))
-    top_k = params["search"]["top_k"]
+    top_k = sides.parameters(side.name)["search.top_k"]
     if (measures.cutoff(measure) or 0) > top_k:
         raise InputError(
             f"--measure {measure}: {side.name} has search.top_k {top_k}, which is too shallow; "
@@ -65,8 +124,8 @@ def require_depth(side: Side, measure: str) -> None:
         )
 
 
-def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrels:
-    """The judgments for the comparison: all topics or, with `common`, the topics in both runs.
+def shared_topics(qrels: Qrels, found: list[Side], common: bool) -> Qrels:
+    """The judgments for the comparison: all topics or, with `common`, the topics in all runs.
 
     An experiment searches every topic: its run lacks a topic if the search found nothing. A run
     file may come from a search with fewer topics.
@@ -74,29 +133,29 @@ def shared_topics(qrels: Qrels, before: Side, after: Side, common: bool) -> Qrel
     Raises:
         InputError: if the runs have different topics, unless `common` is set.
     """
-    searched = []
-    for side in (before, after):
+    searched = {}
+    for side in found:
         topics = qrels.keys() if side.collection is not None else qrels.keys() & side.run.keys()
         if not topics:
             raise InputError(
                 f"{side.name}: data/collection judges no topic of this run; is it for a different "
                 "collection?"
             )
-        searched.append(topics)
-    both = searched[0] & searched[1]
-    if common and not both:
-        raise InputError(f"{before.name} and {after.name} have no topic in common")
-    if common and len(both) < len(qrels):
-        print(f"over the {len(both)} topics that both runs have, of {len(qrels)} judged\n")
-        return {query_id: grades for query_id, grades in qrels.items() if query_id in both}
-    if searched[0] != searched[1]:
+        searched[side.name] = topics
+    shared = set.intersection(*map(set, searched.values()))
+    if common and not shared:
+        raise InputError(f"{' and '.join(searched)} have no topic in common")
+    if common and len(shared) < len(qrels):
+        print(f"over the {len(shared)} topics that all runs have, of {len(qrels)} judged\n")
+        return {query_id: grades for query_id, grades in qrels.items() if query_id in shared}
+    if any(topics != shared for topics in searched.values()):
+        counts = ", ".join(f"{name} has {len(topics)}" for name, topics in searched.items())
         raise InputError(
-            f"{before.name} has {len(searched[0])} of the {len(qrels)} judged topics, {after.name} "
-            f"has {len(searched[1])}, and {len(both)} are the same; add --common to compare over "
-            "the topics that both have"
+            f"of {len(qrels)} judged topics, {counts}, and {len(shared)} are the same; add "
+            "--common to compare over the topics that all runs have"
         )
-    if len(both) < len(qrels):
-        print(f"{len(qrels) - len(both)} judged topics are in neither run: each counts as 0\n")
+    if len(shared) < len(qrels):
+        print(f"{len(qrels) - len(shared)} judged topics are in no run: each counts as 0\n")
     return qrels
 
 

@@ -2,6 +2,8 @@
 
 Reads the table of `dvc exp show`. `over` is the number of passages that the validation ranked.
 Figures over different numbers are not comparable, so each number has its own group of experiments.
+`p Holm` tests each experiment against this commit: the runs of `dense` over the validation topics,
+ranked over the whole collection, with Holm's correction for the number of experiments.
 
     dvc exp run --queue -S 'train.batch_size=32,64' -S 'train.lr=2e-5,5e-5'
     dvc queue start
@@ -13,20 +15,31 @@ commit.
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import dvc.api
+import numpy as np
 from dvc.utils.flatten import flatten
 
+from dpr import measures
+from dpr.base.errors import InputError
+from dpr.evaluation import significance
 from dpr.evaluation.markdown_tables import Experiment, experiments_table
+from dpr.evaluation.significance import holm
 from dpr.measures import PRIMARY_MEASURE
+from dpr.records import beir
 from dpr.settings import load_settings
 from stages import rounds
 from stages.run import one_line_errors, parser
+from tools import sides
+from tools.passages import COLLECTION
 
 VALID = f"best.{PRIMARY_MEASURE}"  # in metrics/train*.json
 TEST = f"dense.{PRIMARY_MEASURE}"  # in metrics/eval.json
 SECOND = f"metrics/train{rounds.SUFFIX['second']}.json"
+MANIFEST = Path(sides.MANIFEST)
 Row = dict[str, Any]  # of DVC's table
 
 
@@ -35,7 +48,28 @@ def main() -> None:
     rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
     rows.pop("workspace", None)
     experiments = {name: experiment(row, keys) for name, row in rows.items()}
-    print(experiments_table(experiments))
+    base, *finished = [name for name, e in experiments.items() if not math.isnan(e.valid)] or [""]
+    p_values = holm(against(base, finished)) if finished else {}
+    print(experiments_table(experiments, p_values))
+
+
+def against(base: str, names: list[str]) -> dict[str, float]:
+    """p values of the randomization test on validation topics, of the runs that DVC's cache has."""
+    if not MANIFEST.exists() or not (qrels := beir.read_qrels(COLLECTION, "valid")):
+        return {}
+    values = {}
+    for name in [base, *names]:
+        with suppress(InputError):  # no run, or of a different collection
+            side = sides.read(name, "valid", "dense")
+            sides.require_this_collection(side, "valid")
+            by_topic = measures.by_topic(qrels, side.run, [PRIMARY_MEASURE])[PRIMARY_MEASURE]
+            values[name] = [*by_topic.values()]
+    if base not in values or len(values) == 1:
+        return {}
+    rows = np.array([*values.values()])
+    tests = significance.compare(rows[1:], rows[0], load_settings("params.yaml").seed)
+    found = [name for name in values if name != base]
+    return {name: test.p_randomization for name, test in zip(found, tests, strict=True)}
 
 
 def experiment(row: Row, keys: list[str]) -> Experiment:

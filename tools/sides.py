@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dvc.exceptions import DvcException
+from dvc.scm import RevError
+from dvc.utils.flatten import flatten
+from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
@@ -47,7 +50,7 @@ def read(name: str, split: str, system: str) -> Side:
 
 
 def text(side: str, path: str) -> str:
-    """The text of a file on a side. Raises InputError if DVC's cache does not have it."""
+    """The text of a file on a side. Raises InputError if the side or its file is not here."""
     import dvc.api
     from scmrepo.exceptions import SCMError
 
@@ -55,12 +58,33 @@ def text(side: str, path: str) -> str:
         if side == WORKSPACE:
             return Path(path).read_text(encoding="utf-8")
         return str(dvc.api.read(path, rev=side))
-    except (DvcException, SCMError, OSError) as error:
+    except OSError as error:
+        if side == WORKSPACE:
+            raise InputError(f"{path}: missing here; `dvc repro` makes it") from None
+        reason = f" ({error})"
+    except (RevError, SCMError):
         raise InputError(
-            f"{side}: no such run file, and this DVC cache lacks {path} of that revision "
-            f"({error}); `dvc exp show` lists the experiments. If its results were made "
-            "on a different machine, run `make repro` here and commit dvc.lock"
+            f"{side}: no run file, experiment or revision has this name; `python -m tools.grid` "
+            "lists the experiments"
         ) from None
+    except DvcException:
+        reason = ""
+    raise InputError(
+        f"{side}: DVC's cache lacks {path} of that revision{reason}. If its results were made on a "
+        "different machine, run `make repro` here, commit, and compare with your commit; or "
+        "`dvc pull` them from a remote"
+    )
+
+
+def parameters(side: str) -> dict[str, Any]:
+    """{"train.lr": 5e-5} of params.yaml on a side."""
+    return flat(text(side, "params.yaml"))
+
+
+def flat(text: str) -> dict[str, Any]:
+    """The same of any YAML or JSON text with nested groups."""
+    values: dict[str, Any] = flatten(YAML(typ="safe", pure=True).load(text))
+    return values
 
 
 def training(side: str) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import runpy
 
 import pytest
@@ -10,6 +11,7 @@ from helpers import ROOT, write_params
 from dpr.base.errors import InputError
 from dpr.base.files import write_json
 from dpr.records import beir
+from dpr.records.run import Run
 from dpr.records.types import Judgment, Passage, Query
 from dpr.runs.trec import write_run
 from tools import diff, sides
@@ -49,24 +51,24 @@ def compare(tmp_path, monkeypatch, capsys):
 def test_runs_of_other_topics_do_not_compare(compare):
     """All of 40 topics at rank 2, against 20 of them at rank 1."""
     with pytest.raises(
-        InputError, match=r"one has 40 of the 40 judged topics, other has 20, and 20 are"
+        InputError, match=r"of 40 judged topics, one has 40, other has 20, and 20 are the same"
     ):
         compare(TOPICS, TOPICS[:20])
     printed = compare(TOPICS, TOPICS[:20], common=True)
-    assert printed.startswith("over the 20 topics that both runs have, of 40 judged\n")
+    assert printed.startswith("over the 20 topics that all runs have, of 40 judged\n")
     assert "nDCG@10 over 20 topics: 0.6309 -> 1.0000" in printed
 
 
 def test_topics_that_neither_run_has_count_as_zero(compare):
     printed = compare(TOPICS[:20], TOPICS[:20])
-    assert printed.startswith("20 judged topics are in neither run: each counts as 0\n")
+    assert printed.startswith("20 judged topics are in no run: each counts as 0\n")
     assert "nDCG@10 over 40 topics: 0.3155 -> 0.5000" in printed
 
 
 def test_no_topic_in_common(compare):
     with pytest.raises(InputError, match="one: data/collection judges no topic of this run"):
         compare(["another"], TOPICS)
-    with pytest.raises(InputError, match="has 20, and 0 are the same"):
+    with pytest.raises(InputError, match="one has 20, other has 20, and 0 are the same"):
         compare(TOPICS[:20], TOPICS[20:])
     with pytest.raises(InputError, match="one and other have no topic in common"):
         compare(TOPICS[:20], TOPICS[20:], common=True)
@@ -91,9 +93,55 @@ def test_a_system_of_this_collection_was_asked_every_topic():
     """BM25 finds nothing for some: these are not left out."""
     qrels = {q: {"d0": 1} for q in TOPICS}
     one, other = (Side(name, {"q0": {"d0": 1.0}}, {}, None) for name in ("one", "other"))
-    assert diff.shared_topics(qrels, one, other, common=True) == qrels
+    assert diff.shared_topics(qrels, [one, other], common=True) == qrels
     file = other._replace(collection=None)
-    assert diff.shared_topics(qrels, one, file, common=True).keys() == {"q0"}
+    assert diff.shared_topics(qrels, [one, file], common=True).keys() == {"q0"}
+
+
+RECIPES = {
+    "a-42": {"train.lr": 1e-4, "seed": 42},
+    "a-43": {"train.lr": 1e-4, "seed": 43},
+    "b-42": {"train.lr": 5e-5, "seed": 42},
+    "a": {"train.lr": 1e-4, "seed": 42},
+}
+
+
+@pytest.fixture
+def recipes(monkeypatch):
+    monkeypatch.setattr(sides, "parameters", RECIPES.__getitem__)
+
+
+def test_a_side_of_seeds_has_one_recipe(recipes):
+    assert diff.seeds("a-42,a-43") == ["a-42", "a-43"]
+    assert diff.seeds("b-42") == ["b-42"]
+    with pytest.raises(InputError, match=r"a-42 and b-42 differ in train\.lr: a side of"):
+        diff.seeds("a-42,b-42")
+    with pytest.raises(InputError, match=r"a-42 and a differ in nothing"):
+        diff.seeds("a-42,a")
+    with pytest.raises(InputError, match="an experiment is named twice"):
+        diff.seeds("a-42,a-42")
+
+
+def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, capsys):
+    """Of 40 topics: relevant at rank 1 with one seed and at rank 2 with another; then at rank 1."""
+    rank_1, rank_2 = (Run.of({q: {"x": 2.0, "d0": s} for q in TOPICS}) for s in (3.0, 1.0))
+    runs = {"a-42": rank_1, "a-43": rank_2, "b-42": rank_1}
+    sides_ = {name: Side(name, run, {}, "int8") for name, run in runs.items()}
+    monkeypatch.setattr(sides, "read", lambda name, split, system: sides_[name])
+    monkeypatch.setattr(sides, "stale", lambda *stages, side: None)
+    monkeypatch.setattr(diff, "require_depth", lambda side, measure: None)
+    options = {"split": "test", "system": "dense", "measure": "nDCG@10", "top": 1, "common": False}
+    diff.main(argparse.Namespace(before="a-42,a-43", after="b-42", **options))
+    printed = capsys.readouterr().out
+    low = 1 / math.log2(3)
+    assert f"nDCG@10 over 40 topics: {(1 + low) / 2:.4f} -> 1.0000" in printed
+    assert (
+        f"seeds: a-42 1.0000, a-43 {low:.4f}; mean {(1 + low) / 2:.4f}, range {1 - low:.4f}"
+        in printed
+    )
+    assert "one seed each" not in printed
+    diff.main(argparse.Namespace(before="a-43", after="b-42", **options))
+    assert "one seed each: a different seed may move" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("measure", ["recall@0", "accuracy", "P"])
