@@ -14,7 +14,6 @@ from dpr.base.errors import InputError
 from dpr.evaluation import comparison
 from dpr.evaluation.markdown_tables import table
 from dpr.records import beir
-from dpr.records.types import SYSTEMS
 from dpr.runs import trec
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
@@ -30,9 +29,10 @@ def main(split: str) -> None:
         raise InputError(f"data/collection/qrels/{split}.tsv: no topic with a judgment")
     top_k = load_settings("params.yaml").search.top_k
     depths = sorted({min(depth, top_k) for depth in DEPTHS})
+    external = "data/external_runs" if split == "test" else None
     rows = []
-    for system in SYSTEMS:
-        if (file := runs / f"{system}.txt").exists():
+    for system, file in comparison.run_files(runs, external).items():
+        if file.exists():
             run = trec.read_run(file)
             means = [measures.mean_primary_measure(qrels, run)]
             means += [comparison.of_reranking(qrels, run, depth) for depth in depths]

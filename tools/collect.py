@@ -18,7 +18,7 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.base.files import fingerprint
-from dpr.evaluation.lengths import MANY
+from dpr.evaluation.lengths import MANY, WORDS
 from dpr.records import beir
 from dpr.records.types import is_relevant
 from dpr.settings import Settings, load_settings
@@ -27,7 +27,6 @@ from dpr.sources.own import LONG, Documents, Questions
 from stages.run import one_line_errors, parser
 from tools.overrides import shown
 
-WORDS = 120  # of a passage: with its title, at most 256 tokens in most texts
 MADE = {beir.PASSAGES, beir.QUERIES, "qrels"}  # what this command writes
 HALF_WIDTH = 0.55  # times 1/sqrt(n), as README's intervals of nDCG@10 over 200 topics: at most .04
 EXAMPLES, WIDTH = 3, 90  # printed of each; letters of a line

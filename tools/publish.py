@@ -16,11 +16,10 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
 from dpr.encoders.spec import read_spec
-from dpr.evaluation.markdown_tables import no_gain_notes
-from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
 from tools import PAGES, report_tables, sides
+from tools.conclusion import Results, conclude
 
 ENCODER, RUNS, PARAMS = Path("data/encoders/dense"), Path("data/runs"), Path("params.yaml")
 METRICS, MANIFEST = report_tables.COMPARED, Path(sides.MANIFEST)
@@ -48,20 +47,17 @@ def card() -> str:
     from dpr.encoders.model_folder import PACKAGED  # loads transformers
 
     compared, manifest = read_json(METRICS), read_json(MANIFEST)
-    test = compared["against"].get("zero_shot", {}).get("dense")  # if zero_shot is a reference
     settings = load_settings(PARAMS)
     return PAGES.get_template("card.md").render(
         settings=settings,
         spec=read_spec(ENCODER),
         collection=manifest["collection"],
         training=manifest["train"],
-        table=report_tables.systems(compared, settings.eval.measures).markdown,
+        table=report_tables.short(),
         dense=compared["systems"]["dense"],
-        test=test[PRIMARY_MEASURE] if test else None,
-        primary_measure=PRIMARY_MEASURE,
+        answer=conclude(Results.here())[:-1],  # without the next experiment
         measures=settings.eval.measures,
         commit=commit(),
-        no_gain_notes=no_gain_notes(sides.training(sides.WORKSPACE)),
         packaged=PACKAGED,
     )
 

@@ -1,15 +1,19 @@
-"""Print the measures of all systems and their tests, and write report.html and report.md.
+"""Say which system is best, what training gave and what to try next; write report.html, report.md.
 
 Reads metrics, plots, runs and data/collection; if they exist, also encoders, embeddings and costs.
 With two sides (revisions, experiments or `workspace`), the report compares the runs of `dense`. The
-page is one file and needs no network. `--readme` instead writes README's tables and the images in
-docs/figures. The report flags outdated results; `--readme` refuses them.
+page is one file and needs no network. The report flags outdated results. The options refuse them:
+`--latex` prints a table for a paper (packages booktabs), `--csv` every measure of each topic and
+system, and `--readme` writes README's table and the images in docs/figures.
 
     python -m tools.report
     python -m tools.report HEAD NAME
+    python -m tools.report --latex > systems.tex
+    python -m tools.report --csv > topics.csv
     python -m tools.report --readme
 """
 
+import csv
 import json
 import re
 import sys
@@ -26,46 +30,59 @@ from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
 from tools import PAGES, report_charts, report_tables, sides
 from tools.compared import Compared
+from tools.conclusion import Results, conclude
 
 README, FIGURES, VEGA = Path("README.md"), Path("docs/figures"), Path(".dvc/plots.html")
 PAGE, MARKDOWN = Path("report.html"), Path("report.md")
 BEGIN, END = "<!-- made by `python -m tools.report --readme` -->", "<!-- end -->"
-HUMAN = ("medline", "trec-covid")  # collections with human judgments
+OPTIONS = {
+    "latex": "print a LaTeX table of the systems",
+    "csv": "print every measure of each topic and system",
+    "readme": "update README and docs/figures",
+}
 
 
 def main(names: list[str]) -> None:
     """Write the report of the workspace, or of two sides."""
     content = contents(names)
-    for path in (PAGE, MARKDOWN):
+    pages = {path: PAGES.get_template(path.name).render(**content) for path in (PAGE, MARKDOWN)}
+    for path, text in pages.items():
         with new_file(path) as file:
-            file.write(PAGES.get_template(path.name).render(**content))
+            file.write(text)
     if not names:
-        print(readme_tables(), end="\n\n")
-        print("\n".join(report_tables.made_with()), file=sys.stderr)
-    print("\n".join([content["answer"], *content["notes"]]))
-    print(PAGE.resolve().as_uri())
+        print(report_tables.short().markdown, end="\n\n")
+    print("\n\n".join([*content["answer"], *content["notes"]]))
+    print(f"\nAll figures and charts: {PAGE.resolve().as_uri()}")
 
 
 def contents(names: list[str]) -> dict[str, Any]:
     """Everything that the templates show, for two sides or for the workspace."""
-    collection = read_json("data/manifest.json")["collection"]["name"]
+    collection = read_json(sides.MANIFEST)["collection"]["name"]
     compared = compare(names)
     shown = names or [sides.WORKSPACE]
     won, lost = compared.moved()
     gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
-    charts = [report_charts.gains(gains, PRIMARY_MEASURE), *report_charts.of_dvc(names).values()]
+    charts = [*report_charts.of_dvc(names).values(), report_charts.gains(gains, PRIMARY_MEASURE)]
     results = report_tables.changed(names) if names else report_tables.results()
     details = [report_tables.lengths(shown[-1]), report_tables.indexes(shown[-1])]
     if shown[-1] == sides.WORKSPACE:
         details += report_tables.workspace()
+    if names:
+        title, answer = f"{names[1]} against {names[0]} on {collection}", [changed(compared)]
+        notes = [note for name in names for note in warnings(name)]
+    else:
+        title = f"Retrieval on {collection}"
+        answer, notes = conclude(Results.here()), [*filter(None, [sides.stale()])]
     return {
-        "title": f"{compared.after.name} against {compared.before.name} on {collection}",
-        "question": question(names, len(compared.qrels), collection),
-        "answer": answer(compared),
-        "notes": [note for name in shown for note in notes(name)],
+        "title": title,
+        "answer": answer,
+        "notes": notes,
         "tables": results,
         "charts": [report_charts.for_page(chart) for chart in charts],
-        "moved": {"Topics that won most": won, "Topics that lost most": lost},
+        "moved": {
+            f"Topics that {verb} most, from {compared.before.name} to {compared.after.name}": topics
+            for verb, topics in (("gained", won), ("lost", lost))
+        },
         "details": details,
         "params": {name: sides.text(name, "params.yaml") for name in shown},
         "command": " ".join(["python -m tools.report", *names]),
@@ -90,32 +107,29 @@ def compare(names: list[str]) -> Compared:
     return Compared(before, after, beir.read_qrels("data/collection", "test"), seed)
 
 
-def question(names: list[str], topics: int, collection: str) -> str:
-    asked = "Are they different" if names else "Does training help"
-    judged = "test topics with human judgments" if collection in HUMAN else "judged test topics"
-    return f"{asked}? {topics} {judged} of {collection}."
-
-
-def answer(compared: Compared) -> str:
-    """One sentence with interval and p value."""
+def changed(compared: Compared) -> str:
+    """The difference of two sides, with its interval and p value."""
     before, after, gain = compared.intervals
-    test = compared.test
-    verb = "has" if test.p_randomization < ALPHA else "has, within chance,"
+    test, names = compared.test, (compared.after.name, compared.before.name)
+    if test.p_randomization >= ALPHA:
+        verdict = f"There is no significant difference between {names[0]} and {names[1]}"
+    else:
+        verdict = (
+            f"{names[0]} is significantly {'better' if gain.mean > 0 else 'worse'} than {names[1]}"
+        )
     return (
-        f"{compared.after.name} {verb} {PRIMARY_MEASURE} {after.mean:.3f} and "
-        f"{compared.before.name} {before.mean:.3f}: {test.difference:+.3f} "
-        f"(95 % interval {gain.low:+.3f} to {gain.high:+.3f}, "
-        f"p = {test.p_randomization:.4f} by a paired randomization test); "
-        f"{test.wins} topics are better, {test.ties} equal and {test.losses} worse."
+        f"{verdict}: {PRIMARY_MEASURE} {after.mean:.3f} and {before.mean:.3f} over "
+        f"{len(compared.qrels)} test topics, {gain.mean:+.3f} (95 % interval {gain.low:+.3f} to "
+        f"{gain.high:+.3f}, p = {test.p_randomization:.4f}); {test.wins} topics are better, "
+        f"{test.ties} equal and {test.losses} worse."
     )
 
 
-def notes(side: str) -> list[str]:
-    """Warnings: useless training, cut texts, figures that do not match code and parameters."""
+def warnings(side: str) -> list[str]:
+    """Useless training, cut texts, figures that do not match code and parameters."""
     measured = json.loads(sides.text(side, "metrics/lengths.json"))
     found = filter(None, [no_gain_notes(sides.training(side)), truncated_texts(measured)])
-    named = [note if side == sides.WORKSPACE else f"{side}: {note}" for note in found]
-    return [*named, *filter(None, [sides.stale(side=side)])]
+    return [*(f"{side}: {note}" for note in found), *filter(None, [sides.stale(side=side)])]
 
 
 def vega() -> str:
@@ -126,33 +140,51 @@ def vega() -> str:
 
 
 def write_readme() -> None:
-    """Write the tables between their markers in README.md, and draw docs/figures."""
-    sides.require("compare")
+    """Write answer and table between their markers in README.md, and draw docs/figures."""
     text = README.read_text(encoding="utf-8")
     block = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
     if not block.search(text):
-        raise InputError(f"{README}: no {BEGIN} ... {END} to put the tables in")
+        raise InputError(f"{README}: no {BEGIN} ... {END} to put the table in")
+    figures = report_charts.figures()
     with new_file(README) as file:
-        file.write(block.sub(lambda _: f"{BEGIN}\n{readme_tables()}\n{END}", text))
-    for name, svg in report_charts.figures().items():
+        file.write(block.sub(lambda _: readme_block(), text))
+    for name, svg in figures.items():
         with new_file(FIGURES / f"{name}.svg") as file:
             file.write(svg)
         print(FIGURES / f"{name}.svg")
 
 
-def readme_tables() -> str:
-    return "\n\n".join(table.markdown for table in report_tables.results())
+def readme_block() -> str:
+    """The table and the sentences of README, between their markers."""
+    sentences = [f"- {sentence}" for sentence in conclude(Results.here())]
+    return "\n".join([BEGIN, report_tables.short().markdown, "", *sentences, END])
+
+
+def write_csv() -> None:
+    """Print a row for each test topic and system, with every measure."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows(report_tables.topics())
 
 
 if __name__ == "__main__":
     arguments = parser("tools.report", __doc__)
     arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two sides to compare, or none")
-    arguments.add_argument("--readme", action="store_true", help="update README and docs/figures")
+    options = arguments.add_mutually_exclusive_group()
+    for option, what in OPTIONS.items():
+        options.add_argument(
+            f"--{option}", dest="option", action="store_const", const=option, help=what
+        )
     chosen = arguments.parse_args()
-    if len(chosen.sides) not in (0, 2):
-        arguments.error("give two sides, or none")
+    if len(chosen.sides) not in ((0,) if chosen.option else (0, 2)):
+        arguments.error("give two sides, or none; with an option, none")
     with one_line_errors("report"):
-        if chosen.readme:
+        if chosen.option:
+            sides.require("compare")
+        if chosen.option == "latex":
+            print(report_tables.latex(), end="")
+        elif chosen.option == "csv":
+            write_csv()
+        elif chosen.option == "readme":
             write_readme()
         else:
             main(chosen.sides)

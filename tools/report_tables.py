@@ -1,28 +1,44 @@
 """The tables of the report, README and model card."""
 
 import json
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
+from string import ascii_letters
 from typing import Any, NamedTuple
 
-from dvc.utils.flatten import flatten
-from ruamel.yaml import YAML
-
 from dpr.base.files import read_json
-from dpr.evaluation.markdown_tables import table
-from dpr.measures import PRIMARY_MEASURE
+from dpr.evaluation.comparison import run_files
+from dpr.evaluation.markdown_tables import ALPHA, table
+from dpr.measures import PRIMARY_MEASURE, by_topic
+from dpr.records import beir
 from dpr.records.types import ENCODERS
+from dpr.runs.trec import read_run
 from dpr.settings import load_settings
 from tools import costs, sides
+from tools.conclusion import COMPARED, best_first, gain
+from tools.passages import COLLECTION
+from tools.systems import DESCRIPTIONS
 
-COMPARED = Path("metrics/compare.json")
+SHORT = 3  # measures of a short table
+LETTERS = (
+    "Means with 95 % intervals; bold: the best of a column; above: the letters of the systems that "
+    "this one is significantly better than (paired randomization test, Holm's correction over all "
+    "pairs)."
+)
+TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
 
 
 class Table(NamedTuple):
-    """A table with its heading."""
+    """A table with its heading, and a sentence on how to read it."""
 
     name: str
     header: list[str]
     rows: list[list[str]]
+    note: str = ""
 
     @property
     def markdown(self) -> str:
@@ -30,44 +46,138 @@ class Table(NamedTuple):
 
 
 def systems(compared: dict[str, Any], measures: list[str]) -> Table:
-    """The mean of each system and measure, with its 95 % interval."""
-    rows = [
-        [system, *("{mean:.3f} [{low:.3f}, {high:.3f}]".format(**means[m]) for m in measures)]
-        for system, means in compared["systems"].items()
-    ]
-    return Table("Systems: means with 95 % intervals", ["system", *measures], rows)
+    """Means with 95 % intervals, best system first, the best of a column in bold.
+
+    A letter names each system; `above` has the letters of the systems that it is significantly
+    better than, in the first measure.
+    """
+    order, means = best_first(compared), compared["systems"]
+    best = {measure: best_first(compared, measure)[0] for measure in measures}
+    letters = dict(zip(order, ascii_letters, strict=False))
+    rows = []
+    for system in order:
+        below = "".join(letters[s] for s in significantly_below(compared, system, measures[0]))
+        cells = ["{mean:.3f} [{low:.3f}, {high:.3f}]".format(**means[system][m]) for m in measures]
+        bold = [
+            f"**{cell}**" if best[m] == system else cell
+            for cell, m in zip(cells, measures, strict=True)
+        ]
+        rows.append([letters[system], system, bold[0], below, *bold[1:]])
+    header = ["", "system", measures[0], "above", *measures[1:]]
+    return Table("Systems", header, rows, LETTERS)
+
+
+def significantly_below(compared: dict[str, Any], system: str, measure: str) -> list[str]:
+    """The systems that are significantly worse than this one, best first."""
+    gains = {s: gain(compared, system, s, measure) for s in best_first(compared) if s != system}
+    return [s for s, of in gains.items() if of.significant and of.difference > 0]
 
 
 def tests(compared: dict[str, Any]) -> Table:
-    """Tests of each system against each reference in the primary measure."""
+    """All pairs in the primary measure, the better system first."""
     rows = []
-    for reference, by_system in compared["against"].items():
-        for system, by_measure in by_system.items():
-            test = by_measure[PRIMARY_MEASURE]
-            row = [f"{system} - {reference}", f"{test['difference']:+.4f}"]
-            row.append(f"{test['wins']} / {test['ties']} / {test['losses']}")
-            row += [f"{test[key]:.4f}" for key in ("p_randomization", "p_t", "p_holm")]
-            rows.append(row)
-    header = [PRIMARY_MEASURE, "difference", "wins / ties / losses"]
-    header += ["p randomization", "p t-test", "p Holm"]
-    return Table(f"Tests of {PRIMARY_MEASURE}", header, rows)
+    for better, worse in combinations(best_first(compared), 2):
+        of = gain(compared, better, worse, PRIMARY_MEASURE)
+        row = [better, worse, f"{of.difference:+.4f}", f"{of.low:+.4f} to {of.high:+.4f}"]
+        rows.append([*row, f"{of.wins} / {of.ties} / {of.losses}", f"{of.p_holm:.4f}"])
+    header = ["system", "minus", PRIMARY_MEASURE, "95 % interval", "wins / ties / losses", "p Holm"]
+    return Table(f"Differences in {PRIMARY_MEASURE}", header, rows)
+
+
+def short() -> Table:
+    """The systems of the workspace in the first three measures of eval.measures."""
+    return systems(read_json(COMPARED), [PRIMARY_MEASURE, *others()[: SHORT - 1]])
+
+
+def descriptions() -> Table:
+    """The systems of the workspace in words, best first."""
+    settings, weight = load_settings("params.yaml"), read_json("metrics/fuse.json")["dense_weight"]
+    more = {
+        "bm25": f"Lucene, k1 {settings.bm25.k1:g}, b {settings.bm25.b:g}",
+        "zero_shot": settings.model.name,
+        "rrf": f"k {settings.fuse.rrf_k}",
+        "hybrid": f"{weight:g} dense + {1 - weight:g} bm25",
+    }
+    rows = []
+    for system in best_first(read_json(COMPARED)):
+        words = DESCRIPTIONS.get(system, f"a run of data/external_runs: {system}")
+        rows.append([system, f"{words}: {more[system]}" if system in more else words])
+    return Table("Systems in words", ["system", ""], rows)
 
 
 def results() -> list[Table]:
-    """The measures of all systems in the workspace, and their tests."""
+    """All measures of all systems in the workspace, and their tests."""
     compared = read_json(COMPARED)
-    return [systems(compared, load_settings("params.yaml").eval.measures), tests(compared)]
+    more = systems(compared, [PRIMARY_MEASURE, *others()])
+    by_measure = [[row[1], row[2], *row[4:]] for row in more.rows]
+    every = Table("All measures", ["system", more.header[2], *more.header[4:]], by_measure)
+    return [short(), descriptions(), tests(compared), every]
+
+
+def latex() -> str:
+    """The short table for a paper that uses booktabs, as ranx prints it: letters as exponents."""
+    import pandas  # loads slowly
+
+    compared = read_json(COMPARED)
+    measures = [PRIMARY_MEASURE, *others()[: SHORT - 1]]
+    order, means = best_first(compared), compared["systems"]
+    letters = dict(zip(order, ascii_letters, strict=False))
+    columns: dict[str, list[str]] = {"": [letters[system] for system in order]}
+    for measure in measures:
+        top = best_first(compared, measure)[0]
+        columns[measure] = []
+        for system in order:
+            figure = f"{means[system][measure]['mean']:.3f}"
+            below = "".join(letters[s] for s in significantly_below(compared, system, measure))
+            bold = rf"\textbf{{{figure}}}" if system == top else figure
+            columns[measure].append(bold + (rf"\textsuperscript{{{below}}}" if below else ""))
+    collection = read_json(sides.MANIFEST)["collection"]["name"]
+    caption = (
+        f"Means over {compared['topics']} test topics of {collection.translate(TEX)}. Bold: best "
+        "of a column. Letters: significantly better than the systems with these letters (paired "
+        f"randomization test, $p < {ALPHA}$, Holm's correction over all pairs)."
+    )
+    style = pandas.DataFrame(columns, index=order).style
+    style.format_index(escape="latex").format_index(escape="latex", axis=1)
+    text: str = style.to_latex(
+        hrules=True,
+        column_format="ll" + "l" * len(measures),
+        position="t",
+        position_float="centering",
+        caption=caption,
+        label="tab:systems",
+    )
+    return text
+
+
+def topics() -> Iterator[list[Any]]:
+    """A header, then a row for each test topic and system, with every measure of eval.measures."""
+    settings = load_settings("params.yaml")
+    names, top_k = settings.eval.measures, settings.search.top_k
+    qrels, queries = beir.read_qrels(COLLECTION, "test"), beir.read_queries(COLLECTION)
+    files = run_files("data/runs/test", "data/external_runs")
+    yield ["topic", "text", "system", *names]
+    for system in best_first(read_json(COMPARED)):
+        values = by_topic(qrels, read_run(files[system]).first(top_k), names)
+        for query_id in qrels:
+            figures = [values[name][query_id] for name in names]
+            yield [query_id, queries[query_id].text, system, *figures]
+
+
+def others() -> list[str]:
+    """The measures of params.yaml without the primary one."""
+    return [m for m in load_settings("params.yaml").eval.measures if m != PRIMARY_MEASURE]
 
 
 def changed(names: list[str]) -> list[Table]:
     """The parameters that differ between two sides, and the measures of both."""
-    before, after = (_flat(name, "params.yaml") for name in names)
+    before, after = (sides.parameters(name) for name in names)
     parameters = [
         [key, str(before.get(key, "-")), str(after.get(key, "-"))]
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     ]
-    before, after = (_flat(name, "metrics/eval.json") for name in names)
+    before, after = (sides.flat(sides.text(name, "metrics/eval.json")) for name in names)
     measures = [
         [key, f"{before[key]:.4f}", f"{after[key]:.4f}", f"{after[key] - before[key]:+.4f}"]
         for key in before
@@ -125,9 +235,3 @@ def made_with() -> list[str]:
     if processors := dict.fromkeys(row["processor"] for row in costs.in_workspace()):
         lines.append(f"run on: {'; '.join(processors)}")
     return lines
-
-
-def _flat(side: str, path: str) -> dict[str, Any]:
-    """{"train.lr": 5e-5} of a YAML or JSON file with nested groups."""
-    values: dict[str, Any] = flatten(YAML(typ="safe", pure=True).load(sides.text(side, path)))
-    return values

@@ -2,25 +2,48 @@
 
 from tools import report_tables
 
-MEANS = {"mean": 0.2, "low": 0.1, "high": 0.3}
-TEST = {"difference": 0.1333, "wins": 3, "ties": 0, "losses": 0}
-TEST |= {"p_randomization": 0.25, "p_t": 0.02, "p_holm": 0.5}
+
+def means(value):
+    return {"mean": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def difference(value, p):
+    test = {"difference": value, "low": value - 0.1, "high": value + 0.1, "p_holm": p}
+    return {"nDCG@10": test | {"wins": 3, "ties": 1, "losses": 2}}
+
+
 COMPARED = {
-    "systems": {"bm25": {"nDCG@10": MEANS, "AP": MEANS}},
-    "against": {"bm25": {"dense": {"nDCG@10": TEST}}},
+    "topics": 6,
+    "systems": {
+        "bm25": {"nDCG@10": means(0.2), "AP": means(0.5)},
+        "dense": {"nDCG@10": means(0.3), "AP": means(0.4)},
+        "hybrid": {"nDCG@10": means(0.25), "AP": means(0.3)},
+    },
+    "against": {
+        "bm25": {"dense": difference(0.1, 0.04), "hybrid": difference(0.05, 0.06)},
+        "dense": {"hybrid": difference(-0.05, 0.049)},
+    },
 }
 
 
-def test_systems_have_means_with_intervals():
-    table = report_tables.systems(COMPARED, ["AP"])
-    assert table.header == ["system", "AP"]
-    assert table.rows == [["bm25", "0.200 [0.100, 0.300]"]]
-    assert table.markdown.startswith("| system | AP ")
+def test_systems_are_best_first_with_letters_of_those_below():
+    table = report_tables.systems(COMPARED, ["nDCG@10", "AP"])
+    assert table.header == ["", "system", "nDCG@10", "above", "AP"]
+    assert table.rows == [
+        ["a", "dense", "**0.300 [0.200, 0.400]**", "bc", "0.400 [0.300, 0.500]"],
+        ["b", "hybrid", "0.250 [0.150, 0.350]", "", "0.300 [0.200, 0.400]"],
+        ["c", "bm25", "0.200 [0.100, 0.300]", "", "**0.500 [0.400, 0.600]**"],
+    ]
 
 
-def test_tests_have_differences_and_p_values():
-    (row,) = report_tables.tests(COMPARED).rows
-    assert row == ["dense - bm25", "+0.1333", "3 / 0 / 0", "0.2500", "0.0200", "0.5000"]
+def test_a_pair_names_the_better_system_first():
+    """dense - hybrid is in the file as hybrid - dense: its signs, ends, wins and losses turn."""
+    rows = report_tables.tests(COMPARED).rows
+    assert rows == [
+        ["dense", "hybrid", "+0.0500", "-0.0500 to +0.1500", "2 / 1 / 3", "0.0490"],
+        ["dense", "bm25", "+0.1000", "+0.0000 to +0.2000", "3 / 1 / 2", "0.0400"],
+        ["hybrid", "bm25", "+0.0500", "-0.0500 to +0.1500", "3 / 1 / 2", "0.0600"],
+    ]
 
 
 def test_sides_differ_in_parameters_and_measures(monkeypatch):

@@ -96,21 +96,20 @@ def test_the_overlap_is_with_the_source_that_is_searched(tmp_path, folder, place
 def test_a_card_says_what_was_trained_on(tmp_path, monkeypatch, steps, expected):
     write_params(tmp_path / "params.yaml", {"train.max_steps": steps})
     monkeypatch.chdir(tmp_path)
-    figures = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    compared = {
-        "systems": {"dense": dict.fromkeys(PARAMS.eval.measures, figures)},
-        "against": {},
-    }
     manifest = {"train": {"name": "medline-2021"}, "collection": {"name": "medline"}}
     manifest["collection"] |= {"judgments": {"test": {"queries": 2}}, "passages": {"count": 9}}
+    figures = {key: {"mean": 0.5, "low": 0.4, "high": 0.6} for key in PARAMS.eval.measures}
+    compared = {"systems": {"dense": figures}, "against": {}}
     files = {publish.METRICS: compared, publish.MANIFEST: manifest}
     monkeypatch.setattr(publish, "read_json", files.get)
-    monkeypatch.setattr(publish.sides, "training", lambda side: {"first": {"steps": 0}})
+    monkeypatch.setattr(publish.report_tables, "read_json", files.get)
+    monkeypatch.setattr(publish.Results, "here", lambda: None)
+    monkeypatch.setattr(publish, "conclude", lambda results: ["dense is best.", "Next, `dvc`"])
     side = Side(max_length=256)
     spec = EncoderSpec("cosine", True, side, side, ("small", "5 steps on nfcorpus"))
     monkeypatch.setattr(publish, "read_spec", lambda folder: spec)
     card = publish.card()
     assert expected in card
     assert "The encoder's history: small, then 5 steps on nfcorpus." in card
-    assert "did not help" not in card
+    assert "- dense is best.\n" in card and "Next" not in card
     assert ("trained on medline-2021" in card) == (steps > 0)
