@@ -178,14 +178,16 @@ def changed(names: list[str]) -> list[Table]:
         if before.get(key) != after.get(key)
     ]
     before, after = (sides.flat(sides.text(name, "metrics/eval.json")) for name in names)
-    measures = [
+    rows = [
         [key, f"{before[key]:.4f}", f"{after[key]:.4f}", f"{after[key] - before[key]:+.4f}"]
         for key in before
         if key in after
     ]
+    alone = sorted({key.partition(".")[2] for key in before.keys() ^ after.keys()})
+    note = f"Left out, since one side alone has them: {', '.join(alone)}." if alone else ""
     return [
         Table("Parameters that differ", ["parameter", *names], parameters),
-        Table("Measures", ["measure", *names, "difference"], measures),
+        Table("Measures", ["measure", *names, "difference"], rows, note),
     ]
 
 

@@ -36,7 +36,8 @@ def run_files(runs: str | Path, external: str | Path | None) -> dict[str, Path]:
         if file.suffix not in RUN_FILES:
             raise InputError(f"{file}: a run ends in {', '.join(RUN_FILES)}; rename or remove it")
         if file.stem in found:
-            raise InputError(f"{file}: {found[file.stem]} is {file.stem}, too; rename one of them")
+            taken = found[file.stem]
+            raise InputError(f"{file}: the label {file.stem} is taken by {taken}; rename this file")
         found[file.stem] = file
     return found
 

@@ -71,7 +71,9 @@ def test_foreign_runs_are_systems_by_their_file_names(tmp_path):
 def test_a_label_used_twice_is_refused(tmp_path, name):
     (tmp_path / "splade.txt").touch()
     (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"is (splade|dense), too; rename one of them"):
+    with pytest.raises(
+        InputError, match=r"the label (splade|dense) is taken by .*; rename this file"
+    ):
         comparison.run_files("runs", tmp_path)
 
 

@@ -50,10 +50,11 @@ def test_sides_differ_in_parameters_and_measures(monkeypatch):
     texts = {
         ("a", "params.yaml"): "train: {lr: 1, steps: 5}\nseed: 1",
         ("b", "params.yaml"): "train: {lr: 2, steps: 5, new: 3}\nseed: 1",
-        ("a", "metrics/eval.json"): '{"dense": {"AP": 0.25}}',
+        ("a", "metrics/eval.json"): '{"dense": {"AP": 0.25, "P@5": 0.5}}',
         ("b", "metrics/eval.json"): '{"dense": {"AP": 0.5}}',
     }
     monkeypatch.setattr(report_tables.sides, "text", lambda side, path: texts[side, path])
     parameters, measured = report_tables.changed(["a", "b"])
     assert parameters.rows == [["train.lr", "1", "2"], ["train.new", "-", "3"]]
     assert measured.rows == [["dense.AP", "0.2500", "0.5000", "+0.2500"]]
+    assert measured.note == "Left out, since one side alone has them: P@5."
