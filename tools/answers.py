@@ -1,7 +1,8 @@
 """The best passages of a system for a question, with their judgments."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
@@ -21,9 +22,16 @@ from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH
 from tools import sides
-from tools.passages import COLLECTION, Lookup, Words
+from tools.passages import COLLECTION, Document, Lookup, Words
+from tools.systems import short
 
 BM25, DENSE = Path("data/indexes/bm25"), Path("data/embeddings/dense")
+SCORES = {  # by similarity; `dpr.similarity` computes them
+    "cosine": "cosine of question and passage",
+    "dot": "dot product of question and passage",
+    "l2": "minus the squared L2 distance of question and passage",
+    "l1": "minus the L1 distance of question and passage",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Answer:
         id: of the passage or, if documents are cut, of its document.
         judged: its grade, if the question is a judged topic.
         place: "3 of 12" for the third of twelve passages of a document, else "".
+        document: None if `snippet` is all of it.
     """
 
     rank: int
@@ -43,6 +52,12 @@ class Answer:
     snippet: str
     judged: int | None
     place: str = ""
+    document: Document | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """All but the document, for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "document"}
 
     @property
     def relevant(self) -> bool:
@@ -68,7 +83,7 @@ class Answers:
         fuses = system not in ("bm25", *ENCODERS)
         # A collection without queries has no figures, and its encoder need not be trained.
         trained = bool(queries) and DENSE.exists()
-        encoder = ("dense" if trained else "zero_shot") if fuses else system
+        self.encoder = encoder = ("dense" if trained else "zero_shot") if fuses else system
         self.dense = None if system == "bm25" else DenseSearch(encoder, self.settings)
         if system not in ENCODERS and not BM25.exists():
             raise InputError(f"{BM25}: missing; `dvc repro bm25_index` makes it")
@@ -95,13 +110,31 @@ class Answers:
         run, passage_of = self._search(question, k)
         answers = []
         for rank, (found, score) in enumerate(run.get("question", {}).items(), 1):
-            passage, place = self.passages[passage_of.get(found, found)], ""
-            if self.cut:
-                ids = [passage.id for passage in self.passages.of_document(found)]
-                place = f"{ids.index(passage.id) + 1} of {len(ids)}"
-            shown = (passage.title, words.snippet(passage.text))
-            answers.append(Answer(rank, found, score, *shown, grades.get(found), place))
+            passage = self.passages[passage_of.get(found, found)]
+            passages = self.passages.of_document(found) if self.cut else [passage]
+            at, snippet = passages.index(passage), words.snippet(passage.text)
+            texts = [passage.text for passage in passages]
+            shared = self.settings.data.passages.overlap
+            document = None if texts == [snippet] else Document.around(texts, at, words, shared)
+            place = f"{at + 1} of {len(passages)}" if self.cut else ""
+            shown = (passage.title, snippet, grades.get(found), place, document)
+            answers.append(Answer(rank, found, score, *shown))
         return answers
+
+    @property
+    def score(self) -> str:
+        """The meaning of a score, in words."""
+        words, encoder = "BM25 score of question and passage", self.encoder
+        if self.system == "rrf":
+            words = f"sum of reciprocal ranks 1 / ({self.settings.fuse.rrf_k} + rank)"
+            words += f" in {encoder} and BM25"
+        elif self.system == "hybrid":
+            weights = [short(f"{weight:.2g}") for weight in (self.weight, 1 - self.weight)]
+            dense, bm25 = f"scaled {encoder}", "scaled BM25"
+            words = f"{weights[0]} × {dense} + {weights[1]} × {bm25}"  # noqa: RUF001
+        elif self.dense:
+            words = self.dense.score
+        return words + ", for the document's best passage" * self.cut
 
     def _search(self, question: str, k: int) -> tuple[Run, dict[str, str]]:
         """The run and, if documents are cut, the best passage of each document.
@@ -137,6 +170,13 @@ class DenseSearch:
         self.embedder = open_for_queries(self.embeddings, encoder, settings.encode, device, SCRATCH)
         resources = Resources(self.options.memory)
         self.index = Index.open(f"data/indexes/{system}", self.embeddings, resources)
+
+    @property
+    def score(self) -> str:
+        """The meaning of a score, in words."""
+        if self.index.manifest["lsh"] and not self.options.rescore:
+            return "minus the number of bits in which question and passage differ"
+        return SCORES[self.index.manifest["similarity"]]
 
     def search(self, question: str, depth: int, documents: bool = False) -> Run:
         """The best passages; if `documents`, the best one of each document."""

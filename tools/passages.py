@@ -1,18 +1,25 @@
-"""Passages for people to read: found by id, cut to a snippet, with query words marked."""
+"""A collection for people to read: its size, judged topics, and passages.
+
+Passages are found by id, cut to a snippet or shown within their document, with query words marked.
+"""
 
 import json
 import re
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dpr.base.errors import InputError
+from dpr.base.files import read_json
 from dpr.records import beir
 from dpr.records.documents import document_of
 from dpr.records.ids import IdRows, digests
 from dpr.records.types import Passage
+from tools.sides import MANIFEST
 
 COLLECTION = Path("data/collection")
 # The most common English words say nothing about a passage.
@@ -22,6 +29,22 @@ COMMON = """
     will with
 """
 SHORTEST, ENDING = 4, 3  # the minimum length of a stem; the maximum length of an ending
+WHOLE = 50_000  # letters of a document that are shown
+
+
+def size() -> str:
+    """The name of the collection and its number of passages, in words."""
+    collection = read_json(MANIFEST)["collection"]
+    counts = collection["passages"]
+    cut = f", cut from {counts['documents']:,} documents" if "documents" in counts else ""
+    return f"{counts['count']:,} passages of {collection['name']}{cut}"
+
+
+def examples(most: int = 3) -> list[str]:
+    """The texts of the first test topics; none if the collection has no queries."""
+    judged = dict.fromkeys(j.query_id for j in beir.stream_judgments(COLLECTION, "test"))
+    queries = beir.read_queries(COLLECTION)
+    return [queries[query_id].text for query_id in islice(judged, most)]
 
 
 class Lookup:
@@ -66,6 +89,44 @@ class Lookup:
 
     def _missing(self, key: str) -> InputError:
         return InputError(f"{self.file}: no passage {key!r}; search again: `dvc repro`")
+
+
+class Document(NamedTuple):
+    """The texts of a document's passages in order; of a long document, those around the found one.
+
+    Args:
+        found: the position of the found passage in `texts`.
+        name: how much of the document it is, in words.
+    """
+
+    texts: list[str]
+    found: int
+    name: str
+
+    @classmethod
+    def around(
+        cls, texts: list[str], found: int, words: "Words", shared: int, most: int = WHOLE
+    ) -> "Document":
+        """The found passage with as many neighbors on both sides as fit into `most` letters.
+
+        Args:
+            shared: words that neighbors share, at most.
+        """
+        shown, everything = range(found, found + 1), len(texts)
+        while len(shown) < everything:
+            wider = range(max(0, shown.start - 1), min(everything, shown.stop + 1))
+            if sum(len(texts[i]) for i in wider) > most:
+                break
+            shown = wider
+        parts = [words.snippet(texts[i], most) for i in shown]
+        if everything == 1:
+            name = "whole text" if parts == texts else "longer excerpt"
+        else:
+            name = f"whole document: {everything} passages"
+            if len(shown) < everything:
+                name = f"passages {shown.start + 1} to {shown.stop} of {everything}"
+            name += f" (neighbors share up to {shared} words)" if shared else ""
+        return cls(parts, found - shown.start, name)
 
 
 class Words:

@@ -10,7 +10,7 @@ import pytest
 from helpers import sh
 
 from dpr.records import beir
-from tools import ask
+from tools import ask_page
 
 pytestmark = pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium here")
 DRAWN = "document.querySelectorAll('svg.marks, canvas.marks').length"
@@ -49,9 +49,10 @@ def test_the_plots_of_dvc(experiment, tmp_path):
 
 def test_a_question_is_asked(experiment, tmp_path, monkeypatch):
     monkeypatch.chdir(experiment)
-    with HTTPServer(("127.0.0.1", 0), ask.Handler) as server, contextlib.ExitStack() as ends:
+    with HTTPServer(("127.0.0.1", 0), ask_page.Handler) as server, contextlib.ExitStack() as ends:
         ends.callback(server.shutdown)
-        ends.callback(ask.answers_of.cache_clear)
+        ends.callback(ask_page.answers_of.cache_clear)
+        ends.callback(ask_page.choice.cache_clear)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         query = next(iter(beir.read_queries("data/collection").values())).text
 

@@ -67,6 +67,14 @@ def test_a_question_gets_a_passage_of_each_document(cut, system):
         query = beir.read_queries("data/collection")["q6"]
         answers = Answers(system).ask(query.text, 5)
         found = read_run(f"data/runs/test/{system}.txt")["q6"]
+        texts = {p.id: p.text for p in beir.read_passages("data/collection")}
     assert [a.score for a in answers] == pytest.approx(sorted(found.values())[:-6:-1], rel=1e-4)
     assert all("#" not in a.id and a.place for a in answers)
     assert any(a.judged == 1 for a in answers)
+    for answer in answers:
+        number, count = map(int, answer.place.split(" of "))
+        document = [texts[f"{answer.id}#{n}"] for n in range(count)]
+        assert answer.snippet == document[number - 1]
+        if count > 1:
+            assert answer.document.texts == document
+            assert answer.document.found == number - 1
