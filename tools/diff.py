@@ -22,7 +22,7 @@ import numpy as np
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.evaluation import significance
-from dpr.evaluation.markdown_tables import ALPHA, topics_table, verdict
+from dpr.evaluation.markdown_tables import topics_table, verdict
 from dpr.measures import by_topic
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
@@ -59,11 +59,11 @@ def main(arguments: argparse.Namespace) -> None:
     for group, of_seeds in zip(groups, values, strict=True):
         if len(group) > 1:
             print(in_seeds([side.name for side in group], [fmean(v.values()) for v in of_seeds]))
-    if test.p_randomization < ALPHA and one_seed_each(groups):
-        print(
-            "one seed each: a different seed may move a mean by as much; name several experiments "
-            "of a recipe, as A-42,A-43 B-42,B-43"
-        )
+    alone = [
+        group[0].name for group in groups if len(group) == 1 and group[0].collection is not None
+    ]
+    if len(alone) == 2 and (note := one_seed_note(alone)):
+        print(f"note: {note}")
     formats = {side.format: side.name for side in chain(*groups) if side.format}
     if len(formats) > 1:
         encoded = ", ".join(f"{name} in {format}" for format, name in formats.items())
@@ -93,12 +93,15 @@ def seeds(names: str) -> list[str]:
     return listed
 
 
-def one_seed_each(groups: list[list[Side]]) -> bool:
-    """Whether two recipes are compared, each by one training."""
-    if any(len(group) > 1 or group[0].collection is None for group in groups):
-        return False
-    one, another = (sides.parameters(group[0].name) for group in groups)
-    return any(one.get(key) != another.get(key) for key in (one.keys() | another.keys()) - {"seed"})
+def one_seed_note(names: list[str]) -> str:
+    """A warning if two recipes are compared by one training each; else ""."""
+    one, another = map(sides.parameters, names)
+    if all(one.get(key) == another.get(key) for key in (one.keys() | another.keys()) - {"seed"}):
+        return ""
+    return (
+        "One seed each: a different seed may move the means as much. `python -m tools.diff "
+        "A-42,A-43 B-42,B-43` compares recipes over several seeds."
+    )
 
 
 def means_by_topic(of_seeds: list[dict[str, float]]) -> dict[str, float]:

@@ -31,6 +31,7 @@ from stages.run import one_line_errors, parser
 from tools import PAGES, report_charts, report_tables, sides
 from tools.compared import Compared
 from tools.conclusion import Results, conclude
+from tools.diff import one_seed_note
 
 README, FIGURES, VEGA = Path("README.md"), Path("docs/figures"), Path(".dvc/plots.html")
 PAGE, MARKDOWN = Path("report.html"), Path("report.md")
@@ -68,7 +69,8 @@ def contents(names: list[str]) -> dict[str, Any]:
     if shown[-1] == sides.WORKSPACE:
         details += report_tables.workspace()
     if names:
-        title, answer = f"{names[1]} against {names[0]} on {collection}", [changed(compared)]
+        title = f"{names[1]} against {names[0]} on {collection}"
+        answer = [changed(compared), *filter(None, [one_seed_note(names)])]
         notes = [note for name in names for note in warnings(name)]
     else:
         title = f"Retrieval on {collection}"

@@ -139,9 +139,9 @@ def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, c
         f"seeds: a-42 1.0000, a-43 {low:.4f}; mean {(1 + low) / 2:.4f}, range {1 - low:.4f}"
         in printed
     )
-    assert "one seed each" not in printed
+    assert "One seed each" not in printed
     diff.main(argparse.Namespace(before="a-43", after="b-42", **options))
-    assert "one seed each: a different seed may move" in capsys.readouterr().out
+    assert "note: One seed each: a different seed may move" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("measure", ["recall@0", "accuracy", "P"])
