@@ -104,15 +104,23 @@ def shortened(svg):
 
 
 def test_a_system_has_the_same_colour_in_every_chart():
-    templates = [path.read_text() for path in (ROOT / ".dvc/plots").glob("*.json")]
-    scales = [
-        re.findall(r'"(?:domain|range)": (\["[^]]*])', text)
-        for text in templates
-        if '"field": "system"' in text
-    ]
-    assert len(scales) == 3 and scales == [scales[0]] * 3
-    systems, colours = map(json.loads, scales[0])
-    assert set(systems) == set(SYSTEMS) and len(set(colours)) == len(systems)
+    """And up to ten systems have one each."""
+    templates = [json.loads(path.read_text()) for path in (ROOT / ".dvc/plots").glob("*.json")]
+    encodings = [encoding for template in templates for encoding in encodings_of(template)]
+    for name, count in (("color", 3), ("shape", 2)):
+        channels = [encoding[name] for encoding in encodings if encoding.get(name)]
+        scales = [channel["scale"] for channel in channels if channel["field"] == "system"]
+        assert len(scales) == count and scales == [scales[0]] * count
+        assert set(scales[0]["domain"]["unionWith"]) == set(SYSTEMS)
+        assert len(set(scales[0]["range"])) == 10
+
+
+def encodings_of(part):
+    if isinstance(part, list | dict):
+        inner = part.values() if isinstance(part, dict) else part
+        yield from ([part["encoding"]] if "encoding" in part else [])
+        for value in inner:
+            yield from encodings_of(value)
 
 
 def test_the_tables_are_those_of_the_metrics(monkeypatch):

@@ -6,14 +6,29 @@ import threading
 from http.server import HTTPServer
 
 import browser
+import plotted
 import pytest
 from helpers import sh
 
 from dpr.records import beir
-from tools import ask_page
+from tools import ask_page, report_charts
 
 pytestmark = pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium here")
 DRAWN = "document.querySelectorAll('svg.marks, canvas.marks').length"
+TITLES = "[...document.querySelectorAll('h2')].map(title => title.textContent)"
+TEXTS = "[...document.querySelectorAll('svg text')].map(text => text.textContent)"
+RECALL = "document.querySelectorAll('#plots_recall_csv {}')"
+LEGEND = f"[...{RECALL.format('.role-legend-label text')}].map(text => text.textContent)"
+CURVES = f"[...{RECALL.format('.mark-line path')}].map(line => line.getAttribute('stroke'))"
+# Texts of charts that end outside their image, or images outside their place.
+CUT = """[...document.querySelectorAll('svg.marks')].flatMap(image => {
+  const inside = (part, whole) => part.left > whole.left - 1 && part.right < whole.right + 1;
+  const box = part => part.getBoundingClientRect();
+  const texts = [...image.querySelectorAll('text')].filter(text => text.textContent.trim());
+  return [...texts.filter(text => !inside(box(text), box(image))),
+          ...[image].filter(() => !inside(box(image), box(image.closest('main > div'))))]
+    .map(part => part.textContent);
+})"""
 WIDER = "document.documentElement.scrollWidth - window.innerWidth"
 
 
@@ -39,12 +54,48 @@ def test_the_report(experiment, tmp_path, width, dark):
     assert (asked, complaints) == ([url], [])
 
 
-def test_the_plots_of_dvc(experiment, tmp_path):
-    sh(experiment, f"dvc plots show -o {tmp_path / 'plots'}")
-    url = (tmp_path / "plots/index.html").as_uri()
-    (drawn,), asked, complaints = look(tmp_path, url, DRAWN)
-    assert drawn == 12
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("rounds_not_run", [[], ["_second"], ["", "_second"]])
+def test_the_plots_of_dvc(tmp_path, monkeypatch, width, rounds_not_run):
+    """Those of the report, in its order: results first, and none that is empty."""
+    clone = plotted.clone(tmp_path)
+    plotted.not_run(clone, *rounds_not_run)
+    monkeypatch.chdir(clone)
+    charts = report_charts.of_dvc()
+    assert len(charts) == 11 - 3 * len(rounds_not_run)
+    url = plotted.page(clone, tmp_path / "plots")
+    (titles, drawn, wider, cut, texts), asked, complaints = look(
+        tmp_path, url, TITLES, DRAWN, WIDER, CUT, TEXTS, width=width
+    )
+    assert titles == [chart["title"] for chart in charts.values()]
+    assert drawn == len(titles)
+    assert wider <= 0
+    assert cut == []
+    assert {"bm25", "dense"} <= {*texts}
+    assert not {"rev", "revision", "workspace", "filename", "field"} & {*texts}
     assert (asked, complaints) == ([url], [])
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_plots_of_two_revisions_and_ten_systems(tmp_path, monkeypatch, width):
+    clone = plotted.clone(tmp_path)
+    plotted.not_run(clone, "_second")
+    plotted.searched_approximately(clone)
+    order = plotted.add_systems(clone)
+    monkeypatch.chdir(clone)
+    url = plotted.page(clone, tmp_path / "plots", "dvc plots diff HEAD workspace")
+    (titles, drawn, cut, texts, legend, curves), _, complaints = look(
+        tmp_path, url, TITLES, DRAWN, CUT, TEXTS, LEGEND, CURVES, width=width
+    )
+    assert complaints == []
+    charts = report_charts.of_dvc(["HEAD", "workspace"])
+    assert titles == [chart["title"] for chart in charts.values()]
+    assert drawn == len(titles) == 12
+    assert cut == []
+    assert {"revision", "HEAD", "workspace", "training", "validation"} <= {*texts}
+    assert not {"rev", "filename", "field", "train.csv"} & {*texts}
+    assert legend == [*order, "workspace", "HEAD"]
+    assert len({*curves}) == 10 and curves.count("#7f7f7f") == 2  # bm25, in two revisions
 
 
 def test_a_question_is_asked(experiment, tmp_path, monkeypatch):
