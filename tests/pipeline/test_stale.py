@@ -8,7 +8,7 @@ import pytest
 from helpers import call, clone_into, sh
 
 from dpr.base.errors import InputError
-from tools import ask, ceiling, diff, overlap, publish, report, sides, verify
+from tools import ask, ceiling, diff, overlap, publish, report, row, sides, verify
 
 NOTE = r"the figures do not match code and parameters \(changed: train\)"
 
@@ -29,6 +29,7 @@ OPTIONS = {"split": "test", "system": "dense", "measure": "nDCG@10", "top": 1, "
 REFUSING = {
     "verify": lambda: verify.main(None, None),
     "report --readme": report.write_readme,
+    "row": lambda: row.main(None, "ada", "HEAD"),
     "publish": lambda: publish.main(report.Path("new folder"), None),
 }
 WARNING = {
