@@ -23,7 +23,8 @@ from dpr.base.files import read_json
 from dpr.records import beir
 from dpr.records.types import SYSTEMS
 from dpr.runs.trec import read_run
-from tools import ask, ask_page, sides
+from dpr.similarity import SIMILARITIES
+from tools import answers, ask, ask_page, sides
 from tools.answers import Answer, Answers
 from tools.passages import Document
 from tools.systems import Choice
@@ -73,6 +74,10 @@ def test_a_topic_gets_what_its_run_says(experiment, system):
         assert (float(dense), float(bm25)) == pytest.approx((weight, 1 - weight))
     else:
         assert searcher.score == SCORES[system]
+
+
+def test_the_score_of_each_similarity_has_words():
+    assert answers.SCORES.keys() == SIMILARITIES.keys()
 
 
 def test_without_questions_a_fusion_takes_the_encoder_as_it_comes(
