@@ -63,7 +63,9 @@ def contents(names: list[str]) -> dict[str, Any]:
     shown = names or [sides.WORKSPACE]
     won, lost = compared.moved()
     gains = [(compared.queries[topic].text, gain) for topic, gain in compared.gains.items()]
-    charts = [*report_charts.of_dvc(names).values(), report_charts.gains(gains, PRIMARY_MEASURE)]
+    charts = [*report_charts.of_dvc(names).values()]
+    if any(compared.gains.values()):
+        charts.append(report_charts.gains(gains, PRIMARY_MEASURE))
     results = report_tables.changed(names) if names else report_tables.results()
     details = [report_tables.lengths(shown[-1]), report_tables.indexes(shown[-1])]
     if shown[-1] == sides.WORKSPACE:
@@ -181,7 +183,7 @@ if __name__ == "__main__":
         arguments.error("give two sides, or none; with an option, none")
     with one_line_errors("report"):
         if chosen.option:
-            sides.require("compare")
+            sides.require("compare", "eval")
         if chosen.option == "latex":
             print(report_tables.latex(), end="")
         elif chosen.option == "csv":
