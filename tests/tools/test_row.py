@@ -1,10 +1,10 @@
 """The row of a workspace, and tables that it is not added to."""
 
 import csv
+import fcntl
 import json
+import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 
 import pytest
 from helpers import ROOT, sh, write_params
@@ -131,11 +131,16 @@ def test_a_table_that_cannot_be_opened(tmp_path):
         row.append(tmp_path, ROW)
 
 
-def test_a_class_that_appends_at_once(tmp_path):
-    """One header, and every row whole."""
-    table, rows = tmp_path / "class.csv", [ROW.replace("ada", f"s{n}") for n in range(200)]
-    with ProcessPoolExecutor(4) as pool:
-        list(pool.map(partial(row.append, table), rows))
-    header, *found = table.read_text().splitlines(keepends=True)
-    assert header == row.HEADER
-    assert sorted(found) == sorted(rows)
+def test_who_appends_waits_for_who_writes(tmp_path):
+    """Two begin a new table at once: the second sees the header of the first."""
+    table = tmp_path / "class.csv"
+    with table.open("wb", buffering=0) as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = multiprocessing.get_context("fork").Process(target=row.append, args=(table, ROW))
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        first.write((row.HEADER + ROW.replace("ada", "alan")).encode())
+        fcntl.flock(first, fcntl.LOCK_UN)  # the fork has this file open, too
+    second.join()
+    assert table.read_text() == row.HEADER + ROW.replace("ada", "alan") + ROW
