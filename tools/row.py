@@ -16,9 +16,6 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from dvc.utils.flatten import flatten
-from ruamel.yaml import YAML
-
 from dpr.base.environment import processor
 from dpr.base.errors import InputError
 from dpr.base.files import read_json
@@ -52,8 +49,6 @@ def commit() -> str:
 def figures() -> list[str]:
     """The cells from nDCG@10 to `over`; of the last round that ran, "-" if none did."""
     compared = read_json("metrics/compare.json")
-    if "zero_shot" not in compared["against"]:
-        raise InputError("params.yaml: eval.references lacks zero_shot; add it, then `dvc repro`")
     test = compared["against"]["zero_shot"]["dense"][PRIMARY_MEASURE]
     means = [compared["systems"][s][PRIMARY_MEASURE]["mean"] for s in ("dense", "zero_shot")]
     settings, valid, over = load_settings("params.yaml"), "-", "-"
@@ -67,10 +62,7 @@ def figures() -> list[str]:
 
 def changed(base: str) -> str:
     """The parameters that differ from those of a revision: `train.lr=3e-5 train.max_steps=60`."""
-    before, after = (
-        flatten(YAML(typ="safe", pure=True).load(sides.text(side, "params.yaml")))
-        for side in (base, sides.WORKSPACE)
-    )
+    before, after = (sides.parameters(side) for side in (base, sides.WORKSPACE))
     keys = [key for key in before | after if before.get(key) != after.get(key)]
     return " ".join(f"{key}={shown(after.get(key))}" for key in keys) or "-"
 

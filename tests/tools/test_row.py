@@ -90,13 +90,6 @@ def test_code_that_was_edited_is_marked(result):
     assert row.commit().endswith("+code")
 
 
-def test_figures_without_zero_shot_are_refused(result):
-    compared = {**COMPARED, "against": {"bm25": COMPARED["against"]["bm25"]}}
-    (result / "metrics/compare.json").write_text(json.dumps(compared))
-    with pytest.raises(InputError, match=r"eval\.references lacks zero_shot"):
-        row.main(None, "ada", "HEAD")
-
-
 def test_a_new_table_gets_a_header_and_the_next_row_none(tmp_path):
     table = tmp_path / "class.csv"
     row.append(table, ROW)
