@@ -32,6 +32,9 @@ from tools import sides
 from tools.passages import COLLECTION
 from tools.sides import Side
 
+# Groups of parameters that change the training, beside `seed`.
+TRAINING = {"data", "mine", "model", "second", "similarity", "teacher", "train"}
+
 
 def main(arguments: argparse.Namespace) -> None:
     measure, split = arguments.measure, arguments.split
@@ -96,7 +99,8 @@ def seeds(names: str) -> list[str]:
 def one_seed_note(names: list[str]) -> str:
     """A warning if two recipes are compared by one training each; else ""."""
     one, another = map(sides.parameters, names)
-    if all(one.get(key) == another.get(key) for key in (one.keys() | another.keys()) - {"seed"}):
+    differ = {key for key in one.keys() | another.keys() if one.get(key) != another.get(key)}
+    if not {key.partition(".")[0] for key in differ} & TRAINING:
         return ""
     return (
         "One seed each: a different seed may move the means as much. `python -m tools.diff "

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ CODE = ["dpr", "stages", "dvc.yaml", "versions.yaml"]  # decides results, beside
 
 
 def main(file: Path | None, who: str, base: str) -> None:
+    if not re.match(r"\w", who.strip()):  # a spreadsheet computes what begins with = + - @
+        raise InputError(f"--who: {who!r}: begin the name with a letter or a digit")
     sides.require("compare")
     parameters, text = changed(base), io.StringIO()
     cells = [" ".join(who.split()), commit(), *figures(), parameters, processor()]

@@ -133,8 +133,9 @@ def stale(*stages: str, side: str = WORKSPACE) -> str | None:
     if not changes:
         return None
     more = f" and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
+    where = "this workspace" if side == WORKSPACE else side
     return (
-        f"{'here' if side == WORKSPACE else side}: the figures do not match code and parameters "
+        f"{where}: the figures do not match code and parameters "
         f"(changed: {', '.join(changes[:LISTED])}{more}); `dvc repro` updates them"
     )
 

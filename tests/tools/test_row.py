@@ -83,6 +83,12 @@ def test_changed_parameters_are_named_as_they_are_typed(result, capsys):
         row.main(None, "ada", "no-such-revision")
 
 
+@pytest.mark.parametrize("who", ["", "  ", "=1+1", "@ada"])
+def test_a_name_is_a_name(result, who):
+    with pytest.raises(InputError, match=r"--who: .*begin the name with a letter"):
+        row.main(None, who, "HEAD")
+
+
 def test_code_that_was_edited_is_marked(result):
     assert not row.commit().endswith("+code")
     (result / "dpr").mkdir()
