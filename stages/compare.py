@@ -7,6 +7,8 @@ recall.csv and precision.csv, with the best system first.
     python -m stages.compare
 """
 
+import sys
+
 from dpr import measures
 from dpr.base.files import write_csv, write_json
 from dpr.evaluation import comparison
@@ -35,8 +37,12 @@ def main() -> str:
     for system, file in files.items():  # one run in memory at a time
         ranked = trec.read_run(file).first(top_k)
         if system not in SYSTEMS:
-            topics_of[system] = comparison.judged_topics(qrels, ranked)
-            if not topics_of[system]:
+            topics_of[system] = found = comparison.judged_topics(qrels, ranked)
+            if found < len(qrels):
+                rest = "each of the rest counts as 0" if found else "it is left out"
+                note = f"it has {found} of {len(qrels)} judged topics; {rest}"
+                print(f"compare: {file}: {note}", file=sys.stderr)
+            if not found:
                 continue
         values = measures.by_topic(qrels, ranked, names)
         results[system] = {name: values[name] for name in settings.eval.measures}
@@ -46,7 +52,7 @@ def main() -> str:
     compared = comparison.compare_systems(results, settings.seed) | {"external": topics_of}
     write_json("metrics/compare.json", compared)
 
-    order = comparison.best_first(results)
+    order = comparison.best_first(compared)
     intervals = (
         [system, measure, *(compared["systems"][system][measure][key] for key in INTERVAL)]
         for system in order

@@ -37,6 +37,11 @@ def test_every_path_and_link_of_a_page_exists(page):
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
+def test_no_page_has_a_placeholder():
+    for page in PAGES:
+        assert not re.findall(r"^[A-Z]{3,}$", page.read_text(), re.MULTILINE), page
+
+
 def test_every_message_of_the_troubleshooting_page_is_in_the_code():
     sources = [path for top in ("dpr", "stages", "tools") for path in (ROOT / top).rglob("*.py")]
     texts = [text for path in sources for text in strings(ast.parse(path.read_text()))]

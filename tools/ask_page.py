@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dpr.base.errors import InputError
 from dpr.records.types import SYSTEMS
+from dpr.settings import load_settings
 from tools import PAGES, systems
 from tools.answers import Answers
 from tools.passages import Words, examples, size
@@ -103,7 +104,7 @@ def page(question: str, system: str | None) -> str:
         question=question,
         default=default,
         chosen=systems.Choice(system) if differs else default,
-        descriptions=systems.DESCRIPTIONS,
+        descriptions=systems.descriptions_of(load_settings("params.yaml")),
         problem=problem,
         words=Words(question),
     )

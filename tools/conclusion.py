@@ -5,7 +5,9 @@ The report, its terminal output, README and the model card print these sentences
 
 from typing import Any, NamedTuple
 
+from dpr.base.errors import InputError
 from dpr.base.files import read_json
+from dpr.evaluation.comparison import best_first
 from dpr.evaluation.lengths import MANY, WORDS, truncated_texts
 from dpr.evaluation.markdown_tables import ALPHA, no_gain_notes
 from dpr.measures import PRIMARY_MEASURE
@@ -14,6 +16,7 @@ from tools import sides
 from tools.systems import COMPARED
 
 FEW = 50  # topics; Buckley and Voorhees (2000): at least 25, better 50
+TOKENS = 256  # that WORDS words have at most, in most texts
 STEPS, LOWER = 70, 3  # of a first training; divides a learning rate that did not help
 
 
@@ -37,10 +40,15 @@ class Results(NamedTuple):
     @classmethod
     def here(cls) -> "Results":
         """Of this workspace."""
-        collection = read_json(sides.MANIFEST)["collection"]
+        collection, compared = read_json(sides.MANIFEST)["collection"], read_json(COMPARED)
+        if compared.get("topics") != collection["judgments"]["test"]["queries"]:
+            raise InputError(
+                f"{COMPARED} is not of data/collection, {collection['name']}; `dvc repro compare` "
+                "(a collection without judged test topics has no figures)"
+            )
         return cls(
             collection["name"],
-            read_json(COMPARED),
+            compared,
             read_json("metrics/lengths.json"),
             sides.training(sides.WORKSPACE),
             load_settings("params.yaml"),
@@ -67,22 +75,18 @@ class Gain(NamedTuple):
 def gain(compared: dict[str, Any], system: str, reference: str, measure: str) -> Gain:
     """Of any two systems, whichever comes first in metrics/compare.json."""
     against = compared["against"]
-    if system in (found := against.get(reference, {})):
-        return Gain(**{field: found[system][measure][field] for field in Gain._fields})
-    of = gain(compared, reference, system, measure)
-    turned = (-of.difference, -of.high, -of.low)
-    return Gain(*turned, of.p_holm, of.losses, of.ties, of.wins)
-
-
-def best_first(compared: dict[str, Any], measure: str = PRIMARY_MEASURE) -> list[str]:
-    """The systems of metrics/compare.json by a measure."""
-    means = {system: of[measure]["mean"] for system, of in compared["systems"].items()}
-    return sorted(means, key=lambda system: -means[system])
+    if found := against.get(reference, {}).get(system):
+        return Gain(**{field: found[measure][field] for field in Gain._fields})
+    if found := against.get(system, {}).get(reference):
+        of = Gain(**{field: found[measure][field] for field in Gain._fields})
+        turned = (0.0 - of.difference, 0.0 - of.high, 0.0 - of.low)
+        return Gain(*turned, of.p_holm, of.losses, of.ties, of.wins)
+    raise InputError(f"{COMPARED}: no test of {system} and {reference}; `dvc repro compare`")
 
 
 def conclude(results: Results) -> list[str]:
     """The sentences, the most important first."""
-    found = [best(results), trained(results), *costs(results), next_command(results)]
+    found = [best(results), trained(results), *drawbacks(results), next_command(results)]
     return [sentence for sentence in found if sentence]
 
 
@@ -119,14 +123,14 @@ def trained(results: Results) -> str:
     )
 
 
-def costs(results: Results) -> list[str]:
+def drawbacks(results: Results) -> list[str]:
     """What makes these figures worse, or less sure, than they need to be."""
     compared, topics = results.compared, results.compared["topics"]
     notes = [no_gain_notes(results.training), truncated_texts(results.lengths)]
     if topics < FEW:
         notes.append(
-            f"{topics} test topics are few, so only large differences are significant: judge at "
-            f"least {FEW}."
+            f"The test topics are few ({topics}), so only large differences are significant: "
+            f"judge at least {FEW}."
         )
     if not results.valid_topics:
         weight = results.settings.fuse.default_weight
@@ -138,8 +142,9 @@ def costs(results: Results) -> list[str]:
         if not count:
             notes.append(f"{system} is left out: its run has no topic and passage judged here.")
         elif count < topics:
-            missing = topics - count
-            notes.append(f"The run of {system} lacks {missing} topics; each of them counts as 0.")
+            notes.append(
+                f"The run of {system} has {count} of {topics} topics; the rest counts as 0."
+            )
     return [note for note in notes if note]
 
 
@@ -150,7 +155,7 @@ def next_command(results: Results) -> str:
         (
             _truncates_passages(results),
             "cut the documents into passages, so that the encoder sees the whole text",
-            f"dvc exp run -S data.passages.words={WORDS}",
+            f"dvc exp run -S data.passages.words={_words(results)}",
         ),
         (not settings.trains("first"), "train", f"dvc exp run -S train.max_steps={STEPS}"),
         (
@@ -159,8 +164,8 @@ def next_command(results: Results) -> str:
             f"dvc exp run -S train.lr={settings.train.lr / LOWER:.0e}",
         ),
         (
-            not settings.trains("second"),
-            "add the second round, which takes a minute",
+            not settings.second.use,
+            "add the second round, which trains the query encoder alone",
             "dvc exp run -S second.use=true",
         ),
         (
@@ -176,6 +181,12 @@ def next_command(results: Results) -> str:
 def _truncates_passages(results: Results) -> bool:
     shares = [of["truncated"] for kind, of in results.lengths.items() if kind.endswith("passages")]
     return max(shares, default=0) > MANY and not results.settings.data.cut
+
+
+def _words(results: Results) -> int:
+    """Of a passage that the encoder sees whole, with its title, in most texts."""
+    limits = [of["limit"] for kind, of in results.lengths.items() if kind.endswith("passages")]
+    return max(1, min(filter(None, limits), default=TOKENS) * WORDS // TOKENS)
 
 
 def _helped(results: Results) -> bool:

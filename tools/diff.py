@@ -41,10 +41,10 @@ def main(arguments: argparse.Namespace) -> None:
     qrels = beir.read_qrels(COLLECTION, split)
     if not qrels:
         raise InputError(f"{COLLECTION}/qrels/{split}.tsv: no topic with a judgment")
-    groups = [
-        [sides.read(name, split, arguments.system) for name in seeds(names)]
-        for names in (arguments.before, arguments.after)
-    ]
+    named = [seeds(names) for names in (arguments.before, arguments.after)]
+    if same := set(named[0]) & set(named[1]):
+        raise InputError(f"{min(same)} is on both sides; name two different sides")
+    groups = [[sides.read(name, split, arguments.system) for name in names] for names in named]
     for side in chain(*groups):
         sides.require_this_collection(side, split)
         require_depth(side, measure)
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(topics_table(texts, before, after, arguments.top), end="\n\n")
     arrays = [np.array([*side.values()]) for side in (before, after)]
     (test,) = significance.compare(arrays[1][None], arrays[0], load_settings("params.yaml").seed)
-    print(verdict(measure, before, after, test))
+    print(verdict(f"{split} {measure}", before, after, test))
     for group, of_seeds in zip(groups, values, strict=True):
         if len(group) > 1:
             print(in_seeds([side.name for side in group], [fmean(v.values()) for v in of_seeds]))
@@ -82,11 +82,14 @@ def seeds(names: str) -> list[str]:
     if Path(names).is_file():
         return [names]
     first, *rest = listed = names.split(",")
+    if not all(listed) or any(name != name.strip() for name in listed):
+        raise InputError(f"{names!r}: name the experiments as A,B without spaces")
+    if rest and (files := [name for name in listed if Path(name).is_file()]):
+        raise InputError(f"{names}: {files[0]} is a run file, which has no seed; name it alone")
     if len(set(listed)) < len(listed):
         raise InputError(f"{names}: an experiment is named twice")
     for name in rest:
-        one, another = sides.parameters(first), sides.parameters(name)
-        differ = sorted(k for k in one.keys() | another.keys() if one.get(k) != another.get(k))
+        differ = sides.differing(sides.parameters(first), sides.parameters(name))
         if differ != ["seed"]:
             more = ", ".join(key for key in differ if key != "seed") or "nothing"
             raise InputError(
@@ -98,8 +101,9 @@ def seeds(names: str) -> list[str]:
 
 def one_seed_note(names: list[str]) -> str:
     """A warning if two recipes are compared by one training each; else ""."""
-    one, another = map(sides.parameters, names)
-    differ = {key for key in one.keys() | another.keys() if one.get(key) != another.get(key)}
+    differ = sides.differing(*map(sides.parameters, names))
+    if differ == ["seed"]:
+        return "Only the seed differs: this is the variation between seeds."
     if not {key.partition(".")[0] for key in differ} & TRAINING:
         return ""
     return (
@@ -159,11 +163,18 @@ def shared_topics(qrels: Qrels, found: list[Side], common: bool) -> Qrels:
         counts = ", ".join(f"{name} has {len(topics)}" for name, topics in searched.items())
         raise InputError(
             f"of {len(qrels)} judged topics, {counts}, and {len(shared)} are the same; add "
-            "--common to compare over the topics that all runs have"
+            "--common to compare over the topics that all runs have. (`compare` counts a missing "
+            "topic of a run in data/external_runs as 0.)"
         )
     if len(shared) < len(qrels):
         print(f"{len(qrels) - len(shared)} judged topics are in no run: each counts as 0\n")
     return qrels
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of topics")
+    return int(text)
 
 
 def measure_name(name: str) -> str:
@@ -180,7 +191,7 @@ if __name__ == "__main__":
     arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="system to compare")
     arguments.add_argument("--split", default="test", choices=["test", "valid"])
     arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)
-    arguments.add_argument("--top", default=10, type=int, help="topics to show (default: 10)")
+    arguments.add_argument("--top", default=10, type=natural, help="topics to show (default: 10)")
     arguments.add_argument("--common", action="store_true", help="only topics that both runs have")
     chosen = arguments.parse_args()
     with one_line_errors("diff"):

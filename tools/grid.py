@@ -48,9 +48,10 @@ def main() -> None:
     rows = {row["Experiment"] or row["rev"]: row for row in dvc.api.exp_show()}
     rows.pop("workspace", None)
     experiments = {name: experiment(row, keys) for name, row in rows.items()}
-    base, *finished = [name for name, e in experiments.items() if not math.isnan(e.valid)] or [""]
-    p_values = holm(against(base, finished)) if finished else {}
-    print(experiments_table(experiments, p_values))
+    base = next((name for name, row in rows.items() if not row["Experiment"]), "")
+    print(experiments_table(experiments, holm(against(base, [n for n in rows if n != base]))))
+    if len(rows) == 1:
+        print("no experiment started from this commit; `dvc exp list -A` lists all")
 
 
 def against(base: str, names: list[str]) -> dict[str, float]:

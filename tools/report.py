@@ -2,9 +2,9 @@
 
 Reads metrics, plots, runs and data/collection; if they exist, also encoders, embeddings and costs.
 With two sides (revisions, experiments or `workspace`), the report compares the runs of `dense`. The
-page is one file and needs no network. The report flags outdated results. The options refuse them:
-`--latex` prints a table for a paper (packages booktabs), `--csv` every measure of each topic and
-system, and `--readme` writes README's table and the images in docs/figures.
+page is one file and needs no network. The report warns of outdated results; its options refuse
+them: `--latex` prints a table for a paper (package booktabs), `--csv` every measure of each topic
+and system, and `--readme` writes README's table and the images in docs/figures.
 
     python -m tools.report
     python -m tools.report HEAD NAME
@@ -52,7 +52,7 @@ def main(names: list[str]) -> None:
             file.write(text)
     if not names:
         print(report_tables.short().markdown, end="\n\n")
-    print("\n\n".join([*content["answer"], *content["notes"]]))
+    print("\n\n".join([*content["notes"], *content["answer"]]))
     print(f"\nAll figures and charts: {PAGE.resolve().as_uri()}")
 
 
@@ -72,7 +72,7 @@ def contents(names: list[str]) -> dict[str, Any]:
         details += report_tables.workspace()
     if names:
         title = f"{names[1]} against {names[0]} on {collection}"
-        answer = [changed(compared), *filter(None, [one_seed_note(names)])]
+        answer = [difference(compared), *filter(None, [one_seed_note(names)])]
         notes = [note for name in names for note in warnings(name)]
     else:
         title = f"Retrieval on {collection}"
@@ -98,6 +98,11 @@ def compare(names: list[str]) -> Compared:
     """Two sides; or, in the workspace, the encoder before training and after it."""
     if names and names[0] == names[1]:
         raise InputError(f"{names[0]}: the same side twice; name two different sides")
+    if files := [name for name in names if Path(name).is_file()]:
+        raise InputError(
+            f"{files[0]}: a run file has no parameters to report; `python -m tools.diff` compares "
+            "it, and in data/external_runs it becomes a system"
+        )
     if names:
         before, after = (sides.read(name, "test", "dense") for name in names)
     else:
@@ -111,7 +116,7 @@ def compare(names: list[str]) -> Compared:
     return Compared(before, after, beir.read_qrels("data/collection", "test"), seed)
 
 
-def changed(compared: Compared) -> str:
+def difference(compared: Compared) -> str:
     """The difference of two sides, with its interval and p value."""
     before, after, gain = compared.intervals
     test, names = compared.test, (compared.after.name, compared.before.name)

@@ -14,6 +14,8 @@ from typing import Any
 
 from dpr.base.errors import InputError
 from dpr.measures import PRIMARY_MEASURE
+from dpr.settings import ROUNDS, load_settings
+from stages import rounds
 
 SCHEMA = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json"}
 FIGURES = ("systems", "recall", "precision", "topics", "training")
@@ -32,7 +34,6 @@ CONFIG = {
     "text": {"fontSize": 16},
 }
 PAPER = SCHEMA | {"background": "white", "padding": 4, "config": CONFIG}
-VALID = f"validation {PRIMARY_MEASURE}"
 DASHES = [[1, 0], [8, 3], [2, 2], [8, 3, 2, 3], [5, 5], [12, 3], [2, 5], [12, 3, 2, 3], [5, 2], [4]]
 Chart = dict[str, Any]
 
@@ -138,17 +139,18 @@ def _curves(charts: dict[str, Chart], name: str) -> Chart | None:
     if not (chart := charts.get(name)):
         return None
     systems, encoding = _values(chart, "system"), chart["encoding"]
+    lines, points = (layer["encoding"] for layer in chart["layer"])
     known = encoding["color"]["scale"]["domain"]["unionWith"]
     domain = list(dict.fromkeys([*known, *systems]))
     legend = {"values": systems, "columns": max(1, WIDTH // (50 + 8 * max(map(len, systems))))}
-    for channel in (encoding["color"], encoding["shape"]):
+    for channel in (encoding["color"], points["shape"]):
         channel["scale"]["domain"] = domain
         channel |= {"title": None, "legend": legend}
     dashes = [  # without a scale they stay out of the legend, where they would spoil the shapes
         {"test": f"datum.system === {json.dumps(system)}", "value": dash}
         for system, dash in zip(domain, itertools.cycle(DASHES), strict=False)
     ]
-    encoding["strokeDash"] = {"condition": dashes, "value": DASHES[0]}
+    lines["strokeDash"] = {"condition": dashes, "value": DASHES[0]}
     if "scale" in encoding["x"]:  # logarithmic
         encoding["x"]["axis"] = {"values": [10**power for power in range(8)]}
     return _in_column(chart)
@@ -165,10 +167,13 @@ def _topics(charts: dict[str, Chart]) -> Chart | None:
 
 
 def _training(charts: dict[str, Chart]) -> Chart | None:
-    """A row for each round that ran: training loss and validation."""
-    rows = []
-    for suffix, name in (("", "first round"), ("_second", "second round")):
-        fields = {"train": ("loss", "training loss"), "valid": (PRIMARY_MEASURE, VALID)}
+    """A row for each round that ran: training loss and validation, over its own pool."""
+    settings, rows = load_settings("params.yaml"), []
+    for round_name in ROUNDS:
+        suffix = rounds.SUFFIX[round_name]
+        pool = settings.train_settings(round_name).valid_passages
+        ranked = f"{PRIMARY_MEASURE}, {pool or 'all'} passages"
+        fields = {"train": ("loss", "training loss"), "valid": (PRIMARY_MEASURE, ranked)}
         panels = []
         for file, (field, title) in fields.items():
             if panel := charts.get(f"{file}{suffix}.csv"):
@@ -176,7 +181,7 @@ def _training(charts: dict[str, Chart]) -> Chart | None:
                 panel["layer"][1]["transform"] = [{"filter": "datum.points < 20"}]  # for print
                 panels.append(panel | {"title": None, "width": 125, "height": 140})
         if panels:
-            rows.append({"title": name, "hconcat": panels})
+            rows.append({"title": f"{round_name} round", "hconcat": panels})
     return {"vconcat": rows} if rows else None
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from string import ascii_letters
 from typing import Any, NamedTuple
 
+from dpr.base.errors import InputError
 from dpr.base.files import read_json
-from dpr.evaluation.comparison import run_files
+from dpr.evaluation.comparison import best_first, run_files
 from dpr.evaluation.markdown_tables import ALPHA, table
 from dpr.measures import PRIMARY_MEASURE, by_topic
 from dpr.records import beir
@@ -16,9 +17,9 @@ from dpr.records.types import ENCODERS
 from dpr.runs.trec import read_run
 from dpr.settings import load_settings
 from tools import costs, sides
-from tools.conclusion import COMPARED, best_first, gain
+from tools.conclusion import COMPARED, gain
 from tools.passages import COLLECTION
-from tools.systems import DESCRIPTIONS
+from tools.systems import descriptions_of
 
 SHORT = 3  # measures of a short table
 LETTERS = (
@@ -51,20 +52,30 @@ def systems(compared: dict[str, Any], measures: list[str]) -> Table:
     A letter names each system; `above` has the letters of the systems that it is significantly
     better than, in the first measure.
     """
-    order, means = best_first(compared), compared["systems"]
-    best = {measure: best_first(compared, measure)[0] for measure in measures}
-    letters = dict(zip(order, ascii_letters, strict=False))
+    order, means, letters = best_first(compared), compared["systems"], lettered(compared)
+    best = {measure: means[best_first(compared, measure)[0]][measure] for measure in measures}
     rows = []
     for system in order:
         below = "".join(letters[s] for s in significantly_below(compared, system, measures[0]))
         cells = ["{mean:.3f} [{low:.3f}, {high:.3f}]".format(**means[system][m]) for m in measures]
         bold = [
-            f"**{cell}**" if best[m] == system else cell
+            f"**{cell}**" if best[m] == means[system][m] else cell
             for cell, m in zip(cells, measures, strict=True)
         ]
         rows.append([letters[system], system, bold[0], below, *bold[1:]])
     header = ["", "system", measures[0], "above", *measures[1:]]
     return Table("Systems", header, rows, LETTERS)
+
+
+def lettered(compared: dict[str, Any]) -> dict[str, str]:
+    """A letter for each system, best first. Raises InputError if there are not enough."""
+    order = best_first(compared)
+    if len(order) > len(ascii_letters):
+        raise InputError(
+            f"data/external_runs: {len(order)} systems are more than a table has letters for, "
+            f"{len(ascii_letters)}; move some runs elsewhere"
+        )
+    return dict(zip(order, ascii_letters, strict=False))
 
 
 def significantly_below(compared: dict[str, Any], system: str, measure: str) -> list[str]:
@@ -85,7 +96,7 @@ def tests(compared: dict[str, Any]) -> Table:
 
 
 def short() -> Table:
-    """The systems of the workspace in the first three measures of eval.measures."""
+    """The systems in the primary measure and the first two different ones of eval.measures."""
     return systems(read_json(COMPARED), [PRIMARY_MEASURE, *others()[: SHORT - 1]])
 
 
@@ -98,11 +109,11 @@ def descriptions() -> Table:
         "rrf": f"k {settings.fuse.rrf_k}",
         "hybrid": f"{weight:g} dense + {1 - weight:g} bm25",
     }
-    rows = []
+    in_words, rows = descriptions_of(settings), []
     for system in best_first(read_json(COMPARED)):
-        words = DESCRIPTIONS.get(system, f"a run of data/external_runs: {system}")
+        words = in_words.get(system, f"a run of data/external_runs: {system}")
         rows.append([system, f"{words}: {more[system]}" if system in more else words])
-    return Table("Systems in words", ["system", ""], rows)
+    return Table("Systems in words", ["system", "in words"], rows)
 
 
 def results() -> list[Table]:
@@ -120,16 +131,15 @@ def latex() -> str:
 
     compared = read_json(COMPARED)
     measures = [PRIMARY_MEASURE, *others()[: SHORT - 1]]
-    order, means = best_first(compared), compared["systems"]
-    letters = dict(zip(order, ascii_letters, strict=False))
+    order, means, letters = best_first(compared), compared["systems"], lettered(compared)
     columns: dict[str, list[str]] = {"": [letters[system] for system in order]}
     for measure in measures:
-        top = best_first(compared, measure)[0]
+        top = means[best_first(compared, measure)[0]][measure]
         columns[measure] = []
         for system in order:
             figure = f"{means[system][measure]['mean']:.3f}"
             below = "".join(letters[s] for s in significantly_below(compared, system, measure))
-            bold = rf"\textbf{{{figure}}}" if system == top else figure
+            bold = rf"\textbf{{{figure}}}" if means[system][measure] == top else figure
             columns[measure].append(bold + (rf"\textsuperscript{{{below}}}" if below else ""))
     collection = read_json(sides.MANIFEST)["collection"]["name"]
     caption = (
@@ -141,7 +151,7 @@ def latex() -> str:
     style.format_index(escape="latex").format_index(escape="latex", axis=1)
     text: str = style.to_latex(
         hrules=True,
-        column_format="ll" + "l" * len(measures),
+        column_format="@{}ll" + "l" * len(measures) + "@{}",
         position="t",
         position_float="centering",
         caption=caption,
@@ -174,8 +184,7 @@ def changed(names: list[str]) -> list[Table]:
     before, after = (sides.parameters(name) for name in names)
     parameters = [
         [key, str(before.get(key, "-")), str(after.get(key, "-"))]
-        for key in dict.fromkeys([*before, *after])
-        if before.get(key) != after.get(key)
+        for key in sides.differing(before, after)
     ]
     before, after = (sides.flat(sides.text(name, "metrics/eval.json")) for name in names)
     rows = [
@@ -185,8 +194,9 @@ def changed(names: list[str]) -> list[Table]:
     ]
     alone = sorted({key.partition(".")[2] for key in before.keys() ^ after.keys()})
     note = f"Left out, since one side alone has them: {', '.join(alone)}." if alone else ""
+    same = "" if parameters else "No parameter differs."
     return [
-        Table("Parameters that differ", ["parameter", *names], parameters),
+        Table("Parameters that differ", ["parameter", *names], parameters, same),
         Table("Measures", ["measure", *names, "difference"], rows, note),
     ]
 
@@ -194,7 +204,11 @@ def changed(names: list[str]) -> list[Table]:
 def lengths(side: str) -> Table:
     keys = ["count", "mean", "p50", "p99", "max", "limit"]
     rows = [
-        [name.replace("_", " "), *(f"{of[k]:,.0f}" for k in keys), f"{of['truncated']:.1%}"]
+        [
+            name.replace("_", " "),
+            *("-" if of[k] is None else f"{of[k]:,.0f}" for k in keys),
+            f"{of['truncated']:.1%}",
+        ]
         for name, of in json.loads(sides.text(side, "metrics/lengths.json")).items()
     ]
     name = "Tokens of the texts, and the share that is truncated"

@@ -66,8 +66,8 @@ def figures() -> list[str]:
 def changed(base: str) -> str:
     """The parameters that differ from those of a revision: `train.lr=3e-5 train.max_steps=60`."""
     before, after = (sides.parameters(side) for side in (base, sides.WORKSPACE))
-    keys = [key for key in before | after if before.get(key) != after.get(key)]
-    return " ".join(f"{key}={shown(after.get(key))}" for key in keys) or "-"
+    keys = [key for key in sides.differing(before, after) if key in after]
+    return " ".join(f"{key}={shown(after[key])}" for key in keys) or "-"
 
 
 def shown(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
 from dvc.utils.flatten import flatten
+from dvc_data.index import DataIndexDirError
 from ruamel.yaml import YAML
 
 from dpr.base.errors import InputError
@@ -64,10 +65,10 @@ def text(side: str, path: str) -> str:
         reason = f" ({error})"
     except (RevError, SCMError):
         raise InputError(
-            f"{side}: no run file, experiment or revision has this name; `python -m tools.grid` "
-            "lists the experiments"
+            f"{side}: no run file, experiment or revision has this name; `dvc exp list -A` lists "
+            "the experiments"
         ) from None
-    except DvcException:
+    except (DvcException, DataIndexDirError):
         reason = ""
     raise InputError(
         f"{side}: DVC's cache lacks {path} of that revision{reason}. If its results were made on a "
@@ -85,6 +86,11 @@ def flat(text: str) -> dict[str, Any]:
     """The same of any YAML or JSON text with nested groups."""
     values: dict[str, Any] = flatten(YAML(typ="safe", pure=True).load(text))
     return values
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The parameters that two sides have not in common, in order."""
+    return [key for key in before | after if before.get(key) != after.get(key)]
 
 
 def training(side: str) -> dict[str, dict[str, Any]]:

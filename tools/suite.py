@@ -97,6 +97,9 @@ def results(collection: str, changes: dict[str, str]) -> dict[str, Any]:
     Raises:
         InputError: for parameters that do not load, or if the experiment fails.
     """
+    folder = collection.removeprefix("beir:").partition("#")[0]
+    if folder != collection.partition("#")[0] and not Path(folder).exists():
+        raise InputError(f"{collection}: no such folder")
     changes = {"data.collection": quoted(collection), **changes}
     changes |= {key: quoted(value) for key, value in outside(changed(changes)).items()}
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", Path(collection).name)  # git allows it in a ref

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from dpr.base.files import read_json
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records.types import ENCODERS, SYSTEMS
+from dpr.settings import Settings, load_settings
 from tools import sides
 
 COMPARED = Path("metrics/compare.json")
@@ -16,6 +17,14 @@ DESCRIPTIONS: dict[str, str] = {
     "rrf": "trained encoder + BM25, by rank",
     "hybrid": "trained encoder + BM25, by score",
 }
+
+
+def descriptions_of(settings: Settings) -> dict[str, str]:
+    """The same for these settings, which may train nothing."""
+    if settings.trains("first"):
+        return DESCRIPTIONS
+    untrained = {"zero_shot": "encoder, not trained", "dense": "the same encoder, not trained"}
+    return {s: untrained.get(s, w.replace("trained ", "")) for s, w in DESCRIPTIONS.items()}
 
 
 def measured() -> dict[str, float]:
@@ -52,7 +61,7 @@ class Choice(NamedTuple):
         """`hybrid (best here: nDCG@10 .477): ...`"""
         mean = "" if self.figure is None else f": {PRIMARY_MEASURE} {short(f'{self.figure:.3f}')}"
         why = f" ({self.why}{mean})" if self.why else ""
-        return f"{self.system}{why}: {DESCRIPTIONS[self.system]}"
+        return f"{self.system}{why}: {descriptions_of(load_settings('params.yaml'))[self.system]}"
 
 
 def default() -> Choice:

@@ -1,5 +1,6 @@
 """Systems side by side: means with intervals, tests of all pairs, curves, and ceilings."""
 
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ Results = dict[str, ByTopic]  # {system: {measure: {query id: value}}}
 DEPTHS = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000]  # of the recall curve
 LEVELS = [round(0.1 * i, 1) for i in range(11)]  # the eleven standard points of recall
 RUN_FILES = (".txt", ".run", ".trec")
-NO_RUNS = ("README.md", ".gitignore")  # in a folder of runs, as are DVC's *.dvc
+LABEL = re.compile(r"[\w.+-]+")
 
 
 def run_files(runs: str | Path, external: str | Path | None) -> dict[str, Path]:
@@ -31,8 +32,10 @@ def run_files(runs: str | Path, external: str | Path | None) -> dict[str, Path]:
     """
     found = {system: Path(runs) / f"{system}.txt" for system in SYSTEMS}
     for file in sorted(Path(external).glob("*")) if external else ():
-        if file.name in NO_RUNS or file.suffix == ".dvc":
+        if file.name == "README.md" or file.name.startswith(".") or file.suffix == ".dvc":
             continue
+        if not (file.is_file() and LABEL.fullmatch(file.stem)):
+            raise InputError(f"{file}: name the run by letters, digits, `.`, `_`, `+` and `-`")
         if file.suffix not in RUN_FILES:
             raise InputError(f"{file}: a run ends in {', '.join(RUN_FILES)}; rename or remove it")
         if file.stem in found:
@@ -87,9 +90,9 @@ def compare_systems(results: Results, seed: int) -> dict[str, Any]:
     return {"topics": topics, "systems": systems, "against": against}
 
 
-def best_first(results: Results) -> list[str]:
-    """The systems in order of the primary measure."""
-    means = {system: measures.means(by)[PRIMARY_MEASURE] for system, by in results.items()}
+def best_first(compared: dict[str, Any], measure: str = PRIMARY_MEASURE) -> list[str]:
+    """The systems of `compare_systems` in order of a measure."""
+    means = {system: of[measure]["mean"] for system, of in compared["systems"].items()}
     return sorted(means, key=lambda system: -means[system])
 
 

@@ -56,12 +56,23 @@ def test_the_interval_of_a_difference_is_over_the_topics_of_both():
 
 
 def test_foreign_runs_are_systems_by_their_file_names(tmp_path):
-    for name in ("splade.txt", "colbert.v2.trec", "README.md", ".gitignore", "big.run.dvc"):
+    for name in (
+        "splade.txt",
+        "colbert.v2.trec",
+        "README.md",
+        ".gitignore",
+        "._a.txt",
+        "big.run.dvc",
+    ):
         (tmp_path / name).touch()
     files = comparison.run_files("runs", tmp_path)
     assert [*files] == ["bm25", "zero_shot", "dense", "rrf", "hybrid", "colbert.v2", "splade"]
     assert files["splade"] == tmp_path / "splade.txt" and str(files["rrf"]) == "runs/rrf.txt"
     assert [*comparison.run_files("runs", tmp_path / "nothing")] == [*files][:5]
+    (tmp_path / "a|b.txt").touch()
+    with pytest.raises(InputError, match=r"a\|b\.txt: name the run by letters"):
+        comparison.run_files("runs", tmp_path)
+    (tmp_path / "a|b.txt").unlink()
     (tmp_path / "notes.csv").touch()
     with pytest.raises(InputError, match=r"notes\.csv: a run ends in \.txt"):
         comparison.run_files("runs", tmp_path)
@@ -85,12 +96,10 @@ def test_a_run_of_a_different_collection_has_no_judged_topic():
 
 
 def test_the_best_system_comes_first():
-    results = {
-        "one": {"nDCG@10": {"1": 0.1, "2": 0.2}},
-        "two": {"nDCG@10": {"1": 0.5, "2": 0.2}},
-        "three": {"nDCG@10": {"1": 0.4, "2": 0.0}},
-    }
-    assert comparison.best_first(results) == ["two", "three", "one"]
+    means = {"one": (0.15, 0.3), "two": (0.35, 0.1), "three": (0.2, 0.2)}
+    systems = {s: {"nDCG@10": {"mean": n}, "AP": {"mean": a}} for s, (n, a) in means.items()}
+    assert comparison.best_first({"systems": systems}) == ["two", "three", "one"]
+    assert comparison.best_first({"systems": systems}, "AP") == ["one", "three", "two"]
 
 
 def test_topics_that_moved_most_come_first():

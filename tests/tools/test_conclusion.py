@@ -75,7 +75,7 @@ def test_training_within_chance():
 
 def test_too_few_topics_and_none_to_validate():
     found = conclude(results(CLEAR, topics=12, valid_topics=0))
-    assert "12 test topics are few" in found[2] and "at least 50" in found[2]
+    assert "The test topics are few (12)" in found[2] and "at least 50" in found[2]
     assert "no validation topic, so hybrid has the default weight 0.5" in found[3]
 
 
@@ -104,7 +104,7 @@ def test_foreign_runs():
     means = CLEAR | {"splade": 0.6}
     first, *_, one, none, _ = conclude(results(means, external={"splade": 190, "colbert": 0}))
     assert first.startswith("splade is the best system: nDCG@10 0.600")
-    assert one == "The run of splade lacks 10 topics; each of them counts as 0."
+    assert one == "The run of splade has 190 of 200 topics; the rest counts as 0."
     assert none == "colbert is left out: its run has no topic and passage judged here."
 
 

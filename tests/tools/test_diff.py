@@ -122,6 +122,25 @@ def test_a_side_of_seeds_has_one_recipe(recipes):
         diff.seeds("a-42,a-42")
 
 
+@pytest.mark.parametrize("names", ["a-42, a-43", "a-42,", ",a-42"])
+def test_names_are_joined_by_commas_alone(recipes, names):
+    with pytest.raises(InputError, match="name the experiments as A,B without spaces"):
+        diff.seeds(names)
+
+
+def test_a_run_file_has_no_seed(recipes, tmp_path):
+    (tmp_path / "run.txt").touch()
+    with pytest.raises(InputError, match=r"run\.txt is a run file, which has no seed"):
+        diff.seeds(f"a-42,{tmp_path / 'run.txt'}")
+
+
+@pytest.mark.parametrize(("before", "after"), [("HEAD", "HEAD"), ("a-42,a-43", "a-43")])
+def test_a_name_on_both_sides_is_refused(compare, recipes, before, after):
+    options = {"split": "test", "system": "dense", "measure": "nDCG@10", "top": 1, "common": False}
+    with pytest.raises(InputError, match=r"(HEAD|a-43) is on both sides; name two different sides"):
+        diff.main(argparse.Namespace(before=before, after=after, **options))
+
+
 def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, capsys):
     """Of 40 topics: relevant at rank 1 with one seed and at rank 2 with another; then at rank 1."""
     rank_1, rank_2 = (Run.of({q: {"x": 2.0, "d0": s} for q in TOPICS}) for s in (3.0, 1.0))

@@ -4,8 +4,11 @@ import math
 
 import pytest
 
+from dpr.base.errors import InputError
 from dpr.evaluation.markdown_tables import experiments_table
+from dpr.records.run import Run
 from tools import grid
+from tools.sides import Side
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,26 @@ ROWS = {  # as dvc.api.exp_show has them: null is "None", a key that a row lacks
     "first over all": {FIRST: 0.48, "train.valid_passages": "None"},
     "none": {"train.valid_passages": 500.0},
 }
+
+
+def test_each_experiment_is_tested_against_this_commit(tmp_path, monkeypatch):
+    """Also if this commit trained nothing, and so has no validation."""
+    qrels = {f"q{n}": {"d": 1} for n in range(8)}
+    first, second = (Run.of({q: {"x": 2.0, "d": s} for q in qrels}) for s in (3.0, 1.0))
+    runs = {"main": second, "better": first, "equal": second}
+    monkeypatch.setattr(grid, "MANIFEST", tmp_path)
+    monkeypatch.setattr(grid.beir, "read_qrels", lambda *_: qrels)
+    monkeypatch.setattr(grid.sides, "require_this_collection", lambda *_: None)
+
+    def read(name, split, system):
+        if name not in runs:
+            raise InputError("no run")
+        return Side(name, runs[name], {}, None)
+
+    monkeypatch.setattr(grid.sides, "read", read)
+    found = grid.against("main", ["better", "equal", "queued"])
+    assert found == {"better": 2 / 2**8, "equal": 1.0}  # one of all swaps, on two sides
+    assert grid.against("queued", ["better"]) == {}
 
 
 def test_only_figures_over_as_many_passages_are_ranked():
