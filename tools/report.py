@@ -148,6 +148,17 @@ def vega() -> str:
     return "\n".join(re.findall(r"<script>\n/\* .*?</script>", VEGA.read_text("utf-8"), re.DOTALL))
 
 
+def current(option: str) -> None:
+    """One of OPTIONS. Raises InputError if the results are outdated."""
+    sides.require("compare", "eval")
+    if option == "latex":
+        print(report_tables.latex(), end="")
+    elif option == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows(report_tables.topics())
+    else:
+        write_readme()
+
+
 def write_readme() -> None:
     """Write answer and table between their markers in README.md, and draw docs/figures."""
     text = README.read_text(encoding="utf-8")
@@ -169,12 +180,6 @@ def readme_block() -> str:
     return "\n".join([BEGIN, report_tables.short().markdown, "", *sentences, END])
 
 
-def write_csv() -> None:
-    """Print a row for each test topic and system, with every measure."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerows(report_tables.topics())
-
-
 if __name__ == "__main__":
     arguments = parser("tools.report", __doc__)
     arguments.add_argument("sides", nargs="*", metavar="SIDE", help="two sides to compare, or none")
@@ -188,12 +193,6 @@ if __name__ == "__main__":
         arguments.error("give two sides, or none; with an option, none")
     with one_line_errors("report"):
         if chosen.option:
-            sides.require("compare", "eval")
-        if chosen.option == "latex":
-            print(report_tables.latex(), end="")
-        elif chosen.option == "csv":
-            write_csv()
-        elif chosen.option == "readme":
-            write_readme()
+            current(chosen.option)
         else:
             main(chosen.sides)

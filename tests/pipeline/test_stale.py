@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +29,7 @@ def changed(file, before="temperature: 0.05", after="temperature: 0.06"):
 OPTIONS = {"split": "test", "system": "dense", "measure": "nDCG@10", "top": 1, "common": False}
 REFUSING = {
     "verify": lambda: verify.main(None, None),
-    "report --readme": report.write_readme,
+    **{f"report --{option}": partial(report.current, option) for option in report.OPTIONS},
     "row": lambda: row.main(None, "ada", "HEAD"),
     "publish": lambda: publish.main(report.Path("new folder"), None),
 }
@@ -66,7 +67,7 @@ def test_a_command_refuses_in_one_line(experiment):
     with changed(experiment / "params.yaml"):
         done = call(experiment, "python -m tools.verify")
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(f"verify: here: {NOTE}.*\n", done.stderr)
+    assert re.fullmatch(f"verify: this workspace: {NOTE}.*\n", done.stderr)
 
 
 def test_the_page_has_the_parameters_of_each_side(experiment, monkeypatch):
