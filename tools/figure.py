@@ -1,8 +1,9 @@
 """Draw the figures of a paper: one file per figure and format, as wide as a column (3.3 inches).
 
-systems: the primary measure with 95 % intervals; recall: by depth; precision: interpolated, by
-recall; topics: the gain of dense over zero_shot; training: loss and validation of each round. A
-figure without data is left out, unless --only asks for it. Refuses outdated results.
+Reads plots/ and params.yaml. systems: the primary measure with 95 % intervals; recall: by depth;
+precision: interpolated, by recall; topics: the gain of dense over zero_shot; training: loss and
+validation of each round. A figure without data is left out, unless --only asks for it. Refuses
+outdated results.
 
     python -m tools.figure
     python -m tools.figure --only systems,recall --format pdf,png --out paper

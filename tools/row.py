@@ -1,8 +1,9 @@
 """Append the result of this workspace to a table that a class shares, as a line of CSV.
 
-Of dense and its own zero_shot: nDCG@10, the gain and its p value (paired randomization test), and
-the best validation, over so many passages. The parameters are those that differ from a revision.
-A new file gets a header. Stale results are refused. Without FILE, header and line are printed.
+Reads metrics and params.yaml. The line has nDCG@10 of dense and its own zero_shot, the gain and its
+p value (paired randomization test), the best validation and the passages that it ranked, and the
+parameters that differ from a revision. A new file gets a header. Without FILE, header and line are
+printed. Outdated results are refused.
 
     python -m tools.row --who ada
     python -m tools.row /PATH/class.csv --who ada --base origin/main
