@@ -54,7 +54,7 @@ def server(tmp_path):
         port = free.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    _, command = block("For a room without a server")
+    _, command = block("For a room without a git server")
     command = command.replace("/PATH/server", str(folder))
     command = command.replace("daemon", f"daemon --listen=127.0.0.1 --port={port}").split()
     daemon = subprocess.Popen(command, env=environment(), start_new_session=True)
@@ -75,7 +75,7 @@ def test_a_class_shares_experiments(experiment, server, tmp_path):
     repository, address = server
     sh(tmp_path, f"git clone -q --bare {experiment} {repository}")
     names = {"ADDRESS": address, "/PATH/": f"{tmp_path}/"}
-    clone, *rest = block("## Set up")
+    clone, *rest = block("The instructor, with that ADDRESS")
     follow(tmp_path, [clone], course="instructor", **names)
     instructor, ada = tmp_path / "instructor", tmp_path / "ada"
     sh(instructor, f"dvc cache dir --local {experiment / '.dvc/cache'}")
