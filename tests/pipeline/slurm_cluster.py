@@ -38,7 +38,7 @@ SelectType=select/cons_tres
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=10
+SchedulerParameters=bf_interval=2,sched_interval=2
 KillWait=5
 PartitionName=all Nodes=ALL Default=YES MaxTime=1:00:00
 """
@@ -107,9 +107,13 @@ class Cluster:
         self.wait(lambda: self.run(f"sinfo -h -n {name} -o %T").strip() in ("idle", "allocated"))
 
     def switch_off(self, name):
-        """A power failure: the network of a node is gone, then all its processes at once."""
+        """A power failure: the network of a node is gone, then all its processes at once.
+
+        Slurm would notice after SlurmdTimeout, five minutes, and do what it does here.
+        """
         self.run(f"ip link del {name}-head")
         os.kill(self.nodes.pop(name), signal.SIGKILL)
+        self.run(f"scontrol update nodename={name} state=down reason=power")
 
     def _apart(self, before, script):
         """Start a shell in namespaces of its own; return its input and its process id."""
