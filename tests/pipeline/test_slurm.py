@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import slurm_cluster
-from helpers import ROOT
+from helpers import ROOT, sh
 from watching import files
 
 pytestmark = [
@@ -46,11 +46,6 @@ def prepare(folder, target):
     (folder / "params.yaml").write_text(params)
 
 
-def copy(source, target, *without):
-    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(*without))
-    return target
-
-
 class Job:
     """The job in a folder."""
 
@@ -78,11 +73,6 @@ class Job:
         self.cluster.switch_on(node)
         self.wait(lambda: self.state == "RUNNING")
 
-    def made(self, out):
-        """{path: sha256} in the folder `out`, after the end of the job."""
-        self.wait(lambda: self.state == "COMPLETED")
-        return files(self.folder / out)
-
     def windows(self):
         """How many are encoded."""
         return len(list(self.folder.glob(".scratch/encode/*/windows/*.txt")))
@@ -101,20 +91,24 @@ class Job:
     ],
     ids=["encode", "train"],
 )
-def test_a_job_that_loses_a_node_makes_what_an_undisturbed_job_makes(
+def test_a_job_that_loses_a_node_makes_what_two_processes_make_without_slurm(
     cluster, experiment, tmp_path, target, out, done, node
 ):
-    folder = copy(experiment, tmp_path / "undisturbed", ".scratch")
+    folder = tmp_path / "repository"
+    shutil.copytree(experiment, folder, symlinks=True)
     prepare(folder, target)
-    expected = Job(cluster, folder).made(out)
+    stage = target.replace("@", " ")
+    sh(folder, f"torchrun --standalone --nproc-per-node 2 -m stages.{stage}")
+    expected = files(folder / out)
+    shutil.rmtree(folder / out)
+    shutil.rmtree(folder / ".scratch")
+    (folder / "plots/train.csv").unlink()
 
-    again = copy(folder, tmp_path / "disturbed", ".scratch", "cache")
-    shutil.rmtree(again / out)
-    (again / "plots/train.csv").unlink()
-    job = Job(cluster, again)
+    job = Job(cluster, folder)
     job.wait(lambda: done(job) > 20)
     job.lose(node)
-    assert job.made(out) == expected
+    job.wait(lambda: job.state == "COMPLETED")
+    assert files(folder / out) == expected
     log = (cluster.folder / "head.log").read_text()
     assert f"requeue job JobId={job.number} due to failure of node {node}" in log
     assert "unfinished work ignored" not in job.printed
