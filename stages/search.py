@@ -45,8 +45,8 @@ def main(system: str) -> str:
             found = as_documents(index.search_documents(query_ids, vectors, depth, options), depth)
         else:
             found = index.run(query_ids, vectors, depth, options)
+        runs.append(without_own_passages(found, options.top_k, queries))
         if processes.is_first:
-            runs.append(without_own_passages(found, options.top_k, queries))
             write_run(f"data/runs/{split}/{system}.txt", runs[-1], tag=system)
     processes.leave()
     return depth_in_words(runs, options.top_k, "documents" if settings.data.cut else "passages")

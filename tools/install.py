@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-OLDEST, NEWEST = (3, 11), (3, 13)  # of all pinned packages
+OLDEST, NEWEST = (3, 11), (3, 14)  # of all pinned packages
 GIGABYTES, CUDA_GIGABYTES = 4, 6  # all packages and their cache; what CUDA adds
 # uv reads no pip.conf. These are pip's settings, and uv's variables for the same.
 INDEXES = {

@@ -1,4 +1,4 @@
-"""Every command of README, docs and CONTRIBUTING is parsed; those of small tools also run."""
+"""Every command of README, docs, CONTRIBUTING and workflows is parsed; small tools also run."""
 
 import argparse
 import re
@@ -12,6 +12,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from graph_helpers import STEPS
 from helpers import ROOT, sh
+from ruamel.yaml import YAML
 
 from dpr.settings import load_settings
 
@@ -29,6 +30,16 @@ def commands(page):
             line = re.sub(r"^([A-Z0-9_]+=\S+ )+", "", line)  # environment variables
             listed += re.sub(r"(^|\s)# .*$", "", line).split(" && ")
     return [" ".join(command.split()) for command in listed if command.strip()]
+
+
+def of_workflows():
+    """The commands of ours that GitHub runs."""
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        for job in YAML(typ="safe").load(path)["jobs"].values():
+            steps = "\n".join(step.get("run", "") for step in job["steps"])
+            for line in steps.replace("\\\n", " ").splitlines():
+                if line.strip().startswith(("make", "dvc", "pytest", "python -m")):
+                    yield " ".join(line.replace("$GITHUB_BASE_REF", "main").split())
 
 
 ALL = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
@@ -72,7 +83,7 @@ CHECKS = {
     "make": lambda words, folder: sh(ROOT, shlex.join(["make", "-n", *words[1:]])),
     "dvc": dvc_parsed,
     "git restore": lambda words, folder: tracked(words[2:], folder),
-    "pytest": lambda words, folder: tracked(words[1:], folder),
+    "pytest": lambda words, folder: tracked([w for w in words if w.startswith("tests")], folder),
     "source .venv/bin/activate": lambda words, folder: None,
     "git commit": lambda words, folder: None,
     "python -m stages.NAME": lambda words, folder: None,  # tests/stages/test_run.py: each stage
@@ -80,7 +91,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("command", ALL)
+@pytest.mark.parametrize("command", dict.fromkeys([*ALL, *of_workflows()]))
 def test_a_documented_command_is_parsed(tmp_path, command):
     start = next((start for start in CHECKS if command.startswith(start)), None)
     assert start, f"no check for this command: {command}"

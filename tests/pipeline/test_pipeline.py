@@ -173,18 +173,20 @@ def test_a_grid_in_the_queue_makes_what_one_run_makes(experiment):
 
 @pytest.mark.slow
 def test_the_launcher_is_a_parameter(experiment, restored):
-    """The stage in two processes, with the losses that it has in one."""
+    """Stages in two processes: the losses that training has in one, and the bytes of a run."""
 
     def losses():
         with (experiment / "plots/train.csv").open() as file:
             return [float(row["loss"]) for row in csv.DictReader(file)]
 
-    in_one = losses()
+    in_one, run = losses(), experiment / "data/runs/test/zero_shot.txt"
+    run_in_one = run.read_bytes()
     launcher = "launcher=torchrun --standalone --nproc-per-node 2 -m"
-    sh(experiment, f"dvc exp run -q --name two -S '{launcher}' train")
+    sh(experiment, f"dvc exp run -q --name two -S '{launcher}' train search@zero_shot")
     assert "cmd: torchrun --standalone" in (experiment / "dvc.lock").read_text()
     assert len(in_one) == 4
     assert losses() == pytest.approx(in_one, rel=0.02)  # in bf16, where the processor has it
+    assert run.read_bytes() == run_in_one
 
 
 @pytest.mark.slow

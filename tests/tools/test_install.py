@@ -260,3 +260,12 @@ def test_a_package_is_pinned_once():
     files = [set(named(name)) for name in [*FILES, "requirements-loggers.txt"]]
     assert sum(map(len, files)) == len(set.union(*files))
     assert all("==" in line for name in FILES for line in named(name).values())
+
+
+def test_readme_and_workflows_name_pythons_that_are_not_refused():
+    code = (ROOT / "tools/install.py").read_text()
+    oldest, newest = re.search(r"OLDEST, NEWEST = \(3, (\d+)\), \(3, (\d+)\)", code).groups()
+    assert f"Python 3.{oldest} to 3.{newest}, " in (ROOT / "README.md").read_text()
+    workflows = [path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")]
+    named = [int(minor) for text in workflows for minor in re.findall(r'"3\.(\d+)"', text)]
+    assert min(named) == int(oldest) and max(named) == int(newest)
