@@ -44,7 +44,12 @@ def look(tmp_path, url, *codes, **options):
     return asyncio.run(looked())
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (360, True)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [pytest.param(1280, False, marks=SLOW), (1024, False), (360, True)]
+)
 def test_the_report(experiment, tmp_path, width, dark):
     sh(experiment, "python -m tools.report")
     url = (experiment / "report.html").as_uri()
@@ -54,8 +59,17 @@ def test_the_report(experiment, tmp_path, width, dark):
     assert (asked, complaints) == ([url], [])
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("rounds_not_run", [[], ["_second"], ["", "_second"]])
+@pytest.mark.parametrize(
+    ("rounds_not_run", "width"),
+    [
+        ([], 1280),
+        (["_second"], 390),
+        *(
+            pytest.param(*case, marks=SLOW)
+            for case in (([], 390), (["_second"], 1280), (["", "_second"], 390))
+        ),
+    ],
+)
 def test_the_plots_of_dvc(tmp_path, monkeypatch, width, rounds_not_run):
     """Those of the report, in its order: results first, and none that is empty."""
     clone = plotted.clone(tmp_path)
@@ -76,7 +90,7 @@ def test_the_plots_of_dvc(tmp_path, monkeypatch, width, rounds_not_run):
     assert (asked, complaints) == ([url], [])
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=SLOW), 390])
 def test_the_plots_of_two_revisions_and_ten_systems(tmp_path, monkeypatch, width):
     clone = plotted.clone(tmp_path)
     plotted.not_run(clone, "_second")
