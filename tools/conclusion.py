@@ -16,6 +16,7 @@ from tools import sides
 from tools.systems import COMPARED
 
 FEW = 50  # topics; Buckley and Voorhees (2000): at least 25, better 50
+SEARCHED = "collection_passages"  # not the training passages, which `data.passages` leaves whole
 TOKENS = 256  # that WORDS words have at most, in most texts
 STEPS, LOWER = 70, 3  # of a first training; divides a learning rate that did not help
 
@@ -135,8 +136,8 @@ def drawbacks(results: Results) -> list[str]:
     if not results.valid_topics:
         weight = results.settings.fuse.default_weight
         notes.append(
-            f"There is no validation topic, so hybrid has the default weight {weight} "
-            "(fuse.default_weight), and nothing can be chosen without looking at the test topics."
+            f"The collection has no validation topic, so hybrid has the default weight {weight} "
+            "(fuse.default_weight)."
         )
     for system, count in compared.get("external", {}).items():
         if not count:
@@ -179,14 +180,12 @@ def next_command(results: Results) -> str:
 
 
 def _truncates_passages(results: Results) -> bool:
-    shares = [of["truncated"] for kind, of in results.lengths.items() if kind.endswith("passages")]
-    return max(shares, default=0) > MANY and not results.settings.data.cut
+    return results.lengths[SEARCHED]["truncated"] > MANY and not results.settings.data.cut
 
 
 def _words(results: Results) -> int:
     """Of a passage that the encoder sees whole, with its title, in most texts."""
-    limits = [of["limit"] for kind, of in results.lengths.items() if kind.endswith("passages")]
-    return max(1, min(filter(None, limits), default=TOKENS) * WORDS // TOKENS)
+    return max(1, (results.lengths[SEARCHED]["limit"] or TOKENS) * WORDS // TOKENS)
 
 
 def _helped(results: Results) -> bool:

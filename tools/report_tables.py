@@ -97,7 +97,7 @@ def tests(compared: dict[str, Any]) -> Table:
 
 def short() -> Table:
     """The systems in the primary measure and the first two different ones of eval.measures."""
-    return systems(read_json(COMPARED), [PRIMARY_MEASURE, *others()[: SHORT - 1]])
+    return systems(read_json(COMPARED), shown()[:SHORT])
 
 
 def descriptions() -> Table:
@@ -119,7 +119,7 @@ def descriptions() -> Table:
 def results() -> list[Table]:
     """All measures of all systems in the workspace, and their tests."""
     compared = read_json(COMPARED)
-    more = systems(compared, [PRIMARY_MEASURE, *others()])
+    more = systems(compared, shown())
     by_measure = [[row[1], row[2], *row[4:]] for row in more.rows]
     every = Table("All measures", ["system", more.header[2], *more.header[4:]], by_measure)
     return [short(), descriptions(), tests(compared), every]
@@ -130,7 +130,7 @@ def latex() -> str:
     import pandas  # loads slowly
 
     compared = read_json(COMPARED)
-    measures = [PRIMARY_MEASURE, *others()[: SHORT - 1]]
+    measures = shown()[:SHORT]
     order, means, letters = best_first(compared), compared["systems"], lettered(compared)
     columns: dict[str, list[str]] = {"": [letters[system] for system in order]}
     for measure in measures:
@@ -174,9 +174,10 @@ def topics() -> Iterator[list[Any]]:
             yield [query_id, queries[query_id].text, system, *figures]
 
 
-def others() -> list[str]:
-    """The measures of params.yaml without the primary one."""
-    return [m for m in load_settings("params.yaml").eval.measures if m != PRIMARY_MEASURE]
+def shown() -> list[str]:
+    """The measures of params.yaml, the primary one first."""
+    measures = load_settings("params.yaml").eval.measures
+    return [PRIMARY_MEASURE, *(m for m in measures if m != PRIMARY_MEASURE)]
 
 
 def changed(names: list[str]) -> list[Table]:

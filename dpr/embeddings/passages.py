@@ -1,11 +1,10 @@
 """Encoding a corpus in windows, by one or several processes; a killed run resumes.
 
-A window is finished once its file of ids exists, which is written after its vectors. So any number
-of processes can resume with the remaining windows. At most two windows are in memory.
+Each window has files of its own (`dpr.embeddings.windows`), which the first process joins. So any
+number of processes can resume with the remaining windows. At most two windows are in memory.
 """
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,20 +15,20 @@ import numpy as np
 
 from dpr.base.environment import ENCODING, installed
 from dpr.base.errors import InputError
-from dpr.base.files import link_or_copy, new_file, new_folder, sha256, write_json
+from dpr.base.files import link_or_copy, new_folder, sha256, temporary_folder, write_json
 from dpr.base.processes import SINGLE, ProcessGroup
 from dpr.base.progress import progress, say
 from dpr.base.resume import Work
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings, stored_type, to_stored
+from dpr.embeddings.windows import Windows
 from dpr.encoders.embedder import Embedder
 from dpr.encoders.tokens import Tokens
 from dpr.records.corpus import Corpus
-from dpr.records.ids import ENDS, LINES, write_ids
+from dpr.records.ids import ENDS, LINES
 from dpr.similarity import Similarity
 
 FILES = (VECTORS, LINES, ENDS, MANIFEST)
 CODE = ("dpr/base", "dpr/embeddings", "dpr/encoders", "dpr/records", "dpr/similarity.py")
-DONE = "windows"  # folder with a file of ids for each finished window
 
 
 def encode_passages(
@@ -48,6 +47,62 @@ def encode_passages(
         InputError: for an empty corpus, a vector that is not finite, a disk without enough room, or
             processes with different inputs.
     """
+    work, windows = _prepare(embedder, corpus, folder)
+    _require_equal_keys(work.key, corpus, processes)
+    # The first process takes the lock for all.
+    with work.locked() if processes.is_first else nullcontext():
+        finished = processes.is_first and _is_finished(work)
+        (finished_in_first,) = processes.broadcast((float(finished),))
+        if not finished_in_first:
+            if processes.is_first:
+                work.begin()
+                windows.begin()
+            processes.wait()
+            left = windows.left()
+            processes.wait()  # until all processes have looked
+            mine = left[processes.rank :: processes.size]
+            _encode_windows(embedder, corpus, windows, mine, processes.is_first)
+            processes.wait()
+        if processes.is_first:
+            if not finished:
+                windows.join()
+                _write_manifest(embedder, windows.count, work.folder)
+            work.end()
+            shutil.rmtree(windows.done, ignore_errors=True)
+            with new_folder(folder) as partial:
+                for name in FILES:
+                    link_or_copy(work.folder / name, partial / name)
+        processes.wait()
+    return Embeddings.open(folder)
+
+
+def encode_part(
+    embedder: Embedder, corpus: Corpus, folder: Path, part: int, parts: int
+) -> tuple[int, int]:
+    """Encode the windows `part`, `part + parts`, ... for a later `encode_passages` to `folder`.
+
+    No process waits for another: any number of them may run at any time and on any machine with the
+    folder `embedder.scratch`. After a kill, the same part encodes its remaining windows.
+
+    Returns:
+        How many windows this call encoded, and how many remain for other parts.
+    Raises:
+        InputError: as `encode_passages`, or for a part that does not exist.
+    """
+    if not 0 <= part < parts:
+        raise InputError(f"part {part} of {parts}: parts have the numbers 0 to {parts - 1}")
+    work, windows = _prepare(embedder, corpus, folder)
+    with work.locked():
+        if work.is_finished:
+            return 0, 0
+        work.begin()
+        windows.begin()
+    mine = [window for window in windows.left() if window % parts == part]
+    _encode_windows(embedder, corpus, windows, mine, shown=True)
+    return len(mine), len(windows.left())
+
+
+def _prepare(embedder: Embedder, corpus: Corpus, folder: Path) -> tuple[Work, Windows]:
     count = corpus.passage_count()  # fails early on a missing or empty corpus
     inputs = {
         "work": "encode",
@@ -57,27 +112,9 @@ def encode_passages(
         "number format": [embedder.format, embedder.engine],
         **{f"encode.{name}": value for name, value in embedder.options.model_dump().items()},
     }
-    scratch = embedder.scratch / "encode"
-    work = Work.of(scratch, inputs, CODE, embedder.device, kind=str(folder))
-    _require_equal_keys(work.key, corpus, processes)
-    # The first process takes the lock for all.
-    with work.locked() if processes.is_first else nullcontext():
-        finished = processes.is_first and _is_finished(work)
-        (finished_in_first,) = processes.broadcast((float(finished),))
-        if not finished_in_first:
-            if processes.is_first:
-                work.begin()
-            _encode_windows(embedder, corpus, count, work.folder, processes)
-        if processes.is_first:
-            if not finished:
-                _write_manifest(embedder, count, work.folder)
-            work.end()
-            shutil.rmtree(work.folder / DONE, ignore_errors=True)
-            with new_folder(folder) as partial:
-                for name in FILES:
-                    link_or_copy(work.folder / name, partial / name)
-        processes.wait()
-    return Embeddings.open(folder)
+    work = Work.of(embedder.scratch / "encode", inputs, CODE, embedder.device, kind=str(folder))
+    row = stored_type(embedder.options.dtype, embedder.dimension)
+    return work, Windows(work.folder, count, embedder.options.window, row)
 
 
 def _require_equal_keys(key: str, corpus: Corpus, processes: ProcessGroup) -> None:
@@ -121,45 +158,19 @@ def _write_manifest(embedder: Embedder, count: int, folder: Path) -> None:
 
 
 def _encode_windows(
-    embedder: Embedder, corpus: Corpus, count: int, folder: Path, processes: ProcessGroup
+    embedder: Embedder, corpus: Corpus, windows: Windows, mine: list[int], shown: bool
 ) -> None:
-    """Fill `vectors.npy`, `ids.txt` and `ids.npy` in `folder`."""
-    dtype, size = embedder.options.dtype, embedder.options.window
-    row, vectors_file = stored_type(dtype, embedder.dimension), folder / VECTORS
-
-    def ids_file(window: int) -> Path:
-        return folder / DONE / f"{window}.txt"
-
-    if processes.is_first:
-        _begin(folder, row, count)
-    processes.wait()
-    windows = range(-(-count // size))
-    left = [window for window in windows if not ids_file(window).exists()]
-    processes.wait()  # until all processes have looked
-    mine = left[processes.rank :: processes.size]
-    offset = np.load(vectors_file, mmap_mode="r").offset
-    total = sum(min(size, count - window * size) for window in mine)
+    """Encode the windows `mine`; a bar is shown in one process of a group."""
+    total = sum(map(windows.length, mine))
     with (
-        vectors_file.open("r+b") as file,
-        progress(total=total, unit="passages", shown=processes.is_first) as bar,
+        progress(total=total, unit="passages", shown=shown) as bar,
+        temporary_folder(windows.done) as own,
     ):
         for window, ids, tokens in _tokenized(embedder, corpus, mine):
             vectors = embedder.embed(tokens, "passage", bar.update)
-            stored = to_stored(vectors, dtype)
+            stored = to_stored(vectors, embedder.options.dtype)
             _require_searchable(vectors, stored, embedder.similarity, ids, corpus)
-            # Not through a memory map: pages of a map count as memory in use.
-            file.seek(offset + window * size * row.itemsize)
-            file.write(stored.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-            with new_file(ids_file(window)) as done:
-                done.writelines(f"{passage_id}\n" for passage_id in ids)
-                done.flush()
-                os.fsync(done.fileno())
-    processes.wait()
-    if processes.is_first:
-        texts = (ids_file(window).read_text(encoding="utf-8") for window in windows)
-        write_ids(folder, (line for text in texts for line in text.splitlines()), count)
+            windows.save(window, stored, ids, own)
 
 
 def _tokenized(
@@ -180,37 +191,6 @@ def _tokenized(
             ids, tokens = ahead.result()
             ahead = thread.submit(read)
             yield window, ids, tokens
-
-
-def _begin(folder: Path, row: np.dtype, count: int) -> None:
-    """Allocate the file of vectors, unless a killed run left one. The folder `DONE` is made last.
-
-    Raises:
-        InputError: for a disk without enough room.
-    """
-    vectors_file = folder / VECTORS
-    if (folder / DONE).exists() and vectors_file.exists():
-        return
-    shutil.rmtree(folder / DONE, ignore_errors=True)
-    vectors_file.unlink(missing_ok=True)  # not overwritten: a second link may share it
-    needed, free = count * row.itemsize, shutil.disk_usage(folder.parent).free
-    no_room = InputError(
-        f"{folder.parent}: the vectors need {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} are "
-        "free; make room (finished work there can be removed), or set encode.dtype to float16 or "
-        "int8"
-    )
-    if needed > free:
-        raise no_room
-    shape = (count, *row.shape)
-    np.lib.format.open_memmap(vectors_file, mode="w+", dtype=row.base, shape=shape).flush()
-    if hasattr(os, "posix_fallocate"):  # so that nothing else fills the disk first
-        try:
-            with vectors_file.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, needed)
-        except OSError:
-            vectors_file.unlink()
-            raise no_room from None
-    (folder / DONE).mkdir()
 
 
 def _require_searchable(

@@ -1,7 +1,7 @@
 """The reported measures, over every judged topic, in trec_eval's order.
 
-trec_eval's own code computes the common ones, through pytrec_eval. ir_measures, which does not
-import under Python 3.14, is loaded for the other ones alone.
+trec_eval's own code computes the common ones, through pytrec_eval. ir_measures, which loads slowly,
+is loaded for the other ones alone.
 """
 
 import re

@@ -108,12 +108,12 @@ class Validator:
         """The encoder's loss and measures after a step."""
         encoder.eval()
         vectors = encoder.embed(self.tokens, "query", BATCH_TOKENS, self.precision)
-        queries = torch.from_numpy(vectors)
+        queries = torch.from_numpy(vectors).to(encoder.device)
         paired = {p for targets in self.batches for p in targets.passage_ids}
         scores_of: dict[Id, torch.Tensor] = {}  # passage (or document) of a pair -> (Q,) scores
         run: Scores = {query_id: {} for query_id in self.query_ids}
         for ids, window in self._windows(encoder):
-            scores = encoder.similarity.scores(queries, window)
+            scores = encoder.similarity.scores(queries, window.to(encoder.device)).cpu()
             if self.corpus.cut:
                 ids, scores = _of_documents(list(map(self.corpus.document, ids)), scores)
             for i, p in enumerate(ids):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dpr.embeddings.passages import encode_passages
+from dpr.embeddings.passages import encode_part, encode_passages
 from dpr.encoders import checkpoint
 from dpr.encoders.embedder import Embedder
 from dpr.records.corpus import Corpus
@@ -21,13 +21,16 @@ def encode(make_encoder, collection, tmp_path):
     checkpoint.save(make_encoder(), source)
     cpu = torch.device("cpu")
 
-    def run(name="out", spoil=lambda embed: embed, **changes):
-        """`spoil` may replace the embedder's own `embed`."""
+    def run(name="out", spoil=lambda embed: embed, part=None, **changes):
+        """`spoil` may replace the embedder's own `embed`; `part` is (part, parts)."""
         folder, chosen = tmp_path / name, options(**changes)
         embedder = Embedder(source, chosen, cpu, tmp_path / "scratch")
         run.embedder = embedder
         embedder.embed = spoil(embedder.embed)
-        return encode_passages(embedder, Corpus(collection, ". "), folder)
+        corpus = Corpus(collection, ". ")
+        if part:
+            return encode_part(embedder, corpus, folder, *part)
+        return encode_passages(embedder, corpus, folder)
 
     run.encoder = checkpoint.load(source)
     return run

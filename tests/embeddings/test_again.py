@@ -1,12 +1,14 @@
-"""Encoding again: after a kill, and for an output that is lost, damaged or needed twice."""
+"""Encoding again: after a kill, in parts, and for outputs that are lost, damaged or in use."""
 
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dpr.base.errors import InputError
 from dpr.embeddings import passages
 
 
@@ -74,6 +76,93 @@ def test_a_run_that_is_killed_after_its_last_window_encodes_nothing_again(
     resumed = encode("out", never)
     forget(tmp_path)
     np.testing.assert_array_equal(resumed.vectors, encode("undisturbed").vectors)
+
+
+@pytest.mark.parametrize("spoiled", ["fsync", "unlink"])
+def test_a_kill_while_the_windows_are_joined(encode, work, tmp_path, monkeypatch, spoiled):
+    expected = np.array(encode("undisturbed").vectors)
+    forget(tmp_path)
+    assert encode(part=(0, 1)) == (4, 0)
+    real, calls = {"fsync": os.fsync, "unlink": Path.unlink}[spoiled], []
+
+    def third_dies(*args, **options):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os if spoiled == "fsync" else Path, spoiled, third_dies)
+        encode("out", never)
+    assert len(list(work().glob("windows/*.vectors"))) == 2  # of four
+    np.testing.assert_array_equal(encode("out", never).vectors, expected)
+
+
+def test_parts_make_what_one_run_makes(encode, dying, work, tmp_path):
+    undisturbed = encode("undisturbed")
+    forget(tmp_path)
+    assert encode(part=(1, 3)) == (1, 3)
+    with pytest.raises(KeyboardInterrupt):
+        encode(spoil=dying, part=(0, 1))
+    assert encode(part=(1, 3)) == (0, 1)  # the killed part had done two
+    assert encode(part=(0, 1)) == (1, 0)
+    joined = encode("out", never)
+    assert joined.manifest == undisturbed.manifest
+    np.testing.assert_array_equal(joined.vectors, undisturbed.vectors)
+    assert list(joined.ids) == list(undisturbed.ids)
+    assert {path.name for path in work().iterdir()} == {*passages.FILES, "finished"}
+    assert encode(part=(0, 1)) == (0, 0)
+
+
+def test_a_part_that_runs_twice_at_a_time_changes_nothing(encode, tmp_path):
+    """As after a node that Slurm takes for lost, but which goes on."""
+    expected = np.array(encode("undisturbed").vectors)
+    forget(tmp_path)
+    first = []
+
+    def run_the_other_first(embed):
+        def embed_late(*args):
+            vectors = embed(*args)
+            if not first:
+                first.append(encode(part=(0, 1)))
+            return vectors
+
+        return embed_late
+
+    assert encode(spoil=run_the_other_first, part=(0, 1)) == (4, 0)
+    assert first == [(4, 0)]
+    np.testing.assert_array_equal(encode("out", never).vectors, expected)
+
+
+@pytest.mark.parametrize("part", [-1, 3])
+def test_a_part_that_does_not_exist(encode, part):
+    with pytest.raises(InputError, match=f"part {part} of 3: parts have the numbers 0 to 2"):
+        encode(part=(part, 3))
+
+
+def test_a_window_that_is_truncated_is_an_error_that_names_its_file(encode, work):
+    encode(part=(0, 1))
+    (file,) = work().glob("windows/2.vectors")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"windows/2\.vectors: truncated; remove .*encode"):
+        encode("out", never)
+
+
+def test_a_full_disk_loses_no_window(encode, work, tmp_path, monkeypatch):
+    expected = np.array(encode("undisturbed").vectors)
+    forget(tmp_path)
+    calls = []
+
+    def full(number):
+        calls.append(number)
+        if len(calls) == 6:  # the ids of the third window
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(os, "fsync", full)
+        encode("out")
+    assert len(list(work().glob("windows/*.txt"))) == 2
+    np.testing.assert_array_equal(encode("out").vectors, expected)
 
 
 def test_an_output_that_is_lost_is_not_encoded_again(encode, tmp_path):

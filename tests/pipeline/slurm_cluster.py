@@ -104,7 +104,8 @@ class Cluster:
         move = [*enter, "--net", "ip", "link", "set", name, "netns", str(self.nodes[name])]
         subprocess.run(move, check=True)
         print("go", file=pipe, flush=True)
-        self.wait(lambda: self.run(f"sinfo -h -n {name} -o %T").strip() in ("idle", "allocated"))
+        ready = ("idle", "mixed", "allocated")
+        self.wait(lambda: self.run(f"sinfo -h -n {name} -o %T").strip() in ready)
 
     def switch_off(self, name):
         """A power failure: the network of a node is gone, then all its processes at once.

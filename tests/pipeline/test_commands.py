@@ -86,6 +86,7 @@ CHECKS = {
     "pytest": lambda words, folder: tracked([w for w in words if w.startswith("tests")], folder),
     "source .venv/bin/activate": lambda words, folder: None,
     "git commit": lambda words, folder: None,
+    "sbatch": lambda words, folder: None,  # tests/pipeline/test_slurm.py
     "python -m stages.NAME": lambda words, folder: None,  # tests/stages/test_run.py: each stage
     "python -m": parsed,
 }

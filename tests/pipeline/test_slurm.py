@@ -1,4 +1,4 @@
-"""The job of docs/scale.md on a Slurm cluster of two nodes: one is switched off while it runs."""
+"""The jobs of docs/scale.md on a Slurm cluster of two nodes: one is switched off while they run."""
 
 import re
 import shutil
@@ -31,14 +31,21 @@ def cluster(tmp_path):
     cluster.stop()
 
 
+def scripts():
+    """all.sh, job.sh and part.sh."""
+    text = (ROOT / "docs/scale.md").read_text().partition("## Slurm")[2]
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[:3]
+
+
 def prepare(folder, target):
     """Write the scripts in the section on Slurm, for small nodes and one stage; change params."""
-    text = (ROOT / "docs/scale.md").read_text().partition("## Slurm")[2]
-    launcher, job = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)[:2]
-    assert "--nproc-per-node 8" in launcher and "tools.repro" in job
+    launcher, job, part = scripts()
+    assert "--nproc-per-node 8" in launcher and "tools.repro" in job and "0-31" in part
     launcher = launcher.replace("--nproc-per-node 8", "--nproc-per-node 1")
     (folder / "all.sh").write_text(launcher)
     (folder / "job.sh").write_text(f"{job.rstrip()} {target}\n")
+    part = part.replace("0-31", "0-3").replace(" 32\n", " 4\n").replace("dense", "zero_shot")
+    (folder / "part.sh").write_text(part)
     params = (folder / "params.yaml").read_text()
     for old, new in CHANGES.items():
         assert old in params
@@ -49,9 +56,9 @@ def prepare(folder, target):
 class Job:
     """The job in a folder."""
 
-    def __init__(self, cluster, folder):
+    def __init__(self, cluster, folder, options=""):
         self.cluster, self.folder = cluster, folder
-        self.number = cluster.run("sbatch --parsable job.sh", folder).strip()
+        self.number = cluster.run(f"sbatch --parsable {options} job.sh", folder).strip()
 
     @property
     def state(self):
@@ -113,3 +120,27 @@ def test_a_job_that_loses_a_node_makes_what_two_processes_make_without_slurm(
     assert f"requeue job JobId={job.number} due to failure of node {node}" in log
     assert "unfinished work ignored" not in job.printed
     assert ("resuming after step" in job.printed) == (done is Job.steps)
+
+
+def test_a_job_array_that_loses_a_node_makes_what_one_process_makes(cluster, experiment, tmp_path):
+    folder = tmp_path / "repository"
+    shutil.copytree(experiment, folder, symlinks=True)
+    prepare(folder, "encode@zero_shot")
+    sh(folder, "python -m stages.encode zero_shot")
+    expected = files(folder / "data/embeddings/zero_shot")
+    shutil.rmtree(folder / "data/embeddings/zero_shot")
+    shutil.rmtree(folder / ".scratch")
+
+    array = cluster.run("sbatch --parsable part.sh", folder).strip()
+    job = Job(cluster, folder, f"--dependency=afterok:{array}")
+    cluster.wait(lambda: job.windows() > 20, seconds=120)
+    assert cluster.run("squeue -h -w n2 -t running -o %i").split()
+    cluster.switch_off("n2")
+    cluster.switch_on("n2")
+    job.wait(lambda: job.state == "COMPLETED")
+    assert files(folder / "data/embeddings/zero_shot") == expected
+    log = (cluster.folder / "head.log").read_text()
+    assert re.search(rf"requeue job JobId={array}_\d\(\d\) due to failure of node n2", log)
+    assert "unfinished work ignored" not in job.printed
+    ended = [path.read_text() for path in folder.glob(f"slurm-{array}_*.out")]
+    assert len(ended) == 4 and any("; 0 are left for other parts" in text for text in ended)

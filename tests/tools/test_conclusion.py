@@ -12,8 +12,15 @@ SETTINGS = load_settings(ROOT / "params.yaml")
 CLEAR = {"bm25": 0.30, "zero_shot": 0.35, "dense": 0.45, "rrf": 0.46, "hybrid": 0.52}
 HELPED = {"steps": 70, "best": {"step": 70}}
 USELESS = {"steps": 70, "best": {"step": 0}}
-WHOLE = {"passages": {"truncated": 0.01, "limit": 256}, "queries": {"truncated": 0.0, "limit": 64}}
-CUT = {"passages": {"truncated": 0.31, "limit": 256}, "queries": {"truncated": 0.0, "limit": 64}}
+
+
+def lengths(passages, limit=256, train=0.01):
+    """metrics/lengths.json with these shares of truncated texts."""
+    return {
+        "collection_passages": {"truncated": passages, "limit": limit},
+        "collection_queries": {"truncated": 0.0, "limit": limit},
+        "train_passages": {"truncated": train, "limit": limit},
+    }
 
 
 def results(means, tied=(), topics=200, **changes):
@@ -28,7 +35,9 @@ def results(means, tied=(), topics=200, **changes):
     systems = {system: {"nDCG@10": {"mean": mean}} for system, mean in means.items()}
     compared = {"topics": topics, "systems": systems, "against": against}
     compared["external"] = changes.pop("external", {})
-    made = Results("medline", compared, WHOLE, {"first": HELPED, "second": HELPED}, SETTINGS, 100)
+    made = Results(
+        "medline", compared, lengths(0.01), {"first": HELPED, "second": HELPED}, SETTINGS, 100
+    )
     return made._replace(**changes)
 
 
@@ -80,9 +89,16 @@ def test_too_few_topics_and_none_to_validate():
 
 
 def test_truncated_passages_come_before_all_else():
-    *_, cost, command = conclude(results(CLEAR, lengths=CUT))
-    assert cost.startswith("TRUNCATED, the encoder does not see the rest: 31.0% of the passages")
+    *_, cost, command = conclude(results(CLEAR, lengths=lengths(0.31)))
+    assert "the encoder does not see the rest: 31.0% of the collection passages" in cost
     assert command.endswith("`dvc exp run -S data.passages.words=120`")
+    *_, command = conclude(results(CLEAR, lengths=lengths(0.31, limit=512)))
+    assert command.endswith("`dvc exp run -S data.passages.words=240`")
+
+
+def test_truncated_training_passages_alone_advise_no_cut():
+    *_, command = conclude(results(CLEAR, lengths=lengths(0.01, train=0.32)))
+    assert "-S seed=" in command
 
 
 @pytest.mark.parametrize(
