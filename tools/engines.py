@@ -111,7 +111,7 @@ class LanceDb:
         from lancedb import index
 
         if address:
-            raise RuntimeError(f"{address} is no address of its own")
+            raise RuntimeError("it has no server; leave --at out")
         self.metric, self.dimension, self.chosen = metric, dimension, chosen
         self.client = lancedb.connect(folder / "lancedb")
         try:
