@@ -2,10 +2,13 @@
 
 Reads data/encoders/dense, runs, metrics and params.yaml. `SentenceTransformer(FOLDER)` loads the
 folder. The card describes training, data and figures. --push uploads the folder to the
-Hugging Face hub; huggingface_hub reads HF_TOKEN and HF_ENDPOINT.
+Hugging Face hub; huggingface_hub reads HF_TOKEN and HF_ENDPOINT. --mteb instead adds the figures of
+an encoder on this collection, if it is a task of MTEB, to FOLDER/results, as the mteb library reads
+them.
 
     python -m tools.publish FOLDER
     python -m tools.publish FOLDER --push NAME/MODEL
+    python -m tools.publish FOLDER --mteb --name NAME/MODEL
 """
 
 import shutil
@@ -16,9 +19,10 @@ from typing import Any
 from dpr.base.errors import InputError
 from dpr.base.files import new_folder, read_json
 from dpr.encoders.spec import read_spec
+from dpr.records.types import ENCODERS
 from dpr.settings import load_settings
 from stages.run import one_line_errors, parser
-from tools import PAGES, report_tables, sides
+from tools import PAGES, mteb_results, report_tables, sides
 from tools.conclusion import Results, conclude
 
 ENCODER, RUNS, PARAMS = Path("data/encoders/dense"), Path("data/runs"), Path("params.yaml")
@@ -93,7 +97,15 @@ def upload(folder: Path, name: str) -> None:
 if __name__ == "__main__":
     arguments = parser("tools.publish", __doc__)
     arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--push", metavar="NAME/MODEL", help="upload the folder to a hub")
+    targets = arguments.add_mutually_exclusive_group()
+    targets.add_argument("--push", metavar="NAME/MODEL", help="upload the folder to a hub")
+    targets.add_argument("--mteb", action="store_true", help="add results to it, for mteb")
+    arguments.add_argument("--system", choices=ENCODERS, default="dense", help="for --mteb")
+    arguments.add_argument("--name", help="of the model in --mteb; without: local/SYSTEM")
     chosen = arguments.parse_args()
     with one_line_errors("publish"):
-        main(chosen.folder, chosen.push)
+        if chosen.mteb:
+            name = chosen.name or f"local/{chosen.system}"
+            print(mteb_results.write(chosen.folder, chosen.system, name))
+        else:
+            main(chosen.folder, chosen.push)
