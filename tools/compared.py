@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dpr import measures
-from dpr.evaluation import significance
+from dpr.evaluation import power, significance
 from dpr.measures import PRIMARY_MEASURE
 from dpr.records import beir
 from dpr.records.run import ranking
@@ -69,6 +69,12 @@ class Compared:
     def test(self) -> significance.Comparison:
         before, after = self.arrays
         (result,) = significance.compare(after[None], before, self.seed)
+        return result
+
+    @property
+    def evidence(self) -> power.Power:
+        before, after = self.arrays
+        (result,) = power.of((after - before)[None])
         return result
 
     @cached_property

@@ -10,6 +10,7 @@ from dpr.base.files import read_json
 from dpr.evaluation.comparison import best_first
 from dpr.evaluation.lengths import MANY, WORDS, truncated_texts
 from dpr.evaluation.markdown_tables import ALPHA, no_gain_notes
+from dpr.evaluation.power import Power
 from dpr.measures import PRIMARY_MEASURE
 from dpr.settings import Settings, load_settings
 from tools import sides
@@ -67,6 +68,8 @@ class Gain(NamedTuple):
     wins: int
     ties: int
     losses: int
+    detectable: float | None = None  # as in power.py; both None in files from before it
+    topics_needed: int | None = None
 
     @property
     def significant(self) -> bool:
@@ -77,11 +80,12 @@ def gain(compared: dict[str, Any], system: str, reference: str, measure: str) ->
     """Of any two systems, whichever comes first in metrics/compare.json."""
     against = compared["against"]
     if found := against.get(reference, {}).get(system):
-        return Gain(**{field: found[measure][field] for field in Gain._fields})
-    if found := against.get(system, {}).get(reference):
-        of = Gain(**{field: found[measure][field] for field in Gain._fields})
-        turned = (0.0 - of.difference, 0.0 - of.high, 0.0 - of.low)
-        return Gain(*turned, of.p_holm, of.losses, of.ties, of.wins)
+        return Gain(**{key: found[measure][key] for key in Gain._fields if key in found[measure]})
+    if against.get(system, {}).get(reference):
+        of = gain(compared, reference, system, measure)
+        difference, low, high = 0.0 - of.difference, 0.0 - of.high, 0.0 - of.low
+        turned = of._replace(difference=difference, low=low, high=high)
+        return turned._replace(wins=of.losses, losses=of.wins)
     raise InputError(f"{COMPARED}: no test of {system} and {reference}; `dvc repro compare`")
 
 
@@ -117,11 +121,15 @@ def trained(results: Results) -> str:
         verb = "made no significant difference"
     else:
         verb = "helped" if of.difference > 0 else "harmed the encoder"
-    return (
+    sentence = (
         f"Training {verb}: from zero_shot to dense {of.difference:+.3f} {PRIMARY_MEASURE} (95 % "
         f"interval {of.low:+.3f} to {of.high:+.3f}, {_p(of.p_holm)}); {of.wins} topics are "
         f"better, {of.ties} equal and {of.losses} worse."
     )
+    if of.significant or of.detectable is None:
+        return sentence
+    power = Power(of.detectable, of.topics_needed)
+    return f"{sentence} {power.in_words(results.compared['topics'], of.significant)}"
 
 
 def drawbacks(results: Results) -> list[str]:

@@ -2,13 +2,15 @@
 
 A side is a git revision, an experiment, `workspace`, or a run file in TREC format. Several
 experiments, joined by commas, are one recipe with different seeds: each topic has its mean over the
-seeds. Reads the runs, and topics and judgments of data/collection. Sides with a different
-collection, judgments or topics are refused.
+seeds, and a second test takes the seeds as a sample too. One such side alone shows how far seeds
+and topics move the mean. Reads the runs, and topics and judgments of data/collection. Sides with a
+different collection, judgments or topics are refused.
 
     python -m tools.diff HEAD workspace
     python -m tools.diff HEAD NAME --split valid
     python -m tools.diff NAME OTHER --system hybrid --measure AP --top 20
     python -m tools.diff A-42,A-43,A-44 B-42,B-43,B-44
+    python -m tools.diff A-42,A-43,A-44 --split valid
     python -m tools.diff one/run.txt another/run.txt --common
 """
 
@@ -21,8 +23,14 @@ import numpy as np
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation import significance
-from dpr.evaluation.markdown_tables import topics_table, verdict
+from dpr.evaluation import power, significance
+from dpr.evaluation.markdown_tables import (
+    ALPHA,
+    one_recipe,
+    over_seeds,
+    topics_table,
+    verdict,
+)
 from dpr.measures import by_topic
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
@@ -41,8 +49,12 @@ def main(arguments: argparse.Namespace) -> None:
     qrels = beir.read_qrels(COLLECTION, split)
     if not qrels:
         raise InputError(f"{COLLECTION}/qrels/{split}.tsv: no topic with a judgment")
-    named = [seeds(names) for names in (arguments.before, arguments.after)]
-    if same := set(named[0]) & set(named[1]):
+    named = [seeds(names) for names in (arguments.before, arguments.after) if names]
+    if len(named) == 1 and len(named[0]) == 1:
+        raise InputError(
+            f"{arguments.before}: name a second side, or several seeds of one recipe as A,B"
+        )
+    if same := set(named[0]) & set(*named[1:]):
         raise InputError(f"{min(same)} is on both sides; name two different sides")
     groups = [[sides.read(name, split, arguments.system) for name in names] for names in named]
     for side in chain(*groups):
@@ -52,16 +64,21 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"note: {note}")
     qrels = shared_topics(qrels, [*chain(*groups)], arguments.common)
     values = [[by_topic(qrels, side.run, [measure])[measure] for side in group] for group in groups]
-    before, after = (means_by_topic(of_seeds) for of_seeds in values)
-    queries = beir.read_queries(COLLECTION)
-    texts = {query_id: queries[query_id].text for query_id in qrels}
-    print(topics_table(texts, before, after, arguments.top), end="\n\n")
-    arrays = [np.array([*side.values()]) for side in (before, after)]
-    (test,) = significance.compare(arrays[1][None], arrays[0], load_settings("params.yaml").seed)
-    print(verdict(f"{split} {measure}", before, after, test))
-    for group, of_seeds in zip(groups, values, strict=True):
+    if len(named) == 1 and len(qrels) < 2:
+        raise InputError(f"{COLLECTION}/qrels/{split}.tsv: one topic; its variance takes two")
+    recipes = [np.array([[*v.values()] for v in of_seeds]) for of_seeds in values]
+    if len(values) == 2:
+        before, after = (means_by_topic(of_seeds) for of_seeds in values)
+        print_topics(before, after, f"{split} {measure}", arguments.top)
+    else:
+        print(f"{split} {measure} over {len(qrels)} topics")
+    for group, recipe in zip(groups, recipes, strict=True):
         if len(group) > 1:
-            print(in_seeds([side.name for side in group], [fmean(v.values()) for v in of_seeds]))
+            print(in_seeds([side.name for side in group], recipe.mean(axis=1).tolist()))
+    if len(recipes) == 1:
+        print(one_recipe(*recipes))
+    elif max(map(len, recipes)) > 1 and len(qrels) > 1:
+        print(over_seeds(*recipes))
     alone = [
         group[0].name for group in groups if len(group) == 1 and group[0].collection is not None
     ]
@@ -71,6 +88,19 @@ def main(arguments: argparse.Namespace) -> None:
     if len(formats) > 1:
         encoded = ", ".join(f"{name} in {format}" for format, name in formats.items())
         print(f"note: vectors are {encoded}: the number formats explain part of the difference")
+
+
+def print_topics(before: dict[str, float], after: dict[str, float], measure: str, top: int) -> None:
+    """The topics that moved most, the test over the topics, and what these topics can show."""
+    queries = beir.read_queries(COLLECTION)
+    texts = {query_id: queries[query_id].text for query_id in before}
+    print(topics_table(texts, before, after, top), end="\n\n")
+    arrays = [np.array([*side.values()]) for side in (before, after)]
+    seed = load_settings("params.yaml").seed
+    (test,) = significance.compare(arrays[1][None], arrays[0], seed)
+    print(verdict(measure, before, after, test))
+    (found,) = power.of((arrays[1] - arrays[0])[None])
+    print(found.in_words(len(before), test.p_randomization < ALPHA, decimals=4))
 
 
 def seeds(names: str) -> list[str]:
@@ -187,7 +217,7 @@ def measure_name(name: str) -> str:
 if __name__ == "__main__":
     arguments = parser("tools.diff", __doc__)
     arguments.add_argument("before", help="first: revision, experiment, `workspace` or run file")
-    arguments.add_argument("after", help="second: the same choices")
+    arguments.add_argument("after", nargs="?", help="second: the same; none: seeds of one recipe")
     arguments.add_argument("--system", default="dense", choices=SYSTEMS, help="system to compare")
     arguments.add_argument("--split", default="test", choices=["test", "valid"])
     arguments.add_argument("--measure", default=measures.PRIMARY_MEASURE, type=measure_name)

@@ -120,7 +120,8 @@ def difference(compared: Compared) -> str:
     """The difference of two sides, with its interval and p value."""
     before, after, gain = compared.intervals
     test, names = compared.test, (compared.after.name, compared.before.name)
-    if test.p_randomization >= ALPHA:
+    significant = test.p_randomization < ALPHA
+    if not significant:
         verdict = f"There is no significant difference between {names[0]} and {names[1]}"
     else:
         verdict = (
@@ -130,7 +131,8 @@ def difference(compared: Compared) -> str:
         f"{verdict}: {PRIMARY_MEASURE} {after.mean:.3f} and {before.mean:.3f} over "
         f"{len(compared.qrels)} test topics, {gain.mean:+.3f} (95 % interval {gain.low:+.3f} to "
         f"{gain.high:+.3f}, p = {test.p_randomization:.4f}); {test.wins} topics are better, "
-        f"{test.ties} equal and {test.losses} worse."
+        f"{test.ties} equal and {test.losses} worse. "
+        f"{compared.evidence.in_words(len(compared.qrels), significant)}"
     )
 
 

@@ -27,6 +27,11 @@ LETTERS = (
     "this one is significantly better than (paired randomization test, Holm's correction over all "
     "pairs)."
 )
+EVIDENCE = (
+    "Detectable: the true difference that these topics find four times in five. Topics needed: how "
+    "many find the observed difference that often, if it is the true one (paired t-test at "
+    f"{ALPHA}, two-sided, without Holm's correction)."
+)
 TEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -90,9 +95,13 @@ def tests(compared: dict[str, Any]) -> Table:
     for better, worse in combinations(best_first(compared), 2):
         of = gain(compared, better, worse, PRIMARY_MEASURE)
         row = [better, worse, f"{of.difference:+.4f}", f"{of.low:+.4f} to {of.high:+.4f}"]
-        rows.append([*row, f"{of.wins} / {of.ties} / {of.losses}", f"{of.p_holm:.4f}"])
+        finds = "-" if of.detectable is None else f"{of.detectable:.4f}"
+        needs = "-" if of.topics_needed is None else f"{of.topics_needed:,}"
+        outcomes = f"{of.wins} / {of.ties} / {of.losses}"
+        rows.append([*row, outcomes, f"{of.p_holm:.4f}", finds, needs])
     header = ["system", "minus", PRIMARY_MEASURE, "95 % interval", "wins / ties / losses", "p Holm"]
-    return Table(f"Differences in {PRIMARY_MEASURE}", header, rows)
+    header += ["detectable", "topics needed"]
+    return Table(f"Differences in {PRIMARY_MEASURE}", header, rows, EVIDENCE)
 
 
 def short() -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dpr import measures
 from dpr.base.errors import InputError
-from dpr.evaluation import significance
+from dpr.evaluation import power, significance
 from dpr.measures import PRIMARY_MEASURE, ByTopic
 from dpr.records.run import Run
 from dpr.records.types import SYSTEMS, Qrels, RunLike, is_relevant
@@ -65,9 +65,11 @@ def compare_systems(results: Results, seed: int) -> dict[str, Any]:
         {"topics": number,
          "systems": {system: {measure: {mean, low, high}}},
          "against": {reference: {system: {measure: {difference, low, high, p_randomization, p_t,
-                                                    p_holm, wins, ties, losses}}}}}
+                                                    p_holm, wins, ties, losses,
+                                                    detectable, topics_needed}}}}}
         A pair is under the system that comes first in `results`. `low` and `high` are the 95 %
-        interval. p_holm is p_randomization, corrected for the number of pairs.
+        interval. p_holm is p_randomization, corrected for the number of pairs. The last two are
+        those of power.py.
     """
     names = list(next(iter(results.values())))
     pairs = list(combinations(results, 2))
@@ -77,11 +79,13 @@ def compare_systems(results: Results, seed: int) -> dict[str, Any]:
     systems = {s: {m: next(intervals)._asdict() for m in names} for s in results}
     against: dict[str, Any] = {}
     tests = iter(significance.compare(after, before, seed))
+    powers = iter(power.of(after - before))
     for reference, system in pairs:
         rows = against.setdefault(reference, {}).setdefault(system, {})
         for name in names:
             interval = next(intervals)
-            rows[name] = next(tests)._asdict() | {"low": interval.low, "high": interval.high}
+            ends = {"low": interval.low, "high": interval.high}
+            rows[name] = next(tests)._asdict() | ends | next(powers)._asdict()
     for name in names:
         p_values = {pair: against[pair[0]][pair[1]][name]["p_randomization"] for pair in pairs}
         for (reference, system), p_holm in significance.holm(p_values).items():

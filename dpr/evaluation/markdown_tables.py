@@ -5,10 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from dpr.evaluation.significance import Comparison, holm
+import numpy as np
+
+from dpr.evaluation.significance import ALPHA, Comparison, holm
+from dpr.evaluation.variation import compare, variances
 from dpr.measures import PRIMARY_MEASURE
 
-ALPHA = 0.05
+FEW = 3  # seeds of a recipe, or fewer
 Compared = Mapping[str, Any]  # what `compare_systems` returns
 # System and reference of the tests over several collections.
 TESTED = (("dense", "zero_shot"), ("dense", "bm25"), ("hybrid", "bm25"))
@@ -55,6 +58,43 @@ def verdict(
         f"{result.wins} topics better, {result.ties} equal, {result.losses} worse\n"
         f"{'significant' if significant else 'not significant'} at {ALPHA}: "
         f"p = {result.p_randomization:.4f} (paired randomization test), {result.p_t:.4f} (t-test)"
+    )
+
+
+def one_recipe(values: np.ndarray) -> str:
+    """How far seeds and topics move the mean of a recipe: (seeds, topics)."""
+    seeds, topics = values.shape
+    parts = variances(values)
+    moved = (parts.topics / topics, parts.seeds, parts.both / topics)
+    names = ("topics", "seeds, all topics alike", "seeds, each topic for itself")
+    rows = (
+        [name, f"{variance:.5f}", f"{of_mean**0.5:.4f}"]
+        for name, variance, of_mean in zip(names, parts, moved, strict=True)
+    )
+    shown = table(["what varies", "variance", "deviation of the mean of one seed"], rows)
+    return f"\n{shown}\n\n{poorly_known(seeds)}".rstrip()
+
+
+def over_seeds(before: np.ndarray, after: np.ndarray) -> str:
+    """The test that takes seeds and topics as samples; each side: (seeds, topics)."""
+    of = compare(before, after)
+    return (
+        f"over seeds and topics: {of.difference:+.4f} (95 % interval {of.low:+.4f} to "
+        f"{of.high:+.4f}), p = {of.p:.4f} (quasi-F test) {poorly_known(len(before), len(after))}"
+    ).rstrip()
+
+
+def poorly_known(*seeds: int) -> str:
+    """A note on few seeds: how far their deviation may be from the true one; else ""."""
+    from scipy.stats import chi2  # here, since it loads slowly
+
+    if max(seeds) > FEW:
+        return ""
+    spare = sum(seeds) - len(seeds)
+    least, most = (spare / chi2.ppf([0.975, 0.025], spare)) ** 0.5
+    return (
+        f"(few seeds, {' and '.join(map(str, seeds))}, so their variance is poorly known: the true "
+        f"deviation may be {least:.1f} to {most:.0f} times theirs)"
     )
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+ALPHA = 0.05
 RESAMPLES = 9_999
 TIE = 1e-9  # smaller differences are rounding errors
 DECIMALS = 12  # of all results, since the last digits depend on the processor

@@ -80,6 +80,20 @@ def test_training_within_chance():
     _, trained, command = conclude(results(CLEAR, tied=[("zero_shot", "dense")]))
     assert trained.startswith("Training made no significant difference: from zero_shot to dense")
     assert "train.lr" in command
+    assert trained.endswith("70 worse.")  # from a file without figures of power
+
+
+def test_training_within_chance_says_what_the_topics_would_find():
+    found = results(CLEAR, tied=[("zero_shot", "dense")])
+    test = found.compared["against"]["zero_shot"]["dense"]["nDCG@10"]
+    test |= {"detectable": 0.0213, "topics_needed": 913}
+    assert conclude(found)[1].endswith(
+        "70 worse. 200 topics find a true difference of 0.021 four times in five (paired t-test at "
+        "0.05, without correction); one as small as observed would need about 910."
+    )
+    found = results(CLEAR)
+    found.compared["against"]["zero_shot"]["dense"]["nDCG@10"] |= {"detectable": 0.0213}
+    assert conclude(found)[1].endswith("70 worse.")  # it is significant
 
 
 def test_too_few_topics_and_none_to_validate():
@@ -126,10 +140,13 @@ def test_foreign_runs():
 
 def test_a_gain_turns_with_its_systems():
     compared = results(CLEAR).compared
+    power = {"detectable": 0.02, "topics_needed": 900}
+    compared["against"]["dense"]["rrf"]["nDCG@10"] |= power
     of, turned = (
         gain(compared, "rrf", "dense", "nDCG@10"),
         gain(compared, "dense", "rrf", "nDCG@10"),
     )
     assert of.difference == pytest.approx(0.01) and turned.difference == pytest.approx(-0.01)
     assert (turned.low, turned.high) == (-of.high, -of.low)
+    assert of[-2:] == turned[-2:] == (0.02, 900)
     assert (turned.wins, turned.losses) == (of.losses, of.wins) == (70, 120)

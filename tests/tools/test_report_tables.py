@@ -9,6 +9,7 @@ def means(value):
 
 def difference(value, p):
     test = {"difference": value, "low": value - 0.1, "high": value + 0.1, "p_holm": p}
+    test |= {"detectable": 0.12346, "topics_needed": 1200 if value > 0 else None}
     return {"nDCG@10": test | {"wins": 3, "ties": 1, "losses": 2}}
 
 
@@ -38,11 +39,11 @@ def test_systems_are_best_first_with_letters_of_those_below():
 
 def test_a_pair_names_the_better_system_first():
     """dense - hybrid is in the file as hybrid - dense: its signs, ends, wins and losses turn."""
-    rows = report_tables.tests(COMPARED).rows
+    rows, power = report_tables.tests(COMPARED).rows, ["0.1235", "1,200"]
     assert rows == [
-        ["dense", "hybrid", "+0.0500", "-0.0500 to +0.1500", "2 / 1 / 3", "0.0490"],
-        ["dense", "bm25", "+0.1000", "+0.0000 to +0.2000", "3 / 1 / 2", "0.0400"],
-        ["hybrid", "bm25", "+0.0500", "-0.0500 to +0.1500", "3 / 1 / 2", "0.0600"],
+        ["dense", "hybrid", "+0.0500", "-0.0500 to +0.1500", "2 / 1 / 3", "0.0490", "0.1235", "-"],
+        ["dense", "bm25", "+0.1000", "+0.0000 to +0.2000", "3 / 1 / 2", "0.0400", *power],
+        ["hybrid", "bm25", "+0.0500", "-0.0500 to +0.1500", "3 / 1 / 2", "0.0600", *power],
     ]
 
 
