@@ -80,7 +80,7 @@ def over_seeds(before: np.ndarray, after: np.ndarray) -> str:
     of = compare(before, after)
     return (
         f"over seeds and topics: {of.difference:+.4f} (95 % interval {of.low:+.4f} to "
-        f"{of.high:+.4f}), p = {of.p:.4f} (quasi-F test) {poorly_known(len(before), len(after))}"
+        f"{of.high:+.4f}), p = {of.p:.4f} (quasi-F test)\n{poorly_known(len(before), len(after))}"
     ).rstrip()
 
 
@@ -93,8 +93,8 @@ def poorly_known(*seeds: int) -> str:
     spare = sum(seeds) - len(seeds)
     least, most = (spare / chi2.ppf([0.975, 0.025], spare)) ** 0.5
     return (
-        f"(few seeds, {' and '.join(map(str, seeds))}, so their variance is poorly known: the true "
-        f"deviation may be {least:.1f} to {most:.0f} times theirs)"
+        f"note: few seeds ({' and '.join(map(str, seeds))}), so their variance is poorly known: "
+        f"the true deviation between seeds may be {least:.1f} to {most:.0f} times that of these"
     )
 
 

@@ -165,7 +165,7 @@ def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, c
     assert f"over seeds and topics: {(1 - low) / 2:+.4f} (95 % interval " in printed
     error = (1 - low) / math.sqrt(2) * math.sqrt(1 / 2 + 1)
     p = 2 * stats.t.sf((1 - low) / 2 / error, 1)
-    assert f"p = {p:.4f} (quasi-F test) (few seeds, 2 and 1, so their variance" in printed
+    assert f"p = {p:.4f} (quasi-F test)\nnote: few seeds (2 and 1), so their" in printed
     diff.main(argparse.Namespace(before="a-42,a-43", after=None, **options))
     printed = capsys.readouterr().out
     assert printed.startswith("test nDCG@10 over 40 topics\nseeds: a-42 1.0000, a-43 0.6309; mean")
@@ -175,7 +175,8 @@ def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, c
         f"| seeds, all topics alike      | {variance:.5f}  | {variance**0.5:.4f} ",
         "| seeds, each topic for itself | 0.00000  | 0.0000 ",
         # chi-square with one degree of freedom: 5.0239 and .000982
-        "(few seeds, 2, so their variance is poorly known: the true deviation may be 0.4 to 32 ",
+        "note: few seeds (2), so their variance is poorly known: the true deviation "
+        "between seeds may be 0.4 to 32 times that of these",
     ):
         assert row in printed
     with pytest.raises(InputError, match="a-43: name a second side, or several seeds of one"):
