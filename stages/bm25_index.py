@@ -17,7 +17,8 @@ def main() -> str:
     settings = load_settings("params.yaml")
     corpus = Corpus(Path("data/collection"), settings.data.separator)
     options, folder = settings.bm25, Path("data/indexes/bm25")
-    indexed = lucene.build_index(corpus.texts(), folder, options.threads, options.heap)
+    limits = (options.threads, options.heap, options.rm3.use)
+    indexed = lucene.build_index(corpus.texts(), folder, *limits)
     return f"{indexed:,} passages; {corpus.passage_count() - indexed:,} without a text are left out"
 
 

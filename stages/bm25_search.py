@@ -37,6 +37,7 @@ def main() -> str:
             depth,
             thread_count(settings.threads),
             settings.bm25.heap,
+            rm3=settings.bm25.rm3,
         )
         if settings.data.cut:
             found = as_documents(found, depth)

@@ -14,6 +14,7 @@ from dpr.base.processes import ProcessGroup
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.precision import open_for_queries
 from dpr.indexes.exact_search import Resources
+from dpr.indexes.feedback import with_feedback
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.documents import as_documents
@@ -40,7 +41,9 @@ def main(system: str) -> str:
 
     depth, runs = search_depth(options.top_k, queries), list[Run]()
     for split, query_ids in topics.items():
-        vectors = embedder.embed_queries([queries[query_id] for query_id in query_ids])
+        asked = [queries[query_id] for query_id in query_ids]
+        vectors = embedder.embed_queries(asked)
+        vectors = with_feedback(index, asked, vectors, options, settings.data.cut)
         if settings.data.cut:
             found = as_documents(index.search_documents(query_ids, vectors, depth, options), depth)
         else:

@@ -16,6 +16,7 @@ from dpr.encoders.embedder import Embedder
 from dpr.indexes import exact_search as exact_module
 from dpr.indexes.build import build
 from dpr.indexes.exact_search import Resources, exact_search
+from dpr.indexes.feedback import with_feedback
 from dpr.indexes.index import Index
 from dpr.mining.rankers import encoder_ranker
 from dpr.records.corpus import Corpus
@@ -55,7 +56,12 @@ def make(folder, group, dies=None):
     group.wait()
     index = Index.open(folder / "cells", embeddings, resources)
     approximate = index.search(vectors, 20, nprobe=2, rescore=40)
-    np.savez(folder / f"found-{group.rank}.npz", *exact, *approximate)
+    search = load_settings(PARAMS).search
+    feedback = search.feedback.model_copy(update={"method": "rocchio"})
+    search = search.model_copy(update={"top_k": 20, "nprobe": 2, "feedback": feedback})
+    moved = with_feedback(index, QUERIES, vectors, search)
+    assert (moved != vectors).any()
+    np.savez(folder / f"found-{group.rank}.npz", *exact, *approximate, moved)
     if group.is_first:
         (folder / "ranked.txt").write_text(repr(ranked))
 

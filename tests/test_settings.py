@@ -86,6 +86,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(edited):
 MINES = {"mine.encoder.use": True}
 SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
 TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
+FEEDBACK = {"search.feedback.method": "mean"}
 NO_PART = "set teacher.scores and one of the other two, or none of the three"
 
 
@@ -115,6 +116,21 @@ def second(**changes):
             r"search\.ef_search 1500 is below the 2000",
         ),
         ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
+        (
+            FEEDBACK | {"search.feedback.passages": 1001},
+            r"feedback\.passages 1001 is above",
+        ),
+        (
+            FEEDBACK | {"search.feedback.passages": 0},
+            r"feedback\.passages: .*or equal to 1",
+        ),
+        ({"search.feedback.method": "avg"}, r"feedback\.method: .*'mean' or 'rocchio' \(got 'avg'"),
+        ({"search.feedback.alpha": -0.1}, r"search\.feedback\.alpha: .*greater than or equal to 0"),
+        ({"search.feedback.beta": 0.0}, r"search\.feedback\.beta: .*greater than 0"),
+        ({"bm25.rm3.weight": 1.1}, r"bm25\.rm3\.weight: .*less than or equal to 1"),
+        ({"bm25.rm3.weight": -0.1}, r"bm25\.rm3\.weight: .*greater than or equal to 0"),
+        ({"bm25.rm3.terms": 0}, r"bm25\.rm3\.terms: .*greater than or equal to 1"),
+        ({"bm25.rm3": None}, r"bm25\.rm3: "),
         ({"model.query_revision": "a"}, "model: query_revision is given, but no query_name"),
         ({"mine.encoder.first_rank": 101}, r"mine\.encoder: first_rank is above last_rank"),
         (MINES | {"train.hard_negatives": 0}, r"mine\.\*\.use is true, but train\.hard_negatives"),
@@ -150,6 +166,8 @@ def test_values_that_do_not_go_together(load, changes, message):
         {"index.kind": "HNSW32_PQ48"},
         {"train.valid_measure": "recall@499"},
         {"train.valid_measure": "recall@1000", "train.valid_passages": None},
+        FEEDBACK | {"search.feedback.passages": 1000},
+        {"search.feedback.passages": 1001},  # no method
         {"second.train": {"lr": "no"}, "second.mine": {"x": 1}},  # second.use is false
     ],
 )

@@ -13,6 +13,7 @@ from dpr.embeddings.precision import open_for_queries
 from dpr.evaluation.markdown_tables import no_gain_notes
 from dpr.indexes import kinds
 from dpr.indexes.exact_search import Resources
+from dpr.indexes.feedback import with_feedback
 from dpr.indexes.index import Index
 from dpr.records import beir
 from dpr.records.documents import DEEPER, as_documents, document_of
@@ -146,7 +147,8 @@ class Answers:
         if self.system not in ENCODERS:
             bm25, query = self.settings.bm25, Query("question", question)
             search = lucene.search_documents if self.cut else lucene.search
-            runs.append(search(BM25, [query], bm25.k1, bm25.b, depth, 1, bm25.heap))
+            options = (bm25.k1, bm25.b, depth, 1, bm25.heap)
+            runs.append(search(BM25, [query], *options, rm3=bm25.rm3))
         passage_of: dict[str, str] = {}
         if self.cut:
             for run in reversed(runs):
@@ -186,5 +188,7 @@ class DenseSearch:
         deepest = max(deepest, options.rescore or 0)
         ef = options.ef_search or kinds.default_ef_search(deepest)  # as the stage `search` does
         options = options.model_copy(update={"ef_search": ef})
+        asked = [Query("question", question)]
+        vectors = with_feedback(self.index, asked, vectors, options, documents)
         search = self.index.search_documents if documents else self.index.run
         return search(["question"], vectors, depth, options)

@@ -112,12 +112,15 @@ def short() -> Table:
 def descriptions() -> Table:
     """The systems of the workspace in words, best first."""
     settings, weight = load_settings("params.yaml"), read_json("metrics/fuse.json")["dense_weight"]
+    rm3 = ", with RM3" if settings.bm25.rm3.use else ""
+    feedback = f"{method} feedback" if (method := settings.search.feedback.method) else ""
     more = {
-        "bm25": f"Lucene, k1 {settings.bm25.k1:g}, b {settings.bm25.b:g}",
-        "zero_shot": settings.model.name,
+        "bm25": f"Lucene, k1 {settings.bm25.k1:g}, b {settings.bm25.b:g}{rm3}",
+        "zero_shot": ", ".join(filter(None, (settings.model.name, feedback))),
         "rrf": f"k {settings.fuse.rrf_k}",
         "hybrid": f"{weight:g} dense + {1 - weight:g} bm25",
     }
+    more |= {"dense": feedback} if feedback else {}
     in_words, rows = descriptions_of(settings), []
     for system in best_first(read_json(COMPARED)):
         words = in_words.get(system, f"a run of data/external_runs: {system}")

@@ -17,6 +17,7 @@ from dpr.bm25.java import HEAP, last_error, start_java
 from dpr.records import documents
 from dpr.records.run import Run
 from dpr.records.types import Query
+from dpr.settings import Rm3Settings
 
 INDEXER, SEARCHER = "io.anserini.index.SimpleIndexer", "io.anserini.search.SimpleSearcher"
 BATCH = 10_000  # passages handed to Java at a time
@@ -28,7 +29,11 @@ MAX_QUERY_TERMS = 2**20  # Lucene's default is 1,024; a document used as a query
 
 
 def build_index(
-    texts: Iterable[tuple[str, str]], folder: Path, threads: int = 1, heap: float = HEAP
+    texts: Iterable[tuple[str, str]],
+    folder: Path,
+    threads: int = 1,
+    heap: float = HEAP,
+    term_vectors: bool = False,
 ) -> int:
     """A Lucene index of (id, text), analyzed as in Anserini: Porter stemmer, stop words removed.
 
@@ -39,6 +44,7 @@ def build_index(
     Args:
         threads: threads of Lucene. With several, the order of equal passages varies.
         heap: GiB of Java; a quarter buffers passages before Lucene writes them.
+        term_vectors: store the words of each text, from which RM3 takes its own.
     Returns:
         How many texts are in the index.
     """
@@ -50,6 +56,7 @@ def build_index(
         # Absolute, since Java keeps the working directory in which it was started.
         options = ["-index", str(partial.resolve()), "-input", "", "-collection", "JsonCollection"]
         options += ["-memoryBuffer", str(max(16, round(heap * 256)))]  # MiB
+        options += ["-storeDocvectors"] if term_vectors else []
         indexer = autoclass(INDEXER)([*options, "-threads", str(threads)])
         while batch := list(itertools.islice(texts, BATCH)):
             rows = ({"id": passage_id, "contents": text} for passage_id, text in batch)
@@ -84,9 +91,12 @@ def search(
     top_k: int,
     threads: int,
     heap: float = HEAP,
+    rm3: Rm3Settings | None = None,
 ) -> Run:
     """BM25 scores of the `top_k` best passages for each query; {} for a query without a match.
 
+    Args:
+        rm3: search a second time as `bm25.rm3` says; it needs an index with term vectors.
     Raises:
         InputError: for an index that is missing, truncated or damaged.
     """
@@ -102,6 +112,12 @@ def search(
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: not a whole Lucene index ({reason}); make it again") from None
     searcher.set_bm25(k1, b)
+    if rm3 and rm3.use:
+        infos = autoclass("org.apache.lucene.index.FieldInfos")
+        fields = infos.getMergedFieldInfos(searcher.reader)
+        if searcher.get_total_num_docs() and not fields.hasVectors():
+            raise InputError(f"{folder}: no term vectors, which bm25.rm3.use needs; index again")
+        searcher.set_rm3(rm3.terms, rm3.passages, rm3.weight)
     topics: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     names = []
@@ -139,11 +155,12 @@ def search_documents(
     threads: int,
     heap: float = HEAP,
     every: bool = False,
+    rm3: Rm3Settings | None = None,
 ) -> Run:
     """Passages of the `top_k` best documents, see `documents.search_documents`."""
 
     def search_at(topics: list[int], depth: int) -> Run:
-        return search(folder, [queries[t] for t in topics], k1, b, depth, threads, heap)
+        return search(folder, [queries[t] for t in topics], k1, b, depth, threads, heap, rm3)
 
     query_ids = [query.id for query in queries]
     return documents.search_documents(search_at, query_ids, top_k, MOST_PASSAGES, every)

@@ -16,6 +16,7 @@ from dpr.settings.groups import (
     ModelSettings,
     PassageSettings,
     Pooling,
+    Rm3Settings,
     SearchSettings,
 )
 from dpr.settings.training import (

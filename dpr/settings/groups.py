@@ -158,12 +158,20 @@ class IndexSettings(Group):
     train_sample: Count | None
 
 
+class FeedbackSettings(Group):
+    method: Literal["mean", "rocchio"] | None
+    passages: Count
+    alpha: Annotated[float, Field(ge=0)]
+    beta: Positive
+
+
 class SearchSettings(Group):
     top_k: Count
     nprobe: Count | None
     ef_search: Count | None
     rescore: Count | None
     memory: Positive
+    feedback: FeedbackSettings
 
 
 class AuditSettings(Group):
@@ -176,9 +184,17 @@ class Bm25Settings(Group):
     b: Fraction
 
 
+class Rm3Settings(Group):
+    use: bool
+    terms: Count
+    passages: Count
+    weight: Fraction
+
+
 class Bm25IndexSettings(Bm25Settings):
     threads: Count
     heap: Annotated[float, Field(ge=0.25)]
+    rm3: Rm3Settings
 
 
 class FuseSettings(Group):

@@ -131,6 +131,12 @@ class Settings(Group):
                 f"search.rescore {search.rescore} is below search.top_k {search.top_k}, "
                 "so a run would mix two kinds of scores: raise search.rescore, or leave it null"
             )
+        feedback = search.feedback
+        if feedback.method and feedback.passages > search.top_k:
+            raise ValueError(
+                f"search.feedback.passages {feedback.passages} is above search.top_k "
+                f"{search.top_k}: lower it, or raise search.top_k"
+            )
         for measure in self.eval.measures:
             if (measures.cutoff(measure) or 0) > search.top_k:
                 raise ValueError(

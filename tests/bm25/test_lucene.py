@@ -12,6 +12,7 @@ from helpers import ROOT, contents
 from dpr.base.errors import InputError
 from dpr.bm25 import lucene
 from dpr.records.types import Passage, Query
+from dpr.settings import Rm3Settings
 
 PASSAGES = [
     Passage("01", "Heart", "beats and beats"),
@@ -134,3 +135,45 @@ def test_a_folder_beyond_ascii_in_any_locale_and_a_full_disk(tmp_path):
     assert "'d1': 0.3431" in done.stdout, done.stderr
     assert re.search("instead of 64 passages; check that .* File too large\n", done.stderr)
     assert not (folder / "full").exists()
+
+
+RM3 = Rm3Settings(use=True, terms=10, passages=2, weight=0.5)
+
+
+@pytest.fixture(scope="module")
+def related(tmp_path_factory):
+    """Two passages on the heart, one of which also names the aorta; a third names only the aorta.
+
+    (Anserini's RM3 adds no word that is in more than a tenth of the passages.)
+    """
+    folder = tmp_path_factory.mktemp("related") / "index"
+    texts = [("d1#0", "heart aorta"), ("d1#1", "heart lung"), ("d2#0", "aorta")]
+    texts += [(f"x#{number}", f"bone{number}") for number in range(60)]
+    lucene.build_index(texts, folder, term_vectors=True)
+    return folder
+
+
+def test_rm3_finds_passages_with_words_of_the_first(related):
+    queries = [Query("q", "heart"), Query("r", "xyzzy"), Query("s", "and")]
+
+    def found(rm3):
+        return lucene.search(related, queries, 0.9, 0.4, 10, 1, rm3=rm3)
+
+    plain, moved = found(None), found(RM3)
+    assert set(plain["q"]) == {"d1#0", "d1#1"}
+    assert set(moved["q"]) == {"d1#0", "d1#1", "d2#0"}
+    assert moved["r"] == moved["s"] == {}  # nothing is found at first
+    assert found(RM3.model_copy(update={"use": False})) == plain
+    own = found(RM3.model_copy(update={"weight": 1.0}))["q"]
+    assert own.pop("d2#0") == 0  # the added words have no weight, but still match
+    assert list(own) == list(plain["q"])
+    of_documents = lucene.search_documents(related, queries, 0.9, 0.4, 10, 1, rm3=RM3)
+    assert list(of_documents["q"]) == [next(iter(moved["q"])), "d2#0"]
+
+
+def test_rm3_needs_an_index_with_term_vectors(index, tmp_path):
+    with pytest.raises(InputError, match=r"index: no term vectors, .*bm25\.rm3\.use.*index again"):
+        lucene.search(index, [Query("q", "heart")], 0.9, 0.4, 10, 1, rm3=RM3)
+    lucene.build_index([("1", "")], tmp_path / "empty", term_vectors=True)
+    found = lucene.search(tmp_path / "empty", [Query("q", "heart")], 0.9, 0.4, 10, 1, rm3=RM3)
+    assert found == {"q": {}}

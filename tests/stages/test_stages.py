@@ -10,16 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import PARAMS, ROOT, write_params
 
 from dpr.base.errors import InputError
 from dpr.base.files import read_json, sha256, write_json
 from dpr.embeddings.artifact import MANIFEST, VECTORS, Embeddings
 from dpr.encoders import checkpoint
+from dpr.encoders.embedder import Embedder
 from dpr.indexes.build import build
 from dpr.records import beir
+from dpr.records.documents import document_of
 from dpr.records.ids import LINES, write_ids
 from dpr.runs import trec
+from dpr.sources.cut import cut
 from stages.run import run
 
 
@@ -159,3 +163,41 @@ def test_two_processes_train_as_one(workspace, make_encoder):
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
     left = sorted(path.name for path in Path(".scratch/train").glob("*/*"))
     assert left == ["finished"] * 2 + ["state.safetensors"] * 2  # of both trainings
+
+
+@pytest.mark.parametrize("words", [None, 5])
+def test_runs_with_feedback(workspace, make_encoder, words):
+    """The dense run is NumPy's over the stored vectors; BM25's expanded queries find more."""
+    if words:
+        passages = list(beir.read_passages("data/collection"))
+        options = PARAMS.data.passages.model_copy(update={"words": words})
+        beir.write_passages(Path("data/collection"), list(cut(passages, options)))
+    checkpoint.save(make_encoder(similarity="dot"), workspace / "data/encoders/dense")
+    changes = {"encode.precision": "fp32", "data.passages.words": words}
+    changes |= {"search.top_k": 20, "eval.measures": ["nDCG@10"], "search.feedback.passages": 4}
+    runs = {}
+    for method in (None, "mean"):
+        feedback = {"search.feedback.method": method, "bm25.rm3.use": bool(method)}
+        write_params(Path("params.yaml"), changes | feedback)
+        for stage in ("encode", "index", "search") if method is None else ("search",):
+            importlib.import_module(f"stages.{stage}").main("dense")
+        for stage in ("bm25_index", "bm25_search"):
+            importlib.import_module(f"stages.{stage}").main()
+        runs[method] = [trec.read_run(f"data/runs/test/{name}.txt") for name in ("dense", "bm25")]
+    assert runs["mean"][1] != runs[None][1]
+
+    embeddings = Embeddings.open("data/embeddings/dense")
+    queries = beir.read_queries("data/collection")
+    options = PARAMS.encode.model_copy(update={"precision": "fp32"})
+    source, cpu = Path("data/encoders/dense"), torch.device("cpu")
+    embedder = Embedder(source, options, cpu, Path(".scratch"))
+    for query_id, found in runs["mean"][0].items():
+        vector = embedder.embed_queries([queries[query_id]])[0]
+        first = np.argsort(-(embeddings.vectors @ vector))[:4]
+        scores = embeddings.vectors @ np.vstack([vector, embeddings.vectors[first]]).mean(axis=0)
+        expected = {}
+        for row in np.argsort(-scores):
+            name = embeddings.ids[row]
+            expected.setdefault(document_of(name) if words else name, scores[row])
+        assert list(found.values()) == pytest.approx(list(expected.values())[:20], rel=1e-4)
+        assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-4)
