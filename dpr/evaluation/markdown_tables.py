@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dpr.evaluation.significance import ALPHA, Comparison, holm
-from dpr.evaluation.variation import compare, variances
+from dpr.evaluation.variation import LEAST, compare, variances
 from dpr.measures import PRIMARY_MEASURE
 
 FEW = 3  # seeds of a recipe, or fewer
@@ -77,6 +77,8 @@ def one_recipe(values: np.ndarray) -> str:
 
 def over_seeds(before: np.ndarray, after: np.ndarray) -> str:
     """The test that takes seeds and topics as samples; each side: (seeds, topics)."""
+    if len(before) + len(after) < LEAST:
+        return f"note: a test over seeds and topics takes {LEAST} seeds in all, such as two a side"
     of = compare(before, after)
     return (
         f"over seeds and topics: {of.difference:+.4f} (95 % interval {of.low:+.4f} to "
