@@ -1,9 +1,10 @@
 """mine ROUND: add hard negatives to the training pairs, and score passages with the teacher.
 
 Reads data/plan, data/training, data/vectors/ROUND and the encoder that the round starts from:
-data/encoders/zero_shot or first. Makes data/negatives/ROUND and metrics/mine*.json. Without
-mine.bm25.use, mine.encoder.use and teacher.scores, the pairs do not change. If `data.passages` cuts
-documents, the pairs get the passages of their documents (`mine.positive`).
+data/encoders/zero_shot or first. The teacher `cross-encoder:trained` is data/reranker. Makes
+data/negatives/ROUND and metrics/mine*.json. Without mine.bm25.use, mine.encoder.use and
+teacher.scores, the pairs do not change. If `data.passages` cuts documents, the pairs get the
+passages of their documents (`mine.positive`).
 
     python -m stages.mine first
 """
@@ -26,7 +27,7 @@ from dpr.mining.teachers import FUSION, open_teacher
 from dpr.records import beir
 from dpr.records.corpus import Corpus
 from dpr.records.scores import TEACHER
-from dpr.settings import MineRanker, Round, Settings, load_settings
+from dpr.settings import TRAINED, MineRanker, Round, Settings, load_settings
 from stages import rounds
 from stages.run import SCRATCH, run
 
@@ -83,6 +84,8 @@ def mine(
     corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name, depth = settings.teacher.scores, settings.teacher.depth
+    if name == f"cross-encoder:{TRAINED}":
+        name = "cross-encoder:data/reranker"
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
     chooses = settings.chooses_positives(round_name)
     needed = max(

@@ -94,6 +94,33 @@ def tiny_model(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def cross_encoder(tmp_path_factory, tiny_model):
+    """cross_encoder(labels) -> a folder with a BERT of random weights that judges pairs."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    def make(labels):
+        folder = tmp_path_factory.mktemp("cross-encoder")
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        torch.manual_seed(1)
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=128,
+            num_labels=labels,
+            initializer_range=1.0,  # so that pairs differ
+        )
+        BertForSequenceClassification(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return make
+
+
 @pytest.fixture
 def make_encoder(tiny_model):
     """make_encoder(pooling=..., similarity=..., tied=...) -> a tiny DualEncoder."""

@@ -116,6 +116,13 @@ def second(**changes):
             r"search\.ef_search 1500 is below the 2000",
         ),
         ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
+        ({"rerank.model": "m", "rerank.depth": 1001}, r"rerank\.depth 1001 is deeper than search"),
+        ({"rerank.run": "reranked"}, r"rerank\.run: .*'hybrid' \(got 'reranked'\)"),
+        ({"rerank.weight": 1.5}, r"rerank\.weight: .*less than or equal to 1"),
+        (
+            TAUGHT | MINES | {"teacher.scores": "cross-encoder:trained"},
+            "no cross-encoder is trained here: set rerank.model to trained",
+        ),
         (
             FEEDBACK | {"search.feedback.passages": 1001},
             r"feedback\.passages 1001 is above",

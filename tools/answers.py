@@ -1,5 +1,6 @@
 """The best passages of a system for a question, with their judgments."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from dpr.indexes.exact_search import Resources
 from dpr.indexes.feedback import with_feedback
 from dpr.indexes.index import Index
 from dpr.records import beir
+from dpr.records.corpus import Corpus
 from dpr.records.documents import DEEPER, as_documents, document_of
 from dpr.records.run import Run
 from dpr.records.types import ENCODERS, Query, folded, is_relevant
+from dpr.reranking.cross_encoder import open_cross_encoder, score_pairs, with_rest
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 from dpr.settings import Settings, load_settings
 from stages.run import SCRATCH
@@ -73,9 +76,20 @@ class Answers:
     """
 
     def __init__(self, system: str):
-        self.settings, self.system = load_settings("params.yaml"), system
+        self.settings, self.model = load_settings("params.yaml"), None
         runtime.set_up(self.settings.threads)
-        self.cut = self.settings.data.cut
+        self.cut, options = self.settings.data.cut, self.settings.rerank
+        stage = sides.STAGE_OF[system]
+        if system == "reranked":
+            if not options.model:
+                raise InputError("reranked: params.yaml has no cross-encoder; set rerank.model")
+            self.model_weight = read_json("metrics/rerank.json")["weight"]
+            if self.model_weight is None:
+                raise InputError("reranked: no weight is chosen yet; run `dvc repro rerank`")
+            name = "data/reranker" if options.trains else options.model
+            self.model = open_cross_encoder(name, "rerank.model", options.revision)
+            system = options.run
+        self.system = system  # that searches
         self.passages = Lookup(COLLECTION, self.cut)
         queries, self.judged = beir.read_queries(COLLECTION), {}
         for split in ("valid", "test"):
@@ -91,7 +105,7 @@ class Answers:
         self.weight = self.settings.fuse.default_weight
         if system == "hybrid" and trained:
             self.weight = read_json("metrics/fuse.json")["dense_weight"]
-        stages, found = [sides.STAGE_OF[system]], [""]
+        stages, found = [stage], [""]
         if not queries or (fuses and not trained):
             stages = [f"index@{encoder}"] if self.dense else []
             stages += ["bm25_index"] if system not in ENCODERS else []
@@ -108,9 +122,14 @@ class Answers:
         if not question.strip():
             raise InputError("the question is empty; ask in words")
         words, grades = Words(question), self.judged.get(folded(question), {})
-        run, passage_of = self._search(question, k)
+        reads = self.settings.rerank.depth if self.model else 0
+        run, passage_of = self._search(question, max(k, reads))
+        if self.model:
+            reranked = self._reranked(question, run.first(reads), passage_of)
+            run = Run.of(with_rest(reranked, run))
+        scores = run.get("question", {})
         answers = []
-        for rank, (found, score) in enumerate(run.get("question", {}).items(), 1):
+        for rank, (found, score) in enumerate([*scores.items()][:k], 1):
             passage = self.passages[passage_of.get(found, found)]
             passages = self.passages.of_document(found) if self.cut else [passage]
             at, snippet = passages.index(passage), words.snippet(passage.text)
@@ -126,7 +145,10 @@ class Answers:
     def score(self) -> str:
         """The meaning of a score, in words."""
         words, encoder = "BM25 score of question and passage", self.encoder
-        if self.system == "rrf":
+        if self.model:
+            weights = [short(f"{w:.2g}") for w in (self.model_weight, 1 - self.model_weight)]
+            words = f"{weights[0]} × scaled cross-encoder + {weights[1]} × scaled {self.system}"  # noqa: RUF001
+        elif self.system == "rrf":
             words = f"sum of reciprocal ranks 1 / ({self.settings.fuse.rrf_k} + rank)"
             words += f" in {encoder} and BM25"
         elif self.system == "hybrid":
@@ -136,6 +158,22 @@ class Answers:
         elif self.dense:
             words = self.dense.score
         return words + ", for the document's best passage" * self.cut
+
+    def _reranked(self, question: str, run: Run, passage_of: dict[str, str]) -> Run:
+        """Passages by the mean of both scores. Of a document, `passage_of` gets the best one."""
+        passages = [
+            (one, passage)
+            for one in run.get("question", {})
+            for passage in (self.passages.of_document(one) if self.cut else [self.passages[one]])
+        ]
+        corpus = Corpus(COLLECTION, self.settings.data.separator)
+        pairs = [(question, corpus.text(passage)) for _, passage in passages]
+        assert self.model is not None
+        best: dict[str, float] = {}
+        for (one, passage), score in zip(passages, score_pairs(self.model, pairs), strict=True):
+            if score > best.get(one, -math.inf):
+                best[one], passage_of[one] = score, passage.id
+        return Fusion.of({"question": best}, run).weighted(self.model_weight, len(best))
 
     def _search(self, question: str, k: int) -> tuple[Run, dict[str, str]]:
         """The run and, if documents are cut, the best passage of each document.

@@ -100,12 +100,15 @@ if __name__ == "__main__":
     targets = arguments.add_mutually_exclusive_group()
     targets.add_argument("--push", metavar="NAME/MODEL", help="upload the folder to a hub")
     targets.add_argument("--mteb", action="store_true", help="add results to it, for mteb")
-    arguments.add_argument("--system", choices=ENCODERS, default="dense", help="for --mteb")
+    arguments.add_argument("--system", choices=ENCODERS, help="for --mteb; without: dense")
     arguments.add_argument("--name", help="of the model in --mteb; without: local/SYSTEM")
     chosen = arguments.parse_args()
+    if not chosen.mteb and (chosen.system or chosen.name):
+        arguments.error("--system and --name are for --mteb")
     with one_line_errors("publish"):
         if chosen.mteb:
-            name = chosen.name or f"local/{chosen.system}"
-            print(mteb_results.write(chosen.folder, chosen.system, name))
+            system = chosen.system or "dense"
+            name = chosen.name or f"local/{system}"
+            print(mteb_results.write(chosen.folder, system, name))
         else:
             main(chosen.folder, chosen.push)

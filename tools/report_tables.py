@@ -119,6 +119,7 @@ def descriptions() -> Table:
         "zero_shot": ", ".join(filter(None, (settings.model.name, feedback))),
         "rrf": f"k {settings.fuse.rrf_k}",
         "hybrid": f"{weight:g} dense + {1 - weight:g} bm25",
+        "reranked": f"{settings.rerank.depth} of {settings.rerank.run}, {settings.rerank.model}",
     }
     more |= {"dense": feedback} if feedback else {}
     in_words, rows = descriptions_of(settings), []

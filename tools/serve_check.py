@@ -29,7 +29,7 @@ import torch
 
 from dpr import measures
 from dpr.base import runtime
-from dpr.base.errors import InputError
+from dpr.base.errors import InputError, disk_error_message
 from dpr.embeddings.artifact import Embeddings
 from dpr.embeddings.parquet import write_parquet
 from dpr.embeddings.precision import open_for_queries
@@ -116,7 +116,8 @@ def opened(
         cure = "python tools/install.py requirements-engines.txt"
         raise InputError(f"{name}: {error.name} is not installed; {cure}") from None
     except Exception as error:
-        builtin = name == "lancedb" and isinstance(error, LANCE_ERRORS)
+        disk = disk_error_message(error) is not None
+        builtin = name == "lancedb" and isinstance(error, LANCE_ERRORS) and not disk
         if not builtin and type(error).__module__.partition(".")[0] not in CLIENTS:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -180,6 +181,11 @@ def recall(
 
 def main(system: str, name: str, given: argparse.Namespace) -> None:
     settings = load_settings("params.yaml")
+    if settings.search.feedback.method:
+        raise InputError(
+            "params.yaml: search.feedback: engines search without it, so their runs are not "
+            "comparable with those here; set search.feedback.method to null"
+        )
     runtime.set_up(settings.threads)
     qrels, queries = beir.read_test_qrels("data/collection"), beir.read_queries("data/collection")
     query_ids, corpus = list(qrels), Corpus(Path("data/collection"), settings.data.separator)
@@ -196,8 +202,8 @@ def main(system: str, name: str, given: argparse.Namespace) -> None:
     SCRATCH.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=SCRATCH) as folder:
         exported = Path(folder) / "vectors.parquet"
+        write_parquet(embeddings, corpus, exported)
         with opened(name, embeddings, settings, Path(folder), given) as engine:
-            write_parquet(embeddings, corpus, exported)
             began = time.perf_counter()
             engine.load(batches(exported))
             loading = time.perf_counter() - began

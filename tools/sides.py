@@ -22,7 +22,7 @@ from stages import rounds
 
 WORKSPACE, MANIFEST = "workspace", "data/manifest.json"
 # The stage of dvc.yaml that writes the run of a system.
-STAGE_OF = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse"}
+STAGE_OF = {"bm25": "bm25_search", "rrf": "fuse", "hybrid": "fuse", "reranked": "rerank"}
 STAGE_OF |= {system: f"search@{system}" for system in ENCODERS}
 OUTPUTS = ("data/", "metrics/", "plots/")  # of all stages
 LISTED = 4  # changed names in a message
@@ -46,7 +46,10 @@ def read(name: str, split: str, system: str) -> Side:
     format = None if system == "bm25" else _format(name, encoder)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{system}.txt"
-        file.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
+        lines = text(name, f"data/runs/{split}/{system}.txt")
+        if system == "reranked" and not lines:
+            raise InputError(f"{name}: it has no system reranked, since rerank.model is null there")
+        file.write_text(lines, encoding="utf-8")
         return Side(name, trec.read_run(file), collection, format)
 
 

@@ -16,6 +16,7 @@ DESCRIPTIONS: dict[str, str] = {
     "dense": "trained encoder",
     "rrf": "trained encoder + BM25, by rank",
     "hybrid": "trained encoder + BM25, by score",
+    "reranked": "first passages of a run, by a cross-encoder",
 }
 
 
@@ -35,6 +36,8 @@ def measured() -> dict[str, float]:
     if not COMPARED.exists():
         return {}
     means = read_json(COMPARED)["systems"]
+    if not load_settings("params.yaml").rerank.model:
+        means.pop("reranked", None)  # of earlier parameters
     return {name: means[name][PRIMARY_MEASURE]["mean"] for name in SYSTEMS if name in means}
 
 
@@ -82,6 +85,11 @@ def default() -> Choice:
 
 def missing(system: str) -> Path | None:
     """The first file or folder that a system reads and that is not here; None if all are."""
+    if system == "reranked":
+        options = load_settings("params.yaml").rerank
+        trained = Path("data/reranker")
+        lacks = options.trains and not trained.exists()
+        return missing(options.run) or (trained if lacks else None)
     encoders = {"bm25": [], "rrf": ["dense"], "hybrid": ["dense"]}.get(system, [system])
     parts = ("encoders", "embeddings", "indexes")
     needed = [Path("data", part, encoder) for encoder in encoders for part in parts]

@@ -98,7 +98,12 @@ def encode_part(
         work.begin()
         windows.begin()
     mine = [window for window in windows.left() if window % parts == part]
-    _encode_windows(embedder, corpus, windows, mine, shown=True)
+    try:
+        _encode_windows(embedder, corpus, windows, mine, shown=True)
+    except FileNotFoundError:
+        if not work.is_finished:
+            raise
+        return len(mine), 0  # `encode_passages` has encoded this part, too, and removed the folder
     return len(mine), len(windows.left())
 
 

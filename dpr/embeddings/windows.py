@@ -44,7 +44,8 @@ class Windows:
 
     def left(self) -> list[int]:
         """The windows that are not finished."""
-        return [window for window in self.all if not self._ids(window).exists()]
+        files = (self._vectors, self._ids)
+        return [w for w in self.all if not all(file(w).exists() for file in files)]
 
     def begin(self) -> None:
         """Make the file of all vectors, unless a killed run left one. The folder is made last.
@@ -82,19 +83,22 @@ class Windows:
                 file.flush()
                 os.fsync(file.fileno())
             (own / path.name).replace(path)
+        os.utime(self.folder)  # `Work` removes the folders that are oldest
 
     def join(self) -> None:
         """Write `vectors.npy`, `ids.txt` and `ids.npy` of all windows.
 
-        The vectors of a window are removed once they are in `vectors.npy`: a window that has ids
-        alone is joined. So the disk holds all vectors once, and a killed run resumes here too.
+        The file of a window is emptied once its vectors are in `vectors.npy`. So the disk holds all
+        vectors once, and a killed run resumes here too.
         """
         vectors_file = self.folder / VECTORS
         offset = np.load(vectors_file, mmap_mode="r").offset
         # Not through a memory map: pages of a map count as memory in use.
         with vectors_file.open("r+b") as file:
-            for window in filter(lambda window: self._vectors(window).exists(), self.all):
+            for window in self.all:
                 content = self._vectors(window).read_bytes()
+                if not content:
+                    continue
                 if len(content) != self.length(window) * self.row.itemsize:
                     raise InputError(
                         f"{self._vectors(window)}: truncated; remove {self.folder} and encode again"
@@ -103,7 +107,7 @@ class Windows:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                self._vectors(window).unlink()
+                os.truncate(self._vectors(window), 0)
         texts = (self._ids(window).read_text(encoding="utf-8") for window in self.all)
         write_ids(self.folder, (line for text in texts for line in text.splitlines()), self.count)
 

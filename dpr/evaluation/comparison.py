@@ -31,6 +31,9 @@ def run_files(runs: str | Path, external: str | Path | None) -> dict[str, Path]:
         InputError: for a file that is no run by its name, or a label that is used twice.
     """
     found = {system: Path(runs) / f"{system}.txt" for system in SYSTEMS}
+    reranked = found["reranked"]
+    if not (reranked.exists() and reranked.stat().st_size):
+        del found["reranked"]  # no cross-encoder is set
     for file in sorted(Path(external).glob("*")) if external else ():
         if file.name == "README.md" or file.name.startswith(".") or file.suffix == ".dvc":
             continue

@@ -32,9 +32,10 @@ def with_feedback(
         vectors: (Q, D) float32 from the encoder.
         documents: whether documents are cut into the passages.
     """
-    feedback, embeddings = settings.feedback, index.embeddings
+    feedback = settings.feedback
     if feedback.method is None:
         return vectors
+    embeddings = index.embeddings
     similarity = SIMILARITIES[embeddings.manifest["similarity"]]
     # As deep as the run: then an approximate index finds the passages of the run.
     depth = search_depth(settings.top_k, {query.id: query for query in queries})

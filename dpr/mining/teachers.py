@@ -9,12 +9,12 @@ from dpr.mining.rankers import ranked
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
 from dpr.records.types import Query, Scores
+from dpr.reranking.cross_encoder import BATCH, open_cross_encoder
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 
 # (queries, {query id: ids of its positives}, runs of the rankers) -> {query id: {passage: score}}
 Teacher = Callable[[list[Query], dict[str, list[str]], list[Scores]], Scores]
 FUSION = "fusion"
-CROSS_ENCODER_BATCH = 32  # pairs; sentence-transformers' default
 
 
 def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpus) -> Teacher:
@@ -48,19 +48,7 @@ def fusion(depth: int) -> Teacher:
 
 def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
     """A cross-encoder of sentence-transformers, over the best passages of each ranker."""
-    from sentence_transformers import CrossEncoder  # loads slowly
-
-    try:
-        model = CrossEncoder(name, trust_remote_code=False)
-    except Exception as error:  # of many types
-        raise InputError(
-            f"params.yaml: teacher.scores: cannot load the cross-encoder {name!r}: {error}"
-        ) from None
-    if model.num_labels != 1:
-        raise InputError(
-            f"params.yaml: teacher.scores: {name!r} gives {model.num_labels} numbers per pair; "
-            "choose a cross-encoder that gives one score"
-        )
+    model = open_cross_encoder(name, "teacher.scores")
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         passages = {
@@ -73,9 +61,7 @@ def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
         scored = set().union(*passages.values())
         texts = {p: text for p, text in corpus.texts() if p in scored}
         pairs = [(query.text, texts[p]) for query in queries for p in passages[query.id]]
-        scores = iter(
-            model.predict(pairs, batch_size=CROSS_ENCODER_BATCH, show_progress_bar=False).tolist()
-        )
+        scores = iter(model.predict(pairs, batch_size=BATCH, show_progress_bar=False).tolist())
         return {query.id: {p: next(scores) for p in passages[query.id]} for query in queries}
 
     return score

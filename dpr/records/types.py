@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
-# The systems that are compared, in the order of tables and plots.
-System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]
+# The systems that are compared, in the order of tables; `reranked` only if rerank.model is set.
+System = Literal["bm25", "zero_shot", "dense", "rrf", "hybrid", "reranked"]
 SYSTEMS: tuple[str, ...] = get_args(System)
 ENCODERS = ("zero_shot", "dense")  # dvc.yaml repeats encode, index and search for these
 

@@ -7,6 +7,7 @@ Every key is required, so that the code hides no default.
 
 from dpr.settings.groups import (
     INDEX_KINDS,
+    TRAINED,
     Bm25Settings,
     DataSettings,
     EncodeSettings,
@@ -16,6 +17,8 @@ from dpr.settings.groups import (
     ModelSettings,
     PassageSettings,
     Pooling,
+    RerankSettings,
+    RerankTrainSettings,
     Rm3Settings,
     SearchSettings,
 )

@@ -13,6 +13,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1)]
+TRAINED = "trained"  # as the name of a cross-encoder: the one that is trained here
 
 
 def _with_line_ends(text: str) -> str:
@@ -201,6 +202,28 @@ class FuseSettings(Group):
     rrf_k: Annotated[int, Field(ge=0)]
     weight_steps: Count
     default_weight: Fraction
+
+
+class RerankTrainSettings(Group):
+    steps: Count
+    batch_size: Count
+    negatives: Count
+    lr: Positive
+    max_length: Length
+
+
+class RerankSettings(Group):
+    model: Name | None
+    revision: Name | None
+    run: Literal["bm25", "zero_shot", "dense", "rrf", "hybrid"]
+    depth: Count
+    weight: Fraction | None
+    train: RerankTrainSettings
+
+    @property
+    def trains(self) -> bool:
+        """Whether a cross-encoder is trained here."""
+        return self.model == TRAINED
 
 
 class EvalSettings(Group):

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML, YAMLError
 from dpr import measures
 from dpr.base.errors import InputError
 from dpr.settings.groups import (
+    TRAINED,
     AuditSettings,
     Bm25IndexSettings,
     Count,
@@ -26,6 +27,7 @@ from dpr.settings.groups import (
     ModelSettings,
     Name,
     Positive,
+    RerankSettings,
     SearchSettings,
     Seed,
 )
@@ -56,6 +58,7 @@ class Settings(Group):
     audit: AuditSettings
     bm25: Bm25IndexSettings
     fuse: FuseSettings
+    rerank: RerankSettings
     eval: EvalSettings
 
     @model_validator(mode="after")
@@ -88,6 +91,11 @@ class Settings(Group):
             raise ValueError(
                 "teacher.scores: a file cannot name the positives that mine.positive: best "
                 "chooses: set mine.positive to first"
+            )
+        if scores == f"cross-encoder:{TRAINED}" and not self.rerank.trains:
+            raise ValueError(
+                f"teacher.scores is {scores}, but no cross-encoder is trained here: set "
+                f"rerank.model to {TRAINED}"
             )
         if scores.startswith("cross-encoder:") and not used:
             raise ValueError(
@@ -136,6 +144,11 @@ class Settings(Group):
             raise ValueError(
                 f"search.feedback.passages {feedback.passages} is above search.top_k "
                 f"{search.top_k}: lower it, or raise search.top_k"
+            )
+        if self.rerank.model and self.rerank.depth > search.top_k:
+            raise ValueError(
+                f"rerank.depth {self.rerank.depth} is deeper than search.top_k {search.top_k}: "
+                "raise search.top_k, or lower the depth"
             )
         for measure in self.eval.measures:
             if (measures.cutoff(measure) or 0) > search.top_k:
@@ -194,6 +207,11 @@ class Settings(Group):
         """Raises InputError for a training that this encoder cannot have."""
         if has_transformer:
             return
+        if self.rerank.trains:
+            raise InputError(
+                "params.yaml: rerank.model: a cross-encoder is trained from a transformer, which "
+                "this encoder lacks; name a cross-encoder, or set null"
+            )
         for round_name in filter(self.trains, ROUNDS):
             key = "second.train" if round_name == "second" else "train"
             self.train_settings(round_name).require_transformer(key)

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 from helpers import PARAMS, jsonl
 from sentence_transformers import CrossEncoder
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from dpr.base.errors import InputError
 from dpr.mining import teachers
@@ -76,31 +74,6 @@ def test_a_query_that_is_a_passage_is_not_among_those_that_teach():
     pairs, never = [Pair("a", "b")], {"a": {"a", "b"}}
     Miner(pairs, {"a": asked[0]}, never, rankers, teacher, options).run(1, 0)
     assert seen == [{"a": {"b": 4.0, "c": 2.0}}, {"a": {"c": 0.4, "b": 0.2}}]
-
-
-@pytest.fixture(scope="module")
-def cross_encoder(tmp_path_factory, tiny_model):
-    """cross_encoder(labels) -> a folder with a BERT of random weights that judges pairs."""
-
-    def make(labels):
-        folder = tmp_path_factory.mktemp("cross-encoder")
-        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-        torch.manual_seed(1)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            num_labels=labels,
-            initializer_range=1.0,  # so that pairs differ
-        )
-        BertForSequenceClassification(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return str(folder)
-
-    return make
 
 
 @pytest.mark.parametrize("depth", [1, 100])

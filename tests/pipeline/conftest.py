@@ -33,6 +33,9 @@ def experiment(tmp_path_factory, tiny_model):
         "search.top_k": 100,
         "eval.measures": "[nDCG@10,AP,RR@10,recall@100,judged@10]",
         "fuse.weight_steps": 2,
+        "rerank.model": "trained",
+        "rerank.depth": 20,
+        "rerank.train.steps": 2,
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
     dvc = " ".join([*NO_NETWORK, "python", "tests/pipeline/forked_dvc.py"])

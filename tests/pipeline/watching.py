@@ -20,7 +20,6 @@ CHANGES = {
     "model.passage_max_length": 32,
     "mine.bm25.use": True,
     "mine.encoder.use": True,
-    "teacher.scores": "fusion",
     "teacher.depth": 5,
     "train.teacher_share": 0.5,
     "train.roles": "query",
@@ -32,6 +31,10 @@ CHANGES = {
     "train.valid_passages": 40,
     "encode.precision": "fp32",
     "audit.min_recall": 0.0,
+    "teacher.scores": "cross-encoder:trained",
+    "rerank.model": "trained",
+    "rerank.depth": 5,
+    "rerank.train": {"steps": 2, "batch_size": 2, "negatives": 2, "lr": 1e-4, "max_length": 16},
 }
 
 

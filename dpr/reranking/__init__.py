@@ -1,0 +1,1 @@
+"""Reranking: a cross-encoder orders the first passages of a run again."""

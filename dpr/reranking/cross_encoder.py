@@ -1,0 +1,135 @@
+"""A cross-encoder reads a query and a passage together, and gives one score.
+
+Nogueira and Cho 2019, https://arxiv.org/abs/1901.04085. sentence-transformers loads, runs and saves
+it. It is far slower than a dual encoder, which reads each passage once for all queries.
+"""
+
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from dpr.base import runtime
+from dpr.base.errors import InputError
+from dpr.base.progress import progress
+from dpr.encoders import formats
+from dpr.records.corpus import Corpus
+from dpr.records.types import RunLike, Scores
+
+if TYPE_CHECKING:  # loads slowly
+    from sentence_transformers import CrossEncoder
+
+BATCH = 32  # pairs; sentence-transformers' default
+TOPICS_AT_ONCE = 1_000  # whose texts are in memory
+
+
+def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "CrossEncoder":
+    """A cross-encoder of a folder or a hub.
+
+    Args:
+        key: of params.yaml, for errors.
+        revision: commit, branch or tag of a hub model.
+    Raises:
+        InputError: if it cannot be loaded, or does not give one score per pair.
+    """
+    from sentence_transformers import CrossEncoder
+
+    device = str(runtime.device())
+    try:
+        model = CrossEncoder(name, device=device, revision=revision, trust_remote_code=False)
+    except Exception as error:  # of many types
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"params.yaml: {key}: cannot load the cross-encoder {name!r}: {reason}"
+        ) from None
+    if model.num_labels != 1:
+        raise InputError(
+            f"params.yaml: {key}: {name!r} gives {model.num_labels} numbers per pair; choose a "
+            "cross-encoder that gives one score"
+        )
+    network: Any = model[0]
+    names = getattr(network.model.config, "architectures", None) or []
+    classifies = any(name.endswith("ForSequenceClassification") for name in names)
+    if names and len(model) == 1 and not classifies:
+        raise InputError(
+            f"params.yaml: {key}: {name!r} is a {names[0]}, which has no weights for its score; "
+            "choose a cross-encoder"
+        )
+    exact_head(network.model)
+    return model
+
+
+def exact_head(network: nn.Module) -> None:
+    """Compute the score in fp32, also under autocast: scores in bf16 would tie."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear) and layer.out_features == 1:
+            layer.forward = partial(_in_fp32, layer)  # type: ignore[method-assign]
+
+
+def _in_fp32(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(states.device.type, enabled=False):
+        return nn.functional.linear(states.float(), layer.weight.float(), layer.bias)
+
+
+def score_first(
+    model: "CrossEncoder", run: RunLike, questions: Mapping[str, str], corpus: Corpus, depth: int
+) -> Scores:
+    """The model's scores of the first `depth` passages of each topic.
+
+    If documents are cut, a document has the score of its best passage.
+
+    Args:
+        run: passages (or documents), best first.
+        questions: {query id: text}.
+    Raises:
+        InputError: for a score that is not finite.
+    """
+    scored: Scores = {}
+    topics = iter(run)
+    with progress(total=len(run), unit="topics") as bar:
+        while block := list(itertools.islice(topics, TOPICS_AT_ONCE)):
+            first = {topic: list(run[topic])[:depth] for topic in block}
+            wanted = {document for documents in first.values() for document in documents}
+            texts: dict[str, list[str]] = {}
+            for passage_id, text in corpus.texts():
+                if (document := corpus.document(passage_id)) in wanted:
+                    texts.setdefault(document, []).append(text)
+            for topic, documents in first.items():
+                pairs = [(questions[topic], text) for d in documents for text in texts[d]]
+                scores = iter(score_pairs(model, pairs))
+                scored[topic] = {d: max(itertools.islice(scores, len(texts[d]))) for d in documents}
+                bar.update()
+    return scored
+
+
+def number_format() -> str:
+    """Of the scores: bf16, except for the last layer, if this device is fast at it; else fp32."""
+    return formats.training_format("auto", runtime.device())
+
+
+def score_pairs(model: "CrossEncoder", pairs: list[tuple[str, str]]) -> list[float]:
+    """The score of each (query, passage), before any activation: a sigmoid would make ties."""
+    if not pairs:
+        return []
+    device = torch.device(model.device)
+    with formats.autocast(number_format(), device):
+        scores = model.predict(
+            pairs, batch_size=BATCH, show_progress_bar=False, activation_fn=nn.Identity()
+        )
+    if not torch.isfinite(torch.from_numpy(scores)).all():
+        raise InputError("the cross-encoder gives a score that is not finite; choose another model")
+    return scores.tolist()
+
+
+def with_rest(new: RunLike, old: RunLike) -> Scores:
+    """A reranked run, and below it the passages that it lacks, in their old order."""
+    whole: Scores = {}
+    for topic, scores in old.items():
+        reranked = new.get(topic, {})
+        lowest = min(reranked.values(), default=0.0)
+        rest = [passage_id for passage_id in scores if passage_id not in reranked]
+        whole[topic] = {**reranked, **{p: lowest - place for place, p in enumerate(rest, 1)}}
+    return whole

@@ -1,0 +1,97 @@
+"""Reranking: scores against transformers, the order of a run, and models that are refused."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from dpr.base.errors import InputError
+from dpr.encoders import formats
+from dpr.records import beir
+from dpr.records.corpus import Corpus
+from dpr.records.types import Passage
+from dpr.reranking.cross_encoder import open_cross_encoder, score_first, score_pairs, with_rest
+
+QUESTIONS = {"q1": "heart", "q2": "lung", "q3": "bone"}
+RUN = {
+    "q1": {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0, "e": 5.0},
+    "q2": {"b": 3.0},
+    "q3": {},  # a topic that found nothing
+}
+
+
+class Lengths:
+    """Stands for a cross-encoder: the length of the passage is its score."""
+
+    device = "cpu"
+
+    def __init__(self):
+        self.read = []
+
+    def predict(self, pairs, **options):
+        self.read += pairs
+        return np.array([float(len(passage)) for _, passage in pairs], np.float32)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    texts = {"a": "aa", "b": "bbbb", "c": "ccc", "d": "dddddd", "e": "e"}
+    beir.write_passages(tmp_path, [Passage(p, "", text) for p, text in texts.items()])
+    return Corpus(tmp_path, ". ")
+
+
+def test_the_first_passages_are_read(corpus):
+    model = Lengths()
+    scored = score_first(model, RUN, QUESTIONS, corpus, depth=3)
+    assert scored == {"q1": {"a": 2, "b": 4, "c": 3}, "q2": {"b": 4}, "q3": {}}
+    pairs = [("heart", "aa"), ("heart", "bbbb"), ("heart", "ccc"), ("lung", "bbbb")]
+    assert sorted(model.read) == pairs  # d is not among them, though it has the longest text
+
+
+def test_the_rest_of_a_run_follows_in_its_order():
+    new = {"q1": {"b": 0.5, "a": -1.5}, "q2": {"b": 4.0}}
+    whole = with_rest(new, RUN)
+    assert whole["q1"] == {"b": 0.5, "a": -1.5, "c": -2.5, "d": -3.5, "e": -4.5}
+    assert whole["q2"] == {"b": 4.0} and whole["q3"] == {}
+
+
+def test_a_document_has_the_score_of_its_best_passage(tmp_path):
+    texts = {"a#0": "a", "a#1": "aaaaa", "b#0": "bbb", "c#0": "cccccccc"}
+    beir.write_passages(tmp_path, [Passage(p, "", text) for p, text in texts.items()])
+    run = {"q1": {"b": 2.0, "a": 1.0, "c": 0.5}}
+    scored = score_first(Lengths(), run, QUESTIONS, Corpus(tmp_path, ". ", cut=True), depth=2)
+    assert scored == {"q1": {"b": 3, "a": 5}}
+
+
+def test_scores_are_the_logits_of_transformers(cross_encoder, monkeypatch):
+    monkeypatch.setattr(formats, "training_format", lambda *_: "fp32")
+    folder = cross_encoder(labels=1)
+    pairs = [("heart", "the heart of it"), ("lung and bone", "bone " * 30), ("eye", "skin")]
+    found = score_pairs(open_cross_encoder(str(folder), "rerank.model"), pairs)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    for pair, score in zip(pairs, found, strict=True):
+        with torch.no_grad():
+            expected = model(**tokenizer(*pair, return_tensors="pt")).logits.item()
+        assert score == pytest.approx(expected, abs=1e-4)
+    assert np.ptp(found) > 0.1
+
+
+def test_a_score_that_is_not_finite(corpus):
+    model = SimpleNamespace(device="cpu", predict=lambda pairs, **_: np.full(len(pairs), np.nan))
+    with pytest.raises(InputError, match="a score that is not finite; choose another model"):
+        score_first(model, RUN, QUESTIONS, corpus, depth=3)
+
+
+def test_models_that_are_no_cross_encoder(cross_encoder, tmp_path):
+    with pytest.raises(InputError, match=r"rerank\.model: .* gives 3 numbers per pair; choose"):
+        open_cross_encoder(str(cross_encoder(labels=3)), "rerank.model")
+    with pytest.raises(InputError, match=r"rerank\.model: cannot load the cross-encoder"):
+        open_cross_encoder(str(tmp_path / "nothing"), "rerank.model")
+
+
+def test_a_plain_transformer_has_no_weights_to_score_with(tiny_model):
+    with pytest.raises(InputError, match=r"rerank\.model: .* has no weights for its score"):
+        open_cross_encoder(str(tiny_model), "rerank.model")
