@@ -52,7 +52,8 @@ def main() -> str:
             wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
             texts = {p: text for p, text in corpus.texts() if p in wanted}
             questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
-            model, losses = training.train(START, pairs, questions, texts, options, device)
+            start = training.transformer_of(START)
+            model, losses = training.train(start, pairs, questions, texts, options, device)
             model.save_pretrained(str(folder), create_model_card=False)
     last = losses[-len(losses) // 10 :]
     figures = {"steps": len(losses), "loss": fmean(last)} if losses else {"steps": 0}

@@ -5,6 +5,7 @@ it. It is far slower than a dual encoder, which reads each passage once for all 
 """
 
 import itertools
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,8 @@ def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "Cro
     Raises:
         InputError: if it cannot be loaded, or does not give one score per pair.
     """
-    from sentence_transformers import CrossEncoder
-
-    device = str(runtime.device())
     try:
-        model = CrossEncoder(name, device=device, revision=revision, trust_remote_code=False)
+        model = load(name, revision=revision)
     except Exception as error:  # of many types
         reason = " ".join(str(error).split())
         raise InputError(
@@ -60,6 +58,17 @@ def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "Cro
         )
     exact_head(network.model)
     return model
+
+
+def load(name: str, **options: Any) -> "CrossEncoder":
+    """Load it with sentence-transformers' options, on this process's device, without its notes."""
+    from sentence_transformers import CrossEncoder
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    return CrossEncoder(name, device=str(runtime.device()), trust_remote_code=False, **options)
 
 
 def exact_head(network: nn.Module) -> None:

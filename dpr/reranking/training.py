@@ -15,8 +15,9 @@ from torch import nn
 from dpr.base.errors import InputError
 from dpr.base.progress import progress
 from dpr.encoders import formats
+from dpr.encoders.spec import read_spec
 from dpr.records.types import Pair
-from dpr.reranking.cross_encoder import exact_head
+from dpr.reranking.cross_encoder import exact_head, load
 from dpr.settings import RerankTrainSettings
 
 if TYPE_CHECKING:  # loads slowly
@@ -40,6 +41,11 @@ def sample_pairs(pairs: Sequence[Pair], options: RerankTrainSettings, seed: int)
     return sampled[: options.steps * options.batch_size]
 
 
+def transformer_of(encoder: Path) -> Path:
+    """The folder of the transformer in an encoder; of separate encoders, the passage encoder's."""
+    return encoder / read_spec(encoder).passage.modules[0]
+
+
 def train(
     start: Path,
     pairs: Sequence[Pair],
@@ -48,7 +54,7 @@ def train(
     options: RerankTrainSettings,
     device: torch.device,
 ) -> tuple["CrossEncoder", list[float]]:
-    """A cross-encoder with the transformer of the encoder `start`, and the loss of each step.
+    """A cross-encoder with the transformer in the folder `start`, and the loss of each step.
 
     Args:
         pairs: `batch_size` per step, each with its negatives.
@@ -82,17 +88,13 @@ def train(
 
 
 def _begin(start: Path, max_length: int, device: torch.device) -> "CrossEncoder":
-    from sentence_transformers import CrossEncoder
-
     try:
-        model = CrossEncoder(
+        model = load(
             str(start),
             num_labels=1,
-            device=str(device),
             max_length=max_length,
             model_kwargs={"dtype": torch.float32},
             activation_fn=nn.Identity(),
-            trust_remote_code=False,
         )
         network: Any = model[0].model
         network.get_input_embeddings().requires_grad_(False)

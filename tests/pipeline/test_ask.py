@@ -72,6 +72,8 @@ def test_a_topic_gets_what_its_run_says(experiment, system):
             r"(\S+) . scaled dense \+ (\S+) . scaled BM25", searcher.score
         ).groups()
         assert (float(dense), float(bm25)) == pytest.approx((weight, 1 - weight))
+    elif system == "reranked":
+        assert searcher.score.endswith("scaled hybrid") and "scaled cross-encoder" in searcher.score
     else:
         assert searcher.score == SCORES[system]
 

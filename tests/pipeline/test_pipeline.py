@@ -23,7 +23,8 @@ def test_stages_say_in_one_line_what_they_did(experiment):
     """Java and Lucene say nothing."""
     said = (experiment / PRINTED).read_text()
     said = re.sub(".*found in sys.modules after import.*\n", "", said)  # forked_dvc.py causes it
-    for stages in (("bm25_index", "bm25_search"), ("search dense", "eval", "fuse", "compare")):
+    last = ("search dense", "eval", "fuse", "rerank", "compare")
+    for stages in (("bm25_index", "bm25_search"), last):
         lines = "".join(rf"{stage}: .*\d.*{COST}" for stage in stages)
         assert re.search(f"^{lines}", said, re.MULTILINE)
     measured = read_json(experiment / "metrics/eval.json")
@@ -154,9 +155,9 @@ def test_a_grid_in_the_queue_makes_what_one_run_makes(experiment):
     table = sh(experiment, "python -m tools.grid")
     header, _, *lines = (re.split(r" *\| *", line.strip("| ")) for line in table.splitlines())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
+    rows = [row for row in rows if row["experiment"] in queued]
     measured = [float(row["validation nDCG@10"]) for row in rows]
     assert measured == sorted(measured, reverse=True) and len(set(measured)) > 1
-    rows = [row for row in rows if row["experiment"] in queued]
     assert len({(row["train.epochs"], row["train.lr"]) for row in rows}) == len(queued) == 4
     commits = experiments(experiment, queued)
     for row in rows:

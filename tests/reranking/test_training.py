@@ -74,6 +74,16 @@ def test_the_first_loss_is_the_cross_entropy_of_groups_of_any_size(lively, monke
     assert losses[0] == pytest.approx(torch.stack(expected).mean().item(), abs=1e-4)
 
 
+def test_separate_encoders_give_the_transformer_of_the_passages(make_encoder, tmp_path):
+    encoder = make_encoder(tied=False)
+    checkpoint.save(encoder, tmp_path / "encoder")
+    model, _ = run(training.transformer_of(tmp_path / "encoder"), pairs(3), steps=1, lr=1e-12)
+    words = model[0].model.get_input_embeddings().weight
+    expected = encoder.passage.transformer.model.get_input_embeddings().weight
+    assert torch.equal(words, expected)
+    assert not torch.equal(words, encoder.query.transformer.model.get_input_embeddings().weight)
+
+
 def test_equal_seeds_give_equal_weights(start):
     first, second = (run(start, pairs(9), steps=3)[0].state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
