@@ -30,6 +30,7 @@ verify: $(VENV)/ready
 test: $(VENV)/tests
 	@echo "Two processes import all libraries before the first dot."
 	pytest -m "not slow" -n 2 --dist loadfile
+	pytest -q -m gpu --confcutdir tests/gpu tests/gpu  # on the CPU, so that `make gpu` stays ready
 
 test-all: $(VENV)/tests
 	pytest -n 2 --dist loadfile

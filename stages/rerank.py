@@ -1,9 +1,10 @@
 """rerank: order the first passages of a run again by a cross-encoder, if rerank.model is set.
 
 Reads the runs of rerank.run in data/runs, data/collection and data/reranker. The new score is a
-weighted mean of the cross-encoder's and the run's scores, each scaled as in `fuse`, with the best
-weight on validation topics (or rerank.weight). Makes data/runs/SPLIT/reranked.txt and
-metrics/rerank.json. Without a model the runs are empty, and no system `reranked` is compared.
+weighted mean of the cross-encoder's and the run's scores, each scaled as in `fuse`. The weight is
+rerank.weight, else the best one on validation topics, without these fuse.default_weight. Makes
+data/runs/SPLIT/reranked.txt and metrics/rerank.json. Without a model the runs are empty, and no
+system `reranked` is compared.
 
     python -m stages.rerank
 """
@@ -53,7 +54,9 @@ def main() -> str:
     if options.weight is None and "valid" in fusions:
         weights = [step / WEIGHTS for step in range(WEIGHTS + 1)]
         tried = fusions["valid"].choose_weight(weights, qrels["valid"])
-    weight = best_weight(tried, 1.0 if options.weight is None else options.weight)
+    weight = best_weight(tried, settings.fuse.default_weight)
+    if options.weight is not None:
+        weight = options.weight
     for split in SPLITS:
         reranked: Scores = {}
         if split in fusions:

@@ -4,17 +4,18 @@ requirements.txt filelock, ir_measures, loky, pydantic, pytest, ruamel.yaml and 
 A GPU machine needs neither the collection nor the packaged encoder.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from dpr.base import runtime
-from dpr.encoders.checkpoint import assemble
-from dpr.encoders.spec import EncoderSpec, Side
+from dpr.encoders.pretrained import pretrained
+from dpr.settings import load_settings
 
+PARAMS = load_settings(Path(__file__).parents[2] / "params.yaml")
 WORDS = [f"word{i}" for i in range(200)]
 
 
@@ -54,8 +55,8 @@ def make_encoder(tmp_path):
         )
         BertModel(config).save_pretrained(tmp_path / "model")
         tokenizer.save_pretrained(tmp_path / "model")
-        modules = [Transformer(str(tmp_path / "model")), Pooling(64, pooling)]
-        spec = EncoderSpec(similarity, True, Side(16), Side(48))
-        return assemble({"query": modules, "passage": modules}, spec).eval()
+        changes = {"name": str(tmp_path / "model"), "pooling": pooling}
+        changes |= {"query_max_length": 16, "passage_max_length": 48}
+        return pretrained(PARAMS.model.model_copy(update=changes), similarity)[0].eval()
 
     return make
