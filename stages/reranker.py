@@ -40,7 +40,7 @@ def main() -> str:
         if not settings.rerank.trains:
             (folder / "unused").touch()
         else:
-            threads, device = runtime.set_up(settings.threads, settings.seed), runtime.device()
+            threads = runtime.set_up(settings.threads, settings.seed)
             corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
             pairs = training.sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
             pairs = mine(settings, pairs, corpus, threads)
@@ -53,7 +53,7 @@ def main() -> str:
             texts = {p: text for p, text in corpus.texts() if p in wanted}
             questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
             start = training.transformer_of(START)
-            model, losses = training.train(start, pairs, questions, texts, options, device)
+            model, losses = training.train(start, pairs, questions, texts, options)
             model.save_pretrained(str(folder), create_model_card=False)
     last = losses[-len(losses) // 10 :]
     figures = {"steps": len(losses), "loss": fmean(last)} if losses else {"steps": 0}

@@ -64,6 +64,10 @@ def _repeatable():
     runtime.set_up(threads=1, seed=0)
 
 
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY |= {"intermediate_size": 64, "max_position_embeddings": 128}
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A folder with a BERT of random weights: 2 layers, 32 dimensions, a real tokenizer.
@@ -82,14 +86,7 @@ def tiny_model(tmp_path_factory):
     for word in [*WORDS, "lungs", "query", "passage"]:
         vocabulary.setdefault(word, len(vocabulary))
     change_json(folder / "tokenizer.json", model=model | {"vocab": vocabulary})
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
+    config = BertConfig(vocab_size=len(vocabulary), **TINY)
     BertModel(config).save_pretrained(folder)
     return str(folder)
 
@@ -104,16 +101,8 @@ def cross_encoder(tmp_path_factory, tiny_model):
         folder = tmp_path_factory.mktemp("cross-encoder")
         tokenizer = AutoTokenizer.from_pretrained(tiny_model)
         torch.manual_seed(1)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=128,
-            num_labels=labels,
-            initializer_range=1.0,  # so that pairs differ
-        )
+        sizes = TINY | {"vocab_size": len(tokenizer), "num_labels": labels}
+        config = BertConfig(**sizes, initializer_range=1.0)  # so that pairs differ
         BertForSequenceClassification(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return str(folder)

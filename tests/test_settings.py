@@ -86,6 +86,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(edited):
 MINES = {"mine.encoder.use": True}
 SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
 TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
+LEARNS = {"teacher.scores": "cross-encoder:trained"}
 FEEDBACK = {"search.feedback.method": "mean"}
 NO_PART = "set teacher.scores and one of the other two, or none of the three"
 
@@ -119,18 +120,9 @@ def second(**changes):
         ({"rerank.model": "m", "rerank.depth": 1001}, r"rerank\.depth 1001 is deeper than search"),
         ({"rerank.run": "reranked"}, r"rerank\.run: .*'hybrid' \(got 'reranked'\)"),
         ({"rerank.weight": 1.5}, r"rerank\.weight: .*less than or equal to 1"),
-        (
-            TAUGHT | MINES | {"teacher.scores": "cross-encoder:trained"},
-            "no cross-encoder is trained here: set rerank.model to trained",
-        ),
-        (
-            FEEDBACK | {"search.feedback.passages": 1001},
-            r"feedback\.passages 1001 is above",
-        ),
-        (
-            FEEDBACK | {"search.feedback.passages": 0},
-            r"feedback\.passages: .*or equal to 1",
-        ),
+        (TAUGHT | MINES | LEARNS, "no cross-encoder is trained here: set rerank.model to trained"),
+        (FEEDBACK | {"search.feedback.passages": 1001}, r"feedback\.passages 1001 is above"),
+        (FEEDBACK | {"search.feedback.passages": 0}, r"feedback\.passages: .*or equal to 1"),
         ({"search.feedback.method": "avg"}, r"feedback\.method: .*'mean' or 'rocchio' \(got 'avg'"),
         ({"search.feedback.alpha": -0.1}, r"search\.feedback\.alpha: .*greater than or equal to 0"),
         ({"search.feedback.beta": 0.0}, r"search\.feedback\.beta: .*greater than 0"),

@@ -17,7 +17,7 @@ from dpr.base.progress import progress
 from dpr.encoders import formats
 from dpr.encoders.spec import read_spec
 from dpr.records.types import Pair
-from dpr.reranking.cross_encoder import exact_head, load
+from dpr.reranking.cross_encoder import exact_head, load, number_format
 from dpr.settings import RerankTrainSettings
 
 if TYPE_CHECKING:  # loads slowly
@@ -52,7 +52,6 @@ def train(
     questions: Mapping[str, str],
     texts: Mapping[str, str],
     options: RerankTrainSettings,
-    device: torch.device,
 ) -> tuple["CrossEncoder", list[float]]:
     """A cross-encoder with the transformer in the folder `start`, and the loss of each step.
 
@@ -62,7 +61,7 @@ def train(
     Raises:
         InputError: if `start` has no transformer, or the loss is not finite.
     """
-    model = _begin(start, options.max_length, device)
+    model = _begin(start, options.max_length)
     network: Any = model[0].model
     head = [p for name, p in network.named_parameters() if "classifier" in name]
     body = [p for name, p in network.named_parameters() if "classifier" not in name]
@@ -74,7 +73,7 @@ def train(
     model.train()
     with progress(total=options.steps, unit="steps") as bar:
         for batch in _batches(pairs, options.batch_size):
-            loss = _loss(model, batch, questions, texts, device)
+            loss = _loss(model, batch, questions, texts)
             if not torch.isfinite(loss):
                 raise InputError("params.yaml: rerank.train.lr: the loss is not finite; lower it")
             optimizer.zero_grad()
@@ -87,7 +86,7 @@ def train(
     return model.eval(), losses
 
 
-def _begin(start: Path, max_length: int, device: torch.device) -> "CrossEncoder":
+def _begin(start: Path, max_length: int) -> "CrossEncoder":
     try:
         model = load(
             str(start),
@@ -102,7 +101,7 @@ def _begin(start: Path, max_length: int, device: torch.device) -> "CrossEncoder"
         reason = " ".join(str(error).split())
         raise InputError(f"{start}: no cross-encoder can start from it: {reason}") from None
     exact_head(network)
-    if attention := formats.training_attention(device):
+    if attention := formats.training_attention(model.device):
         network.set_attn_implementation(attention)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -115,7 +114,6 @@ def _loss(
     batch: Sequence[Pair],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
-    device: torch.device,
 ) -> torch.Tensor:
     """The mean cross-entropy of the pairs' own passages. Groups may differ in size."""
     from sentence_transformers.util import batch_to_device
@@ -125,8 +123,8 @@ def _loss(
         for pair in batch
         for passage_id in (pair.passage_id, *pair.negative_ids)
     ]
-    features = batch_to_device(model.preprocess(read), device)
-    with formats.autocast(formats.training_format("auto", device), device):
+    features = batch_to_device(model.preprocess(read), model.device)
+    with formats.autocast(number_format(), model.device):
         scores = model(features)["scores"].float().squeeze(-1)
     sizes = [1 + len(pair.negative_ids) for pair in batch]
     losses = [-group.log_softmax(0)[0] for group in scores.split(sizes)]

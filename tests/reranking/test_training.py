@@ -14,7 +14,6 @@ from dpr.reranking import training
 from dpr.reranking.cross_encoder import open_cross_encoder, score_pairs
 from dpr.settings import RerankTrainSettings
 
-CPU = torch.device("cpu")
 WORDS = ["heart", "lung", "brain", "bone", "eye", "skin"]
 QUESTIONS = {word: word for word in WORDS}
 TEXTS = {word: f"the {word} of it" for word in WORDS}
@@ -46,7 +45,7 @@ def lively(cross_encoder):
 
 def run(start, given, **changes):
     runtime.set_up(1, 0)
-    return training.train(start, given, QUESTIONS, TEXTS, options(**changes), CPU)
+    return training.train(start, given, QUESTIONS, TEXTS, options(**changes))
 
 
 def test_it_learns_which_passage_answers(lively, tmp_path):
