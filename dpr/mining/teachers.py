@@ -9,7 +9,7 @@ from dpr.mining.rankers import ranked
 from dpr.records.corpus import Corpus
 from dpr.records.scores import read_scores
 from dpr.records.types import Query, Scores
-from dpr.reranking.cross_encoder import BATCH, open_cross_encoder
+from dpr.reranking.cross_encoder import open_cross_encoder, score_pairs
 from dpr.runs.fusion import DENSE_AND_BM25, Fusion
 
 # (queries, {query id: ids of its positives}, runs of the rankers) -> {query id: {passage: score}}
@@ -61,7 +61,7 @@ def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
         scored = set().union(*passages.values())
         texts = {p: text for p, text in corpus.texts() if p in scored}
         pairs = [(query.text, texts[p]) for query in queries for p in passages[query.id]]
-        scores = iter(model.predict(pairs, batch_size=BATCH, show_progress_bar=False).tolist())
+        scores = iter(score_pairs(model, pairs))
         return {query.id: {p: next(scores) for p in passages[query.id]} for query in queries}
 
     return score
