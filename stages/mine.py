@@ -83,7 +83,7 @@ def mine(
     round_settings = settings.mine_settings(round_name)
     corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
-    name, depth = settings.teacher.scores, settings.teacher.depth
+    name, depth = settings.teacher_of(round_name), settings.teacher.depth
     if name == f"cross-encoder:{TRAINED}":
         name = "cross-encoder:data/reranker"
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None

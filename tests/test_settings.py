@@ -86,6 +86,7 @@ def test_a_rate_as_dvc_writes_it_is_a_number(edited):
 MINES = {"mine.encoder.use": True}
 SECOND = {"second.use": True, "second.mine": {}, "second.train": {}}
 TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
+LATER = {"teacher.scores": "cross-encoder:c", "second.train": {"teacher_share": 1}}
 LEARNS = {"teacher.scores": "cross-encoder:trained"}
 FEEDBACK = {"search.feedback.method": "mean"}
 NO_PART = "set teacher.scores and one of the other two, or none of the three"
@@ -240,9 +241,9 @@ def test_the_keys_that_differ_by_default_are_named():
         (MINES | second(mine={"encoder": {"use": False}}), "first", "first"),
         (second(train={"roles": "query"}), "", "second"),
         (TAUGHT | SECOND, "first second", "first second"),
+        (second(mine={"encoder": {"use": True}}) | LATER, "second", "second"),
         (second(train={"roles": "query", "max_steps": 0}), "", ""),
         (TAUGHT | MINES | {"train.max_steps": 0}, "", ""),
-        ({"second.use": True, "train.max_steps": 0}, "", ""),
     ],
 )
 def test_which_rounds_mine_and_need_vectors(load, changes, mines, needs_vectors):

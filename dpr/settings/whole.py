@@ -86,7 +86,7 @@ class Settings(Group):
                 "model.dtype: bfloat16 would round training steps away: set float32, or set "
                 "train.lora_rank, since LoRA matrices are float32"
             )
-        scores = self.teacher.scores or ""
+        scores = self.teacher_of(round_name) or ""
         if scores.startswith("file:") and self.chooses_positives(round_name):
             raise ValueError(
                 "teacher.scores: a file cannot name the positives that mine.positive: best "
@@ -183,12 +183,19 @@ class Settings(Group):
             self.second.use and self.train_settings("second").max_steps != 0
         )
 
+    def teacher_of(self, round_name: Round) -> str | None:
+        """`teacher.scores`, unless the round uses no scores."""
+        used = self.train_settings(round_name).teacher_share or self.teacher.margin is not None
+        return self.teacher.scores if used else None
+
     def mines(self, round_name: Round) -> bool:
         """Whether a round ranks passages for the training queries."""
         if not self.trains(round_name):
             return False
         mine, chooses = self.mine_settings(round_name), self.chooses_positives(round_name)
-        return mine.bm25.use or mine.encoder.use or self.teacher.scores is not None or chooses
+        return (
+            mine.bm25.use or mine.encoder.use or self.teacher_of(round_name) is not None or chooses
+        )
 
     def chooses_positives(self, round_name: Round) -> bool:
         """Whether a round ranks the passages of each judged document and trains on the best."""
@@ -197,7 +204,7 @@ class Settings(Group):
     def needs_vectors(self, round_name: Round) -> bool:
         """Whether a round compares queries with the vectors of all training passages."""
         return self.trains(round_name) and (
-            self.teacher.scores == "fusion"
+            self.teacher_of(round_name) == "fusion"
             or self.chooses_positives(round_name)
             or self.mine_settings(round_name).encoder.use
             or self.train_settings(round_name).roles == "query"
