@@ -36,10 +36,8 @@ TRAINING = Path("data/training")
 
 def main(round_name: Round) -> str:
     settings = load_settings("params.yaml")
-    target, plan = (
-        rounds.negatives_folder(round_name),
-        read_json(rounds.plan_file("mine", round_name)),
-    )
+    target = rounds.negatives_folder(round_name)
+    plan = read_json(rounds.plan_file("mine", round_name))
     if not plan["mines"]:
         if is_first_process():
             with new_folder(target) as folder:
@@ -83,7 +81,8 @@ def mine(
     round_settings = settings.mine_settings(round_name)
     corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
-    name, depth = settings.teacher_of(round_name), settings.teacher.depth
+    name = read_json(rounds.plan_file("mine", round_name))["teacher"]
+    depth = settings.teacher.depth
     if name == f"cross-encoder:{TRAINED}":
         name = "cross-encoder:data/reranker"
     teacher = open_teacher(name, depth, queries, corpus) if name and folder else None

@@ -1,8 +1,8 @@
 """rerank: order the first passages of a run again by a cross-encoder, if rerank.model is set.
 
 Reads the runs of rerank.run in data/runs, data/collection and data/reranker. The new score is a
-weighted mean of the cross-encoder's and the run's scores, each scaled as in `fuse`. The weight is
-rerank.weight, else the best one on validation topics, without these fuse.default_weight. Makes
+weighted mean of the cross-encoder's and the run's scores, each scaled within the topic. The weight
+is rerank.weight, else the best one on validation topics, without these fuse.default_weight. Makes
 data/runs/SPLIT/reranked.txt and metrics/rerank.json. Without a model the runs are empty, and no
 system `reranked` is compared.
 

@@ -41,6 +41,7 @@ def main() -> str:
             (folder / "unused").touch()
         else:
             threads = runtime.set_up(settings.threads, settings.seed)
+            model = training.begin(training.transformer_of(START), options.max_length)
             corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
             pairs = training.sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
             pairs = mine(settings, pairs, corpus, threads)
@@ -52,8 +53,7 @@ def main() -> str:
             wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
             texts = {p: text for p, text in corpus.texts() if p in wanted}
             questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
-            start = training.transformer_of(START)
-            model, losses = training.train(start, pairs, questions, texts, options)
+            losses = training.train(model, pairs, questions, texts, options)
             model.save_pretrained(str(folder), create_model_card=False)
     last = losses[-len(losses) // 10 :]
     figures = {"steps": len(losses), "loss": fmean(last)} if losses else {"steps": 0}

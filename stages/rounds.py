@@ -11,7 +11,7 @@ SUFFIX = {"first": "", "second": "_second"}  # of files in metrics/ and plots/
 
 
 def plan_file(stage: str, round_name: Round) -> Path:
-    """Says whether a stage has work in a round; the stage reruns only if this file changes."""
+    """Says which work a stage has in a round; the stage reruns only if this file changes."""
     return Path(f"data/plan/{stage}_{round_name}.json")
 
 
@@ -19,7 +19,8 @@ def write_plans(settings: Settings) -> None:
     for round_name in ROUNDS:
         runs, mines = settings.trains(round_name), settings.mines(round_name)
         write_json(plan_file("vectors", round_name), {"needed": settings.needs_vectors(round_name)})
-        write_json(plan_file("mine", round_name), {"mines": mines, "runs": runs})
+        plan = {"mines": mines, "runs": runs, "teacher": settings.teacher_of(round_name)}
+        write_json(plan_file("mine", round_name), plan)
 
 
 def vectors_folder(round_name: Round) -> Path:

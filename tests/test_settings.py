@@ -120,7 +120,7 @@ def second(**changes):
         ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
         ({"rerank.model": "m", "rerank.depth": 1001}, r"rerank\.depth 1001 is deeper than search"),
         ({"rerank.run": "reranked"}, r"rerank\.run: .*'hybrid' \(got 'reranked'\)"),
-        ({"rerank.weight": 1.5}, r"rerank\.weight: .*less than or equal to 1"),
+        ({"rerank.revision": "v2"}, r"rerank\.revision is that of a hub's rerank\.model: set it"),
         (TAUGHT | MINES | LEARNS, "no cross-encoder is trained here: set rerank.model to trained"),
         (FEEDBACK | {"search.feedback.passages": 1001}, r"feedback\.passages 1001 is above"),
         (FEEDBACK | {"search.feedback.passages": 0}, r"feedback\.passages: .*or equal to 1"),

@@ -41,7 +41,7 @@ from tools.passages import COLLECTION
 from tools.sides import Side
 
 # Groups of parameters that change the training, beside `seed`.
-TRAINING = {"data", "mine", "model", "second", "similarity", "teacher", "train"}
+TRAINING = {"data", "mine", "model", "rerank", "second", "similarity", "teacher", "train"}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -94,7 +94,8 @@ def print_topics(before: dict[str, float], after: dict[str, float], measure: str
     """The topics that moved most, the test over the topics, and what these topics can show."""
     queries = beir.read_queries(COLLECTION)
     texts = {query_id: queries[query_id].text for query_id in before}
-    print(topics_table(texts, before, after, top), end="\n\n")
+    if top:
+        print(topics_table(texts, before, after, top), end="\n\n")
     arrays = [np.array([*side.values()]) for side in (before, after)]
     seed = load_settings("params.yaml").seed
     (test,) = significance.compare(arrays[1][None], arrays[0], seed)
@@ -121,7 +122,7 @@ def seeds(names: str) -> list[str]:
     for name in rest:
         differ = sides.differing(sides.parameters(first), sides.parameters(name))
         if differ != ["seed"]:
-            more = ", ".join(key for key in differ if key != "seed") or "nothing"
+            more = sides.listed([key for key in differ if key != "seed"]) or "nothing"
             raise InputError(
                 f"{first} and {name} differ in {more}: a side of several experiments is one recipe "
                 "with different seeds"

@@ -27,7 +27,7 @@ CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
 # {name in mteb: name here}
 NAMES = {"ndcg": "nDCG", "map": "AP", "mrr": "RR"}
 NAMES |= {"recall": "recall", "precision": "P", "hit_rate": "Success"}
-SIMILARITIES = {"l2": "euclidean", "l1": "manhattan"}  # the other names are equal
+SIMILARITIES = ("cosine", "dot")  # that ModelMeta knows
 # Of mteb's ModelMeta, which needs these keys.
 UNKNOWN = """loader release_date languages n_parameters memory_usage_mb embed_dim license
     open_weights public_training_code public_training_data training_datasets"""
@@ -39,6 +39,8 @@ def write(folder: Path, system: str, name: str) -> Path:
     Raises:
         InputError: if the run is stale, or if its collection or settings are not those of a task.
     """
+    if not re.fullmatch("[^/]+/[^/]+", name):
+        raise InputError(f"--name {name}: mteb wants ORGANIZATION/MODEL")
     sides.require(sides.STAGE_OF[system])
     settings = load_settings("params.yaml")
     task = task_of(settings, read_json(sides.MANIFEST)["collection"])
@@ -86,6 +88,8 @@ def task_of(settings: Settings, manifest: dict[str, Any]) -> dict[str, str]:
             f"params.yaml: data.drop_query_id: set it to {ignored}, since "
             f"{task['task']} has ignore_identical_ids={ignored} in mteb"
         )
+    if settings.search.feedback.method:
+        raise InputError("params.yaml: search.feedback.method: an encoder alone has none; set null")
     if settings.search.top_k < CUTOFFS[-1]:
         raise InputError(f"params.yaml: search.top_k: mteb ranks {CUTOFFS[-1]} passages; set that")
     return task
@@ -108,7 +112,7 @@ def model(system: str, name: str, revision: str) -> dict[str, Any]:
         "name": name,
         "revision": revision,
         "max_tokens": spec.passage.max_length,
-        "similarity_fn_name": SIMILARITIES.get(spec.similarity, spec.similarity),
+        "similarity_fn_name": spec.similarity if spec.similarity in SIMILARITIES else None,
         "use_instructions": bool(spec.query.prefix or spec.passage.prefix),
         "framework": ["Sentence Transformers"],
     }

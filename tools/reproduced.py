@@ -26,9 +26,9 @@ def main() -> None:
 
 def page() -> str:
     sources = list(dict.fromkeys(rows["source"] for rows in verify.expected().values()))
-    return PAGES.get_template("reproduced.md").render(
-        measure=PRIMARY_MEASURE, table=table(HEADER, cells(sources)), sources=sources
-    )
+    rows = table(HEADER, cells(sources))
+    template = PAGES.get_template("reproduced.md")
+    return template.render(measure=PRIMARY_MEASURE, table=rows, sources=sources) + "\n"
 
 
 def cells(sources: list[str]) -> Iterator[list[str]]:

@@ -42,13 +42,16 @@ def read(name: str, split: str, system: str) -> Side:
     if Path(name).is_file():
         return Side(name, trec.read_run(name), None, None)
     collection = fingerprints(json.loads(text(name, MANIFEST)), split)
-    encoder = system if system in ENCODERS else "dense"
-    format = None if system == "bm25" else _format(name, encoder)
+    base: str = system
+    if system == "reranked":
+        values = parameters(name)
+        if not values.get("rerank.model"):
+            raise InputError(f"{name}: it has no system reranked, since rerank.model is null there")
+        base = values["rerank.run"]
+    format = None if base == "bm25" else _format(name, base if base in ENCODERS else "dense")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{system}.txt"
         lines = text(name, f"data/runs/{split}/{system}.txt")
-        if system == "reranked" and not lines:
-            raise InputError(f"{name}: it has no system reranked, since rerank.model is null there")
         file.write_text(lines, encoding="utf-8")
         return Side(name, trec.read_run(file), collection, format)
 
@@ -141,12 +144,17 @@ def stale(*stages: str, side: str = WORKSPACE) -> str | None:
         return f"DVC cannot tell whether the figures match code and parameters: {error}"
     if not changes:
         return None
-    more = f" and {len(changes) - LISTED} more" if len(changes) > LISTED else ""
     where = "this workspace" if side == WORKSPACE else side
     return (
         f"{where}: the figures do not match code and parameters "
-        f"(changed: {', '.join(changes[:LISTED])}{more}); `dvc repro` updates them"
+        f"(changed: {listed(changes)}); `dvc repro` updates them"
     )
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def warn(*stages: str) -> None:

@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,8 +35,10 @@ def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "Cro
         key: of params.yaml, for errors.
         revision: commit, branch or tag of a hub model.
     Raises:
-        InputError: if it cannot be loaded, or does not give one score per pair.
+        InputError: if it cannot be loaded, lacks weights, or does not give one score per pair.
     """
+    if revision and Path(name).is_dir():
+        raise InputError(f"params.yaml: {key}: {name} is a folder, which has no revision; set null")
     try:
         model = load(name, revision=revision)
     except Exception as error:  # of many types
@@ -48,27 +51,36 @@ def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "Cro
             f"params.yaml: {key}: {name!r} gives {model.num_labels} numbers per pair; choose a "
             "cross-encoder that gives one score"
         )
-    network: Any = model[0]
-    names = getattr(network.model.config, "architectures", None) or []
-    classifies = any(name.endswith("ForSequenceClassification") for name in names)
-    if names and len(model) == 1 and not classifies:
+    if len(model) == 1 and (missing := _missing_weights(name, revision)):
         raise InputError(
-            f"params.yaml: {key}: {name!r} is a {names[0]}, which has no weights for its score; "
-            "choose a cross-encoder"
+            f"params.yaml: {key}: {name!r} has no weights for {missing[0]}, so it would score at "
+            "random; choose a cross-encoder"
         )
+    network: Any = model[0]
     exact_head(network.model)
     return model
 
 
+def _missing_weights(name: str, revision: str | None) -> list[str]:
+    """Of the transformer with its score. (sentence-transformers initializes them at random.)"""
+    from transformers import AutoModelForSequenceClassification
+
+    _, report = AutoModelForSequenceClassification.from_pretrained(
+        name, revision=revision, output_loading_info=True, trust_remote_code=False
+    )
+    return sorted(report["missing_keys"])
+
+
 def load(name: str, **options: Any) -> "CrossEncoder":
-    """Load it with sentence-transformers' options, on this process's device, without its notes."""
+    """Load it in fp32 on this process's device, with sentence-transformers' options."""
     from sentence_transformers import CrossEncoder
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    return CrossEncoder(name, device=str(runtime.device()), trust_remote_code=False, **options)
+    options |= {"device": str(runtime.device()), "model_kwargs": {"dtype": torch.float32}}
+    return CrossEncoder(name, trust_remote_code=False, **options)
 
 
 def exact_head(network: nn.Module) -> None:

@@ -47,25 +47,27 @@ def transformer_of(encoder: Path) -> Path:
 
 
 def train(
-    start: Path,
+    model: "CrossEncoder",
     pairs: Sequence[Pair],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
     options: RerankTrainSettings,
-) -> tuple["CrossEncoder", list[float]]:
-    """A cross-encoder with the transformer in the folder `start`, and the loss of each step.
+) -> list[float]:
+    """Train a cross-encoder of `begin`; return the loss of each step.
+
+    Word embeddings stay as they are.
 
     Args:
         pairs: `batch_size` per step, each with its negatives.
         questions, texts: of queries and passages by id.
     Raises:
-        InputError: if `start` has no transformer, or the loss is not finite.
+        InputError: if the loss is not finite.
     """
-    model = _begin(start, options.max_length)
     network: Any = model[0].model
-    head = [p for name, p in network.named_parameters() if "classifier" in name]
-    body = [p for name, p in network.named_parameters() if "classifier" not in name]
-    body = [parameter for parameter in body if parameter.requires_grad]
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    in_body = f"{network.base_model_prefix}."
+    head = [parameter for name, parameter in named if not name.startswith(in_body)]
+    body = [parameter for name, parameter in named if name.startswith(in_body)]
     groups = [{"params": body, "lr": options.lr}, {"params": head, "lr": HEAD_LR}]
     optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _factor(s, options.steps))
@@ -83,16 +85,21 @@ def train(
             schedule.step()
             losses.append(loss.item())
             bar.update()
-    return model.eval(), losses
+    model.eval()
+    return losses
 
 
-def _begin(start: Path, max_length: int) -> "CrossEncoder":
+def begin(start: Path, max_length: int) -> "CrossEncoder":
+    """A cross-encoder with the transformer in the folder `start` and a new layer, no dropout.
+
+    Raises:
+        InputError: if there is no transformer, or it cannot take `max_length` tokens.
+    """
     try:
         model = load(
             str(start),
             num_labels=1,
             max_length=max_length,
-            model_kwargs={"dtype": torch.float32},
             activation_fn=nn.Identity(),
         )
         network: Any = model[0].model
@@ -106,6 +113,14 @@ def _begin(start: Path, max_length: int) -> "CrossEncoder":
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+    try:
+        model.predict([("a", "a " * max_length)], show_progress_bar=False)
+    except (IndexError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"params.yaml: rerank.train.max_length: {start} cannot take {max_length} tokens; set "
+            f"fewer: {reason}"
+        ) from None
     return model
 
 

@@ -209,7 +209,7 @@ class RerankTrainSettings(Group):
     batch_size: Count
     negatives: Count
     lr: Positive
-    max_length: Length
+    max_length: Annotated[int, Field(ge=16)]  # the query leaves room for the passage
 
 
 class RerankSettings(Group):

@@ -5,6 +5,7 @@ The file is YAML 1.2, where `3e-05` is a number. `dvc exp run -S train.lr=3e-5` 
 """
 
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -145,6 +146,8 @@ class Settings(Group):
                 f"search.feedback.passages {feedback.passages} is above search.top_k "
                 f"{search.top_k}: lower it, or raise search.top_k"
             )
+        if self.rerank.revision and self.rerank.model in (None, TRAINED):
+            raise ValueError("rerank.revision is that of a hub's rerank.model: set it to null")
         if self.rerank.model and self.rerank.depth > search.top_k:
             raise ValueError(
                 f"rerank.depth {self.rerank.depth} is deeper than search.top_k {search.top_k}: "
@@ -184,9 +187,22 @@ class Settings(Group):
         )
 
     def teacher_of(self, round_name: Round) -> str | None:
-        """`teacher.scores`, unless the round uses no scores."""
+        """`teacher.scores`, unless the round does not train or uses no scores."""
+        if not self.trains(round_name):
+            return None
         used = self.train_settings(round_name).teacher_share or self.teacher.margin is not None
         return self.teacher.scores if used else None
+
+    def cross_encoders(self) -> Iterator[tuple[str, str, str | None]]:
+        """(key, name, revision) of those that this file names; not of one that is trained here."""
+        model, revision = self.rerank.model, self.rerank.revision
+        if model not in (None, TRAINED):
+            yield "rerank.model", model, revision
+        teachers = {self.teacher_of(round_name) for round_name in ROUNDS}
+        for teacher in filter(None, teachers):
+            kind, _, name = teacher.partition(":")
+            if kind == "cross-encoder" and name != TRAINED:
+                yield "teacher.scores", name, None
 
     def mines(self, round_name: Round) -> bool:
         """Whether a round ranks passages for the training queries."""

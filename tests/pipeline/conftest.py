@@ -36,6 +36,7 @@ def experiment(tmp_path_factory, tiny_model):
         "rerank.model": "trained",
         "rerank.depth": 20,
         "rerank.train.steps": 2,
+        "rerank.train.max_length": 64,
     }
     overrides = " ".join(f"-S {key}={value}" for key, value in changes.items())
     dvc = " ".join([*NO_NETWORK, "python", "tests/pipeline/forked_dvc.py"])

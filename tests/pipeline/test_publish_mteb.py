@@ -152,6 +152,19 @@ def test_a_short_ranking_is_refused():
         mteb_results.task_of(chosen.model_copy(update={"search": search}), manifest(5183, 300))
 
 
+def test_feedback_is_refused():
+    chosen = settings("beir:/x/scifact")
+    feedback = chosen.search.feedback.model_copy(update={"method": "mean"})
+    search = chosen.search.model_copy(update={"feedback": feedback})
+    with pytest.raises(InputError, match=r"search\.feedback\.method: an encoder alone has none"):
+        mteb_results.task_of(chosen.model_copy(update={"search": search}), manifest(5183, 300))
+
+
+def test_a_name_without_an_organization_is_refused(tmp_path):
+    with pytest.raises(InputError, match="--name mine: mteb wants ORGANIZATION/MODEL"):
+        mteb_results.write(tmp_path, "dense", "mine")
+
+
 def test_mteb_loads_it(written, tmp_path):
     mteb = pytest.importorskip("mteb")
     from mteb.models.model_meta import ModelMeta

@@ -1,10 +1,12 @@
 """Reranking: scores against transformers, the order of a run, and models that are refused."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from dpr.base.errors import InputError
@@ -65,18 +67,37 @@ def test_a_document_has_the_score_of_its_best_passage(tmp_path):
     assert scored == {"q1": {"b": 3, "a": 5}}
 
 
+@torch.no_grad()
+def logits(folder, pairs):
+    """Those of transformers, a pair at a time, in fp32."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    return [model(**tokenizer(*pair, return_tensors="pt")).logits.item() for pair in pairs]
+
+
 def test_scores_are_the_logits_of_transformers(cross_encoder, monkeypatch):
     monkeypatch.setattr(formats, "training_format", lambda *_: "fp32")
     folder = cross_encoder(labels=1)
     pairs = [("heart", "the heart of it"), ("lung and bone", "bone " * 30), ("eye", "skin")]
     found = score_pairs(open_cross_encoder(str(folder), "rerank.model"), pairs)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    for pair, score in zip(pairs, found, strict=True):
-        with torch.no_grad():
-            expected = model(**tokenizer(*pair, return_tensors="pt")).logits.item()
-        assert score == pytest.approx(expected, abs=1e-4)
+    assert found == pytest.approx(logits(folder, pairs), abs=1e-4)
     assert np.ptp(found) > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("format", "tolerance"), [("fp32", 1e-4), ("bf16", 0.5)])
+def test_weights_of_any_number_format(
+    cross_encoder, tmp_path, monkeypatch, dtype, format, tolerance
+):
+    monkeypatch.setattr(formats, "training_format", lambda *_: format)
+    shutil.copytree(cross_encoder(labels=1), tmp_path / "half")
+    AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "half", dtype=dtype
+    ).save_pretrained(tmp_path / "half")
+    pairs = [("heart", "the heart of it"), ("eye", "skin")]
+    assert score_pairs(
+        open_cross_encoder(str(tmp_path / "half"), "rerank.model"), pairs
+    ) == pytest.approx(logits(tmp_path / "half", pairs), abs=tolerance)
 
 
 def test_a_score_that_is_not_finite(corpus):
@@ -91,7 +112,15 @@ def test_models_that_are_no_cross_encoder(cross_encoder, tmp_path):
     with pytest.raises(InputError, match=r"rerank\.model: cannot load the cross-encoder"):
         open_cross_encoder(str(tmp_path / "nothing"), "rerank.model")
 
+    with pytest.raises(InputError, match=r"rerank\.model: .* is a folder, which has no revision"):
+        open_cross_encoder(str(tmp_path), "rerank.model", "main")
 
-def test_a_plain_transformer_has_no_weights_to_score_with(tiny_model):
-    with pytest.raises(InputError, match=r"rerank\.model: .* has no weights for its score"):
-        open_cross_encoder(str(tiny_model), "rerank.model")
+
+def test_a_model_without_weights_for_its_score(cross_encoder, tiny_model, tmp_path):
+    shutil.copytree(cross_encoder(labels=1), tmp_path / "headless")
+    file = tmp_path / "headless/model.safetensors"
+    tensors = {name: t for name, t in load_file(file).items() if not name.startswith("classifier")}
+    save_file(tensors, file, {"format": "pt"})
+    for name in (tiny_model, tmp_path / "headless"):
+        with pytest.raises(InputError, match=r"rerank\.model: .* has no weights for classifier\.b"):
+            open_cross_encoder(str(name), "rerank.model")

@@ -45,7 +45,9 @@ def lively(cross_encoder):
 
 def run(start, given, **changes):
     runtime.set_up(1, 0)
-    return training.train(start, given, QUESTIONS, TEXTS, options(**changes))
+    chosen = options(**changes)
+    model = training.begin(start, chosen.max_length)
+    return model, training.train(model, given, QUESTIONS, TEXTS, chosen)
 
 
 def test_it_learns_which_passage_answers(lively, tmp_path):
@@ -105,3 +107,24 @@ def test_a_loss_that_is_not_finite(start):
 def test_an_encoder_without_a_transformer(tmp_path):
     with pytest.raises(InputError, match="no cross-encoder can start from it"):
         run(tmp_path / "nothing", pairs(3))
+
+
+def test_texts_longer_than_the_model_takes(start):
+    with pytest.raises(InputError, match=r"rerank\.train\.max_length: .* cannot take 600 tokens"):
+        training.begin(training.transformer_of(start), 600)
+
+
+def test_a_head_of_any_name_has_its_own_rate(lively, monkeypatch):
+    rates = []
+    adamw = torch.optim.AdamW
+
+    def spy(groups, **options):
+        rates.extend((g["lr"], sum(p.numel() for p in g["params"])) for g in groups)
+        return adamw(groups, **options)
+
+    monkeypatch.setattr(torch.optim, "AdamW", spy)
+    model, _ = run(lively, pairs(3), steps=1)
+    network = model[0].model
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    head = sum(p.numel() for p in network.classifier.parameters())
+    assert rates == [(3e-3, trained - head), (training.HEAD_LR, head)]

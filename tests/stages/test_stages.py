@@ -61,6 +61,20 @@ def test_too_little_memory_for_a_search_is_refused_before_the_work(workspace):
     assert not Path("data/checked.json").exists()
 
 
+def test_a_cross_encoder_that_cannot_be_opened_is_refused_before_the_work(workspace, tmp_path):
+    trained = {"pairs": {"count": 9_999}, "judgments": {"train": {"queries": 9_999}}}
+    write_json("data/manifest.json", {"train": trained, "collection": {"passages": {"count": 60}}})
+    teacher = {"teacher.scores": f"cross-encoder:{tmp_path}", "mine.bm25.use": True}
+    for changes, key in (
+        ({"rerank.model": str(tmp_path)}, r"rerank\.model"),
+        (teacher | {"train.teacher_share": 0.5}, r"teacher\.scores"),
+    ):
+        write_params(Path("params.yaml"), {"encode.precision": "fp32"} | changes)
+        with pytest.raises(InputError, match=f"{key}: cannot load the cross-encoder"):
+            importlib.import_module("stages.check").main()
+    assert not Path("data/checked.json").exists()
+
+
 @pytest.mark.parametrize(("separator", "said"), [(".", True), (". ", False), ("\n", False)])
 def test_a_separator_without_white_space_is_said(
     collection, tmp_path, monkeypatch, capsys, separator, said
