@@ -28,7 +28,6 @@ from dpr.settings import load_settings
 from stages.run import run
 
 COLLECTION, SPLITS = Path("data/collection"), ("valid", "test")
-WEIGHTS = 10  # tries 0, 0.1, ... 1
 
 
 def main() -> str:
@@ -52,7 +51,8 @@ def main() -> str:
         fusions[split] = Fusion.of(scored, found[split].first(options.depth))
     tried: dict[float, float] = {}
     if options.weight is None and "valid" in fusions:
-        weights = [step / WEIGHTS for step in range(WEIGHTS + 1)]
+        steps = settings.fuse.weight_steps
+        weights = [step / steps for step in range(steps + 1)]
         tried = fusions["valid"].choose_weight(weights, qrels["valid"])
     weight = best_weight(tried, settings.fuse.default_weight)
     if options.weight is not None:
