@@ -129,7 +129,7 @@ def trained(results: Results) -> str:
     if of.significant or of.detectable is None:
         return sentence
     power = Power(of.detectable, of.topics_needed)
-    return f"{sentence} {power.in_words(results.compared["topics"], significant=False)}"
+    return f"{sentence} {power.in_words(results.compared['topics'], significant=False)}"
 
 
 def drawbacks(results: Results) -> list[str]:

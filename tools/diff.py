@@ -41,7 +41,7 @@ from tools.passages import COLLECTION
 from tools.sides import Side
 
 # Groups of parameters that change the training, beside `seed`.
-TRAINING = {"data", "mine", "model", "rerank", "second", "similarity", "teacher", "train"}
+TRAINING = {"data", "mine", "model", "second", "similarity", "teacher", "train"}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> None:
     alone = [
         group[0].name for group in groups if len(group) == 1 and group[0].collection is not None
     ]
-    if len(alone) == 2 and (note := one_seed_note(alone)):
+    if len(alone) == 2 and (note := one_seed_note(alone, arguments.system)):
         print(f"note: {note}")
     formats = {side.format: side.name for side in chain(*groups) if side.format}
     if len(formats) > 1:
@@ -130,12 +130,13 @@ def seeds(names: str) -> list[str]:
     return listed
 
 
-def one_seed_note(names: list[str]) -> str:
+def one_seed_note(names: list[str], system: str = "dense") -> str:
     """A warning if two recipes are compared by one training each; else ""."""
     differ = sides.differing(*map(sides.parameters, names))
     if differ == ["seed"]:
         return "Only the seed differs: this is the variation between seeds."
-    if not {key.partition(".")[0] for key in differ} & TRAINING:
+    trained = TRAINING | {"rerank"} if system == "reranked" else TRAINING
+    if not {key.partition(".")[0] for key in differ} & trained:
         return ""
     return (
         "One seed each: a different seed may move the means as much. `python -m tools.diff "
