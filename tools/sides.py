@@ -51,8 +51,7 @@ def read(name: str, split: str, system: str) -> Side:
     format = None if base == "bm25" else _format(name, base if base in ENCODERS else "dense")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{system}.txt"
-        lines = text(name, f"data/runs/{split}/{system}.txt")
-        file.write_text(lines, encoding="utf-8")
+        file.write_text(text(name, f"data/runs/{split}/{system}.txt"), encoding="utf-8")
         return Side(name, trec.read_run(file), collection, format)
 
 

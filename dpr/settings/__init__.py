@@ -22,6 +22,7 @@ from dpr.settings.groups import (
     Rm3Settings,
     SearchSettings,
 )
+from dpr.settings.load import load_settings
 from dpr.settings.training import (
     MIN_TEMPERATURE,
     VALIDATION_DEPTH,
@@ -29,4 +30,4 @@ from dpr.settings.training import (
     TeacherSettings,
     TrainSettings,
 )
-from dpr.settings.whole import ROUNDS, Round, Settings, load_settings
+from dpr.settings.whole import ROUNDS, Round, Settings
