@@ -3,18 +3,21 @@
 Reads data/training and data/encoders/zero_shot, whose transformer it starts from. Negatives rank
 high in BM25 and in zero_shot, and are not relevant. Makes data/reranker, a CrossEncoder of
 sentence-transformers, and metrics/reranker.json with the mean loss of the last tenth of the steps.
-Without training, data/reranker has only a marker. After a kill, it starts over.
+Without training, data/reranker has only a marker. A killed training mines again and resumes from
+its last snapshot in .scratch.
 
     python -m stages.reranker
 """
 
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from dpr.base import runtime
 from dpr.base.errors import InputError
-from dpr.base.files import new_folder, temporary_folder, write_json
+from dpr.base.files import fingerprint, new_folder, temporary_folder, write_json
 from dpr.base.processes import ProcessGroup
+from dpr.base.resume import Work
 from dpr.bm25 import lucene
 from dpr.embeddings.passages import encode_passages
 from dpr.embeddings.precision import open_for_passages, open_for_queries
@@ -24,48 +27,82 @@ from dpr.mining.positives import first_passages
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.records.types import Pair
+from dpr.records.documents import id_of_passage
+from dpr.records.types import Pair, Qrels
 from dpr.reranking import training
+from dpr.reranking.groups import grouped, sample_pairs
 from dpr.settings import MineRanker, Settings, load_settings
+from dpr.training.snapshot import Autosave
 from stages.run import SCRATCH, run
 
 TRAINING, START = Path("data/training"), Path("data/encoders/zero_shot")
+CODE = (
+    *("dpr/base", "dpr/bm25", "dpr/embeddings", "dpr/encoders", "dpr/indexes", "dpr/mining"),
+    *("dpr/records", "dpr/reranking", "dpr/runs", "dpr/training/snapshot.py", "stages/reranker.py"),
+)
 
 
 def main() -> str:
     settings = load_settings("params.yaml")
-    options = settings.rerank.train
     losses: list[float] = []
     with new_folder("data/reranker") as folder:
-        if not settings.rerank.trains:
-            (folder / "unused").touch()
+        if settings.rerank.trains:
+            losses = train(settings, folder)
         else:
-            threads = runtime.set_up(settings.threads, settings.seed)
-            model = training.begin(training.transformer_of(START), options.max_length)
-            corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
-            pairs = training.sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
-            pairs = mine(settings, pairs, corpus, threads)
-            if not pairs:
-                raise InputError(
-                    "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
-                    "between first_rank and last_rank that are not relevant"
-                )
-            wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
-            texts = {p: text for p, text in corpus.texts() if p in wanted}
-            questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
-            losses = training.train(model, pairs, questions, texts, options)
-            model.save_pretrained(str(folder), create_model_card=False)
+            (folder / "unused").touch()
     last = losses[-len(losses) // 10 :]
     figures = {"steps": len(losses), "loss": fmean(last)} if losses else {"steps": 0}
     write_json("metrics/reranker.json", figures)
     return f"{len(losses)} steps, loss {fmean(last):.3f}" if losses else "nothing to train"
 
 
-def mine(settings: Settings, pairs: list[Pair], corpus: Corpus, threads: int) -> list[Pair]:
+def train(settings: Settings, folder: Path) -> list[float]:
+    """Train a cross-encoder to the folder; the loss of each step."""
+    options, cut = settings.rerank.train, settings.data.cut
+    threads = runtime.set_up(settings.threads, settings.seed)
+    model = training.begin(training.transformer_of(START), options.max_length)
+    inputs = {
+        "work": "train the cross-encoder",
+        **{str(path): fingerprint([path]) for path in (START, TRAINING)},
+        **{f"rerank.train.{name}": value for name, value in options.model_dump().items()},
+        "mine": settings.mine.model_dump(),
+        "encode": settings.encode.model_dump(),
+        "data.prompts": settings.data.prompts,
+        "data.separator": settings.data.separator,
+        "data.cut": cut,
+        "seed": settings.seed,
+    }
+    work = Work.of(SCRATCH / "reranker", inputs, CODE, runtime.device())
+    with work.locked():
+        work.begin()
+        corpus = Corpus(TRAINING, settings.data.separator, cut)
+        pairs = sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
+        qrels = beir.read_qrels(TRAINING, "train")
+        pairs = mine(settings, pairs, qrels, corpus, threads)
+        passage_of = partial(id_of_passage, number=0) if cut else str
+        wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
+        wanted |= {passage_of(d) for pair in pairs for d in qrels.get(pair.query_id, ())}
+        texts = {p: text for p, text in corpus.texts() if p in wanted}
+        groups = grouped(pairs, qrels, texts, options, settings.seed, passage_of)
+        if not groups:
+            raise InputError(
+                "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
+                "between first_rank and last_rank that are not relevant"
+            )
+        questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
+        autosave = Autosave(work.folder / "state.safetensors", settings.save_every)
+        losses = training.train(model, groups, questions, texts, options, autosave)
+        model.save_pretrained(str(folder), create_model_card=False)
+        work.end()
+    return losses
+
+
+def mine(
+    settings: Settings, pairs: list[Pair], qrels: Qrels, corpus: Corpus, threads: int
+) -> list[Pair]:
     """The pairs with negatives: those that they have, then those of both rankers."""
     bm25, encoder, heap = settings.mine.bm25, settings.mine.encoder, settings.bm25.heap
     queries = beir.read_queries(TRAINING)
-    qrels = beir.read_qrels(TRAINING, "train")
     never = never_negative(pairs, queries, qrels, corpus.duplicates(), corpus.document)
     pairs = list(first_passages(pairs)) if corpus.cut else pairs
     resources = Resources(settings.search.memory, ProcessGroup(device=runtime.device()))
@@ -90,10 +127,7 @@ def mine(settings: Settings, pairs: list[Pair], corpus: Corpus, threads: int) ->
         miner = Miner(
             pairs, queries, never, rankers, None, settings.teacher, document=corpus.document
         )
-        count = settings.rerank.train.negatives
-        mined = miner.run(count, settings.seed)
-    first = (pair._replace(negative_ids=pair.negative_ids[:count]) for pair in mined)
-    return [pair for pair in first if pair.negative_ids]
+        return miner.run(settings.rerank.train.passages - 1, settings.seed)
 
 
 if __name__ == "__main__":

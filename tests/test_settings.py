@@ -89,6 +89,7 @@ TAUGHT = {"teacher.scores": "fusion", "train.teacher_share": 0.5}
 LATER = {"teacher.scores": "cross-encoder:c", "second.train": {"teacher_share": 1}}
 LEARNS = {"teacher.scores": "cross-encoder:trained"}
 FEEDBACK = {"search.feedback.method": "mean"}
+RESCORED = {"search.ef_search": 1500, "index.kind": "hnsw"}
 NO_PART = "set teacher.scores and one of the other two, or none of the three"
 
 
@@ -113,14 +114,13 @@ def second(**changes):
         ({"search.top_k": 100}, r"eval\.measures: recall@1000 is deeper than search\.top_k 100"),
         ({"search.ef_search": 99, "index.kind": "hnsw"}, r"search\.ef_search 99 is below the 1000"),
         ({"search.ef_search": 99, "index.kind": "HNSW16"}, r"search\.ef_search 99 is below"),
-        (
-            {"search.ef_search": 1500, "search.rescore": 2000, "index.kind": "hnsw"},
-            r"search\.ef_search 1500 is below the 2000",
-        ),
+        (RESCORED | {"search.rescore": 2000}, r"search\.ef_search 1500 is below the 2000"),
         ({"search.rescore": 999}, r"search\.rescore 999 is below search\.top_k 1000"),
         ({"rerank.model": "m", "rerank.depth": 1001}, r"rerank\.depth 1001 is deeper than search"),
         ({"rerank.run": "reranked"}, r"rerank\.run: .*'hybrid' \(got 'reranked'\)"),
         ({"rerank.revision": "v2"}, r"rerank\.revision is that of a hub's rerank\.model: set it"),
+        ({"rerank.train.relevant": 8}, r"rerank\.train\.relevant 8 leaves no negative: it must be"),
+        ({"rerank.train.passages": 1}, r"rerank\.train\.passages: .*greater than or equal to 2"),
         (TAUGHT | MINES | LEARNS, "no cross-encoder is trained here: set rerank.model to trained"),
         (FEEDBACK | {"search.feedback.passages": 1001}, r"feedback\.passages 1001 is above"),
         (FEEDBACK | {"search.feedback.passages": 0}, r"feedback\.passages: .*or equal to 1"),

@@ -20,7 +20,7 @@ from stages.run import COSTS, SCRATCH, one_line_errors, parser
 
 def main(forget: bool = False) -> None:
     if forget:
-        for work in ("train", "encode"):
+        for work in ("train", "encode", "reranker"):
             forget_finished(SCRATCH / work)
     else:
         print(table(*last()))

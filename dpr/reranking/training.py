@@ -1,11 +1,10 @@
-"""Trains a cross-encoder: each pair's passage against mined negatives, by a softmax over the group.
+"""Trains a cross-encoder: the softmax over a group's scores learns the shares of its grades.
 
-Gao et al. 2021 (https://arxiv.org/abs/2101.08751): negatives of the rankers that it will rerank
-make it better than random ones. A killed training starts over.
+This loss bounds nDCG (Bruch et al. 2019, https://doi.org/10.1145/3341981.3344221). A killed
+training resumes from its last snapshot and ends with the same bytes.
 """
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,22 @@ import torch
 from torch import nn
 
 from dpr.base.errors import InputError
-from dpr.base.progress import progress
+from dpr.base.interrupts import delay_signals
+from dpr.base.progress import progress, say
 from dpr.encoders import formats
 from dpr.encoders.spec import read_spec
-from dpr.records.types import Pair
 from dpr.reranking.cross_encoder import exact_head, load, number_format
+from dpr.reranking.groups import Group
 from dpr.settings import RerankTrainSettings
+from dpr.training.snapshot import (
+    Autosave,
+    optimizer_tensors,
+    save,
+    set_optimizer_tensors,
+    set_weights,
+    weights,
+)
+from dpr.training.snapshot import load as load_snapshot
 
 if TYPE_CHECKING:  # loads slowly
     from sentence_transformers import CrossEncoder
@@ -28,19 +37,6 @@ HEAD_LR = 1e-3  # of the new layer, which starts at random
 WEIGHT_DECAY, MAX_NORM = 0.01, 1.0
 
 
-def sample_pairs(pairs: Sequence[Pair], options: RerankTrainSettings, seed: int) -> list[Pair]:
-    """The pairs of all steps, one per query and epoch; all queries equally often."""
-    by_query: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_query.setdefault(pair.query_id, []).append(pair)
-    rng = random.Random(seed)
-    sampled: list[Pair] = []
-    while len(sampled) < options.steps * options.batch_size:
-        for query_id in rng.sample(list(by_query), len(by_query)):
-            sampled.append(rng.choice(by_query[query_id]))
-    return sampled[: options.steps * options.batch_size]
-
-
 def transformer_of(encoder: Path) -> Path:
     """The folder of the transformer in an encoder; of separate encoders, the passage encoder's."""
     return encoder / read_spec(encoder).passage.modules[0]
@@ -48,44 +44,86 @@ def transformer_of(encoder: Path) -> Path:
 
 def train(
     model: "CrossEncoder",
-    pairs: Sequence[Pair],
+    groups: Sequence[Group],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
     options: RerankTrainSettings,
+    autosave: Autosave = Autosave(),  # noqa: B008 - immutable
 ) -> list[float]:
-    """Train a cross-encoder of `begin`; return the loss of each step.
+    """Train a cross-encoder of `begin`, or resume it; return the loss of each step.
 
     Word embeddings stay as they are.
 
     Args:
-        pairs: `batch_size` per step, each with its negatives.
+        groups: `batch_size` per step.
         questions, texts: of queries and passages by id.
     Raises:
         InputError: if the loss is not finite.
+        KeyboardInterrupt: after a snapshot, on the first signal.
     """
     network: Any = model[0].model
-    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    in_body = f"{network.base_model_prefix}."
-    head = [parameter for name, parameter in named if not name.startswith(in_body)]
-    body = [parameter for name, parameter in named if name.startswith(in_body)]
-    groups = [{"params": body, "lr": options.lr}, {"params": head, "lr": HEAD_LR}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _factor(s, options.steps))
-    losses: list[float] = []
+    optimizer = _optimizer(network, options.lr)
+    peaks = [part["lr"] for part in optimizer.param_groups]
+    losses = _resume(autosave.path, network, optimizer)
+    next_save = autosave.clock() + autosave.seconds
+    left = groups[len(losses) * options.batch_size :]
     model.train()
-    with progress(total=options.steps, unit="steps") as bar:
-        for batch in _batches(pairs, options.batch_size):
+    with (
+        progress(total=options.steps, initial=len(losses), unit="steps") as bar,
+        delay_signals() as pending,
+    ):
+        for start in range(0, len(left), options.batch_size):
+            batch = left[start : start + options.batch_size]
+            for part, peak in zip(optimizer.param_groups, peaks, strict=True):
+                part["lr"] = peak * _factor(len(losses), options.steps)
             loss = _loss(model, batch, questions, texts)
             if not torch.isfinite(loss):
                 raise InputError("params.yaml: rerank.train.lr: the loss is not finite; lower it")
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_([*body, *head], MAX_NORM)
+            nn.utils.clip_grad_norm_(
+                [p for part in optimizer.param_groups for p in part["params"]], MAX_NORM
+            )
             optimizer.step()
-            schedule.step()
             losses.append(loss.item())
             bar.update()
+            ended = start + options.batch_size >= len(left)
+            if ended or pending or autosave.clock() >= next_save:
+                _save(autosave.path, network, optimizer, losses)
+                next_save = autosave.clock() + autosave.seconds
+            if pending:
+                raise pending[0]
     model.eval()
+    return losses
+
+
+def _optimizer(network: Any, lr: float) -> torch.optim.AdamW:
+    """One for two parts: the transformer, and the new layer with its own rate."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    in_body = f"{network.base_model_prefix}."
+    body = [parameter for name, parameter in named if name.startswith(in_body)]
+    head = [parameter for name, parameter in named if not name.startswith(in_body)]
+    parts = [{"params": body, "lr": lr}, {"params": head, "lr": HEAD_LR}]
+    return torch.optim.AdamW(parts, weight_decay=WEIGHT_DECAY)
+
+
+def _save(
+    path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float]
+) -> None:
+    if path:
+        tensors = {"weights": weights(network), "optimizer": optimizer_tensors(optimizer)}
+        save(path, tensors, {"losses": losses})
+
+
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+    """Restore the last snapshot; the losses so far. (Without dropout nothing is random.)"""
+    if not path or not (saved := load_snapshot(path)):
+        return []
+    tensors, numbers = saved
+    set_weights(network, tensors["weights"])
+    set_optimizer_tensors(optimizer, tensors["optimizer"])
+    losses: list[float] = numbers["losses"]
+    say(f"resuming after step {len(losses)}")
     return losses
 
 
@@ -126,28 +164,22 @@ def begin(start: Path, max_length: int) -> "CrossEncoder":
 
 def _loss(
     model: "CrossEncoder",
-    batch: Sequence[Pair],
+    batch: Sequence[Group],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
 ) -> torch.Tensor:
-    """The mean cross-entropy of the pairs' own passages. Groups may differ in size."""
+    """The mean cross-entropy against the shares of the grades. Groups may differ in size."""
     from sentence_transformers.util import batch_to_device
 
-    read = [
-        (questions[pair.query_id], texts[passage_id])
-        for pair in batch
-        for passage_id in (pair.passage_id, *pair.negative_ids)
-    ]
+    read = [(questions[group.query_id], texts[p]) for group in batch for p in group.passage_ids]
     features = batch_to_device(model.preprocess(read), model.device)
     with formats.autocast(number_format(), model.device):
         scores = model(features)["scores"].float().squeeze(-1)
-    sizes = [1 + len(pair.negative_ids) for pair in batch]
-    losses = [-group.log_softmax(0)[0] for group in scores.split(sizes)]
+    losses = []
+    for group, of_group in zip(batch, scores.split([len(g.grades) for g in batch]), strict=True):
+        grades = torch.tensor(group.grades, dtype=torch.float32, device=scores.device)
+        losses.append(-(grades / grades.sum() * of_group.log_softmax(0)).sum())
     return torch.stack(losses).mean()
-
-
-def _batches(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
-    return (pairs[start : start + size] for start in range(0, len(pairs), size))
 
 
 def _factor(step: int, steps: int) -> float:

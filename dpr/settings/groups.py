@@ -207,7 +207,8 @@ class FuseSettings(Group):
 class RerankTrainSettings(Group):
     steps: Count
     batch_size: Count
-    negatives: Count
+    passages: Annotated[int, Field(ge=2)]
+    relevant: Count
     lr: Positive
     max_length: Annotated[int, Field(ge=16)]  # the query leaves room for the passage
 

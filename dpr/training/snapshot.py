@@ -75,13 +75,13 @@ class EMA:
                 self.weights[name].lerp_(parameter.float(), 1 - decay)
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """AdamW's moments and steps, as `NUMBER.NAME`, with each parameter's number."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{k}": tensor for i, named in state.items() for k, tensor in named.items()}
 
 
-def _set_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
+def set_optimizer_tensors(optimizer: torch.optim.Optimizer, saved: Tensors) -> None:
     state = {int(number): named for number, named in _nested(saved).items()}
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
@@ -192,7 +192,7 @@ class Snapshots:
             "best": best_weights,
             "loss": weights(self.loss),
             "ema": self.ema.weights if self.ema else {},
-            "optimizer": _optimizer_tensors(self.optimizer),
+            "optimizer": optimizer_tensors(self.optimizer),
             "random": {  # of every process, since each draws its own dropout
                 kind: processes.gather(state[None].to(device), processes.size)
                 for kind, state in runtime.random_state(device).items()
@@ -222,7 +222,7 @@ class Snapshots:
         set_weights(self.loss, groups["loss"])
         if self.ema:
             self.ema.weights = {k: v.to(device) for k, v in groups["ema"].items()}
-        _set_optimizer_tensors(self.optimizer, groups.get("optimizer", {}))
+        set_optimizer_tensors(self.optimizer, groups.get("optimizer", {}))
         state = {kind: states[self.processes.rank] for kind, states in groups["random"].items()}
         runtime.set_random_state(state, device)
         history = History(
