@@ -9,6 +9,7 @@ its last snapshot in .scratch.
     python -m stages.reranker
 """
 
+import hashlib
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -36,10 +37,7 @@ from dpr.training.snapshot import Autosave
 from stages.run import SCRATCH, run
 
 TRAINING, START = Path("data/training"), Path("data/encoders/zero_shot")
-CODE = (
-    *("dpr/base", "dpr/bm25", "dpr/embeddings", "dpr/encoders", "dpr/indexes", "dpr/mining"),
-    *("dpr/records", "dpr/reranking", "dpr/runs", "dpr/training/snapshot.py", "stages/reranker.py"),
-)
+CODE = ("dpr/base", "dpr/encoders", "dpr/reranking", "dpr/training/snapshot.py")  # after mining
 
 
 def main() -> str:
@@ -61,35 +59,32 @@ def train(settings: Settings, folder: Path) -> list[float]:
     options, cut = settings.rerank.train, settings.data.cut
     threads = runtime.set_up(settings.threads, settings.seed)
     model = training.begin(training.transformer_of(START), options.max_length)
+    corpus = Corpus(TRAINING, settings.data.separator, cut)
+    pairs = sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
+    qrels = beir.read_qrels(TRAINING, "train")
+    pairs = mine(settings, pairs, qrels, corpus, threads)
+    passage_of = partial(id_of_passage, number=0) if cut else str
+    wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
+    wanted |= {passage_of(d) for pair in pairs for d in qrels.get(pair.query_id, ())}
+    texts = {p: text for p, text in corpus.texts() if p in wanted}
+    groups = grouped(pairs, qrels, texts, options, settings.seed, passage_of)
+    if not groups:
+        raise InputError(
+            "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
+            "between first_rank and last_rank that are not relevant"
+        )
+    questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
     inputs = {
         "work": "train the cross-encoder",
         **{str(path): fingerprint([path]) for path in (START, TRAINING)},
         **{f"rerank.train.{name}": value for name, value in options.model_dump().items()},
-        "mine": settings.mine.model_dump(),
-        "encode": settings.encode.model_dump(),
-        "data.prompts": settings.data.prompts,
         "data.separator": settings.data.separator,
         "data.cut": cut,
-        "seed": settings.seed,
+        "passages of the groups": hashlib.sha256(repr(groups).encode()).hexdigest(),
     }
     work = Work.of(SCRATCH / "reranker", inputs, CODE, runtime.device())
     with work.locked():
         work.begin()
-        corpus = Corpus(TRAINING, settings.data.separator, cut)
-        pairs = sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
-        qrels = beir.read_qrels(TRAINING, "train")
-        pairs = mine(settings, pairs, qrels, corpus, threads)
-        passage_of = partial(id_of_passage, number=0) if cut else str
-        wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
-        wanted |= {passage_of(d) for pair in pairs for d in qrels.get(pair.query_id, ())}
-        texts = {p: text for p, text in corpus.texts() if p in wanted}
-        groups = grouped(pairs, qrels, texts, options, settings.seed, passage_of)
-        if not groups:
-            raise InputError(
-                "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
-                "between first_rank and last_rank that are not relevant"
-            )
-        questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
         autosave = Autosave(work.folder / "state.safetensors", settings.save_every)
         losses = training.train(model, groups, questions, texts, options, autosave)
         model.save_pretrained(str(folder), create_model_card=False)

@@ -81,9 +81,7 @@ def train(
                 raise InputError("params.yaml: rerank.train.lr: the loss is not finite; lower it")
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(
-                [p for part in optimizer.param_groups for p in part["params"]], MAX_NORM
-            )
+            nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
             optimizer.step()
             losses.append(loss.item())
             bar.update()
