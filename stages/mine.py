@@ -82,10 +82,12 @@ def mine(
     corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
     pairs, queries = beir.read_pairs(TRAINING), beir.read_queries(TRAINING)
     name = read_json(rounds.plan_file("mine", round_name))["teacher"]
-    depth = settings.teacher.depth
+    depth, revision = settings.teacher.depth, settings.teacher.revision
     if name == f"cross-encoder:{TRAINED}":
         name = "cross-encoder:data/reranker"
-    teacher = open_teacher(name, depth, queries, corpus) if name and folder else None
+    teacher = None
+    if name and folder:
+        teacher = open_teacher(name, depth, queries, corpus, revision)
     chooses = settings.chooses_positives(round_name)
     needed = max(
         0 if name is None or name.startswith("file:") else depth,

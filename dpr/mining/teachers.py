@@ -17,14 +17,20 @@ Teacher = Callable[[list[Query], dict[str, list[str]], list[Scores]], Scores]
 FUSION = "fusion"
 
 
-def open_teacher(name: str, depth: int, queries: dict[str, Query], corpus: Corpus) -> Teacher:
-    """The teacher that `teacher.scores` names; it scores the best `depth` of each ranker."""
+def open_teacher(
+    name: str, depth: int, queries: dict[str, Query], corpus: Corpus, revision: str | None = None
+) -> Teacher:
+    """The teacher that `teacher.scores` names; it scores the best `depth` of each ranker.
+
+    Args:
+        revision: of a hub's cross-encoder.
+    """
     kind, _, rest = name.partition(":")
     if name == FUSION:
         return fusion(depth)
     if kind == "file":
         return from_file(Path(rest), queries, corpus)
-    return cross_encoder(rest, corpus, depth)
+    return cross_encoder(rest, corpus, depth, revision)
 
 
 def fusion(depth: int) -> Teacher:
@@ -46,9 +52,9 @@ def fusion(depth: int) -> Teacher:
     return score
 
 
-def cross_encoder(name: str, corpus: Corpus, depth: int) -> Teacher:
+def cross_encoder(name: str, corpus: Corpus, depth: int, revision: str | None = None) -> Teacher:
     """A cross-encoder of sentence-transformers, over the best passages of each ranker."""
-    model = open_cross_encoder(name, "teacher.scores")
+    model = open_cross_encoder(name, "teacher.scores", revision)
 
     def score(queries: list[Query], positives: dict[str, list[str]], runs: list[Scores]) -> Scores:
         passages = {

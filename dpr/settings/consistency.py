@@ -61,6 +61,9 @@ def _require_consistent_round(settings: "Settings", round_name: "Round") -> None
 def _require_teaching(settings: "Settings", shares: list[float]) -> None:
     """A teacher needs scores, and either a share of a loss or a margin."""
     margin, scores = settings.teacher.margin, settings.teacher.scores
+    kind, _, name = (scores or "").partition(":")
+    if settings.teacher.revision and (kind != "cross-encoder" or name == TRAINED):
+        raise ValueError("teacher.revision is that of a hub's cross-encoder: set it to null")
     teaches = any(shares) or margin is not None
     if teaches != (scores is not None):
         raise ValueError(

@@ -48,6 +48,7 @@ def _teacher(name: str) -> str:
 
 class TeacherSettings(Group):
     scores: Annotated[str, AfterValidator(_teacher)] | None
+    revision: str | None
     depth: Count
     margin: float | None
     version: str | None

@@ -105,7 +105,7 @@ class Settings(Group):
         for teacher in filter(None, teachers):
             kind, _, name = teacher.partition(":")
             if kind == "cross-encoder" and name != TRAINED:
-                yield "teacher.scores", name, None
+                yield "teacher.scores", name, self.teacher.revision
 
     def mines(self, round_name: Round) -> bool:
         """Whether a round ranks passages for the training queries."""

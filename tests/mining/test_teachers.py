@@ -117,6 +117,12 @@ def test_a_cross_encoder_with_several_labels(corpus, cross_encoder):
         teachers.open_teacher(f"cross-encoder:{cross_encoder(labels=3)}", 10, QUERIES, corpus)
 
 
+def test_a_folder_has_no_revision(corpus, cross_encoder):
+    name = f"cross-encoder:{cross_encoder(labels=1)}"
+    with pytest.raises(InputError, match=r"teacher\.scores: .* is a folder, which has no revision"):
+        teachers.open_teacher(name, 10, QUERIES, corpus, "v2")
+
+
 ROWS = [
     {"query_id": "q1", "passage_ids": ["a", "x", "b"], "scores": [3, 2.5, 1]},
     {"query_id": "q2", "passage_id": "c", "score": 0.5},
