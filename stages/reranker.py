@@ -9,14 +9,13 @@ its last snapshot in .scratch.
     python -m stages.reranker
 """
 
-import hashlib
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
-from dpr.base import runtime
+from dpr.base import files, runtime
 from dpr.base.errors import InputError
-from dpr.base.files import fingerprint, new_folder, temporary_folder, write_json
+from dpr.base.files import new_folder, temporary_folder, write_json
 from dpr.base.processes import ProcessGroup
 from dpr.base.resume import Work
 from dpr.bm25 import lucene
@@ -31,13 +30,20 @@ from dpr.records.corpus import Corpus
 from dpr.records.documents import id_of_passage
 from dpr.records.types import Pair, Qrels
 from dpr.reranking import training
-from dpr.reranking.groups import grouped, sample_pairs
+from dpr.reranking.groups import fingerprint, grouped, sample_pairs
 from dpr.settings import MineRanker, Settings, load_settings
 from dpr.training.snapshot import Autosave
 from stages.run import SCRATCH, run
 
 TRAINING, START = Path("data/training"), Path("data/encoders/zero_shot")
-CODE = ("dpr/base", "dpr/encoders", "dpr/reranking", "dpr/training/snapshot.py")  # after mining
+# After mining. What mining finds is in the groups.
+CODE = (
+    "dpr/base",
+    "dpr/encoders",
+    "dpr/reranking",
+    "dpr/training/snapshot.py",
+    "stages/reranker.py",
+)
 
 
 def main() -> str:
@@ -76,11 +82,10 @@ def train(settings: Settings, folder: Path) -> list[float]:
     questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
     inputs = {
         "work": "train the cross-encoder",
-        **{str(path): fingerprint([path]) for path in (START, TRAINING)},
+        str(START): files.fingerprint([START]),
         **{f"rerank.train.{name}": value for name, value in options.model_dump().items()},
-        "data.separator": settings.data.separator,
-        "data.cut": cut,
-        "passages of the groups": hashlib.sha256(repr(groups).encode()).hexdigest(),
+        "groups": fingerprint(groups, questions, texts),
+        "seed": settings.seed,
     }
     work = Work.of(SCRATCH / "reranker", inputs, CODE, runtime.device())
     with work.locked():

@@ -83,15 +83,14 @@ class Answers:
         if system == "reranked":
             if not options.model:
                 raise InputError("reranked: params.yaml has no cross-encoder; set rerank.model")
-            self.model_weight = read_json("metrics/rerank.json")["weight"]
-            if self.model_weight is None:
-                raise InputError("reranked: no weight is chosen yet; run `dvc repro rerank`")
             name = "data/reranker" if options.trains else options.model
             self.model = open_cross_encoder(name, "rerank.model", options.revision)
             system = options.run
         self.system = system  # that searches
         self.passages = Lookup(COLLECTION, self.cut)
         queries, self.judged = beir.read_queries(COLLECTION), {}
+        if self.model:
+            self.model_weight = model_weight(self.settings, bool(queries))
         for split in ("valid", "test"):
             for query_id, grades in beir.read_qrels(COLLECTION, split).items():
                 self.judged[folded(queries[query_id].text)] = grades
@@ -109,6 +108,7 @@ class Answers:
         if not queries or (fuses and not trained):
             stages = [f"index@{encoder}"] if self.dense else []
             stages += ["bm25_index"] if system not in ENCODERS else []
+            stages += ["reranker"] if self.model and options.trains else []
         if fuses and not trained:
             weight = f", weight {self.weight}" if system == "hybrid" else ""
             found = [f"nothing is trained here: {system} fuses zero_shot and bm25{weight}"]
@@ -198,6 +198,17 @@ class Answers:
         if self.system == "hybrid":
             run = Fusion.of(*runs, minima=DENSE_AND_BM25).weighted(self.weight, k)
         return run, passage_of
+
+
+def model_weight(settings: Settings, judged: bool) -> float:
+    """The weight of a cross-encoder's scores: as `rerank` chose it or, without topics, would."""
+    if not judged:
+        set_weight = settings.rerank.weight
+        return settings.fuse.default_weight if set_weight is None else set_weight
+    weight: float | None = read_json("metrics/rerank.json")["weight"]
+    if weight is None:
+        raise InputError("reranked: no weight is chosen yet; run `dvc repro rerank`")
+    return weight
 
 
 class DenseSearch:

@@ -15,7 +15,7 @@ different collection, judgments or topics are refused.
 """
 
 import argparse
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -34,7 +34,7 @@ from dpr.evaluation.markdown_tables import (
 from dpr.measures import by_topic
 from dpr.records import beir
 from dpr.records.types import SYSTEMS, Qrels
-from dpr.settings import load_settings
+from dpr.settings import TRAINED, load_settings
 from stages.run import one_line_errors, parser
 from tools import sides
 from tools.passages import COLLECTION
@@ -112,14 +112,14 @@ def seeds(names: str) -> list[str]:
     """
     if Path(names).is_file():
         return [names]
-    first, *rest = listed = names.split(",")
+    listed = names.split(",")
     if not all(listed) or any(name != name.strip() for name in listed):
         raise InputError(f"{names!r}: name the experiments as A,B without spaces")
-    if rest and (files := [name for name in listed if Path(name).is_file()]):
+    if len(listed) > 1 and (files := [name for name in listed if Path(name).is_file()]):
         raise InputError(f"{names}: {files[0]} is a run file, which has no seed; name it alone")
     if len(set(listed)) < len(listed):
         raise InputError(f"{names}: an experiment is named twice")
-    for name in rest:
+    for first, name in combinations(listed, 2):
         differ = sides.differing(sides.parameters(first), sides.parameters(name))
         if differ != ["seed"]:
             more = sides.listed([key for key in differ if key != "seed"]) or "nothing"
@@ -135,7 +135,9 @@ def one_seed_note(names: list[str], system: str = "dense") -> str:
     differ = sides.differing(*map(sides.parameters, names))
     if differ == ["seed"]:
         return "Only the seed differs: this is the variation between seeds."
-    trained = TRAINING | {"rerank"} if system == "reranked" else TRAINING
+    teacher = f"cross-encoder:{TRAINED}"
+    taught = any(sides.parameters(name).get("teacher.scores") == teacher for name in names)
+    trained = TRAINING | {"rerank"} if taught or system == "reranked" else TRAINING
     if not {key.partition(".")[0] for key in differ} & trained:
         return ""
     return (

@@ -56,8 +56,7 @@ def open_cross_encoder(name: str, key: str, revision: str | None = None) -> "Cro
             f"params.yaml: {key}: {name!r} has no weights for {missing[0]}, so it would score at "
             "random; choose a cross-encoder"
         )
-    network: Any = model[0]
-    exact_head(network.model)
+    exact_head(model)
     return model
 
 
@@ -83,16 +82,22 @@ def load(name: str, **options: Any) -> "CrossEncoder":
     return CrossEncoder(name, trust_remote_code=False, **options)
 
 
-def exact_head(network: nn.Module) -> None:
-    """Compute the score in fp32, also under autocast: scores in bf16 would tie."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == 1:
+def exact_head(model: "CrossEncoder") -> None:
+    """Compute the score in fp32, also under autocast: scores in bf16 would tie.
+
+    The last layer gives the score or, in a language model, the logits of its vocabulary.
+    """
+    network: Any = model[0]
+    logits = network.model.get_output_embeddings()
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear) and (layer.out_features == 1 or layer is logits):
             layer.forward = partial(_in_fp32, layer)  # type: ignore[method-assign]
 
 
 def _in_fp32(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
     with torch.autocast(states.device.type, enabled=False):
-        return nn.functional.linear(states.float(), layer.weight.float(), layer.bias)
+        bias = None if layer.bias is None else layer.bias.float()
+        return nn.functional.linear(states.float(), layer.weight.float(), bias)
 
 
 def score_first(

@@ -4,8 +4,9 @@ Negatives of the rankers that it will rerank make it better than random ones (Ga
 https://arxiv.org/abs/2101.08751).
 """
 
+import hashlib
 import random
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from dpr.records.types import RELEVANT, Pair, Qrels, is_relevant
@@ -61,3 +62,14 @@ def grouped(
             all_grades = (own_grade, *(grades[p] for p in drawn), *(0 for _ in negatives))
             groups.append(Group(query_id, (own, *drawn, *negatives), all_grades))
     return groups
+
+
+def fingerprint(
+    groups: Iterable[Group], questions: Mapping[str, str], texts: Mapping[str, str]
+) -> str:
+    """A digest of everything that a training reads in these groups."""
+    digest = hashlib.sha256()
+    for query_id, passage_ids, grades in groups:
+        read = questions[query_id], [texts[p] for p in passage_ids], grades
+        digest.update(repr(read).encode())
+    return digest.hexdigest()

@@ -4,6 +4,7 @@ This loss bounds nDCG (Bruch et al. 2019, https://doi.org/10.1145/3341981.334422
 training resumes from its last snapshot and ends with the same bytes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def train(
     Word embeddings stay as they are.
 
     Args:
-        groups: `batch_size` per step.
+        groups: `batch_size` per step, which decide how many steps there are.
         questions, texts: of queries and passages by id.
     Raises:
         InputError: if the loss is not finite.
@@ -67,15 +68,16 @@ def train(
     losses = _resume(autosave.path, network, optimizer)
     next_save = autosave.clock() + autosave.seconds
     left = groups[len(losses) * options.batch_size :]
+    steps = math.ceil(len(groups) / options.batch_size)
     model.train()
     with (
-        progress(total=options.steps, initial=len(losses), unit="steps") as bar,
+        progress(total=steps, initial=len(losses), unit="steps") as bar,
         delay_signals() as pending,
     ):
         for start in range(0, len(left), options.batch_size):
             batch = left[start : start + options.batch_size]
             for part, peak in zip(optimizer.param_groups, peaks, strict=True):
-                part["lr"] = peak * _factor(len(losses), options.steps)
+                part["lr"] = peak * _factor(len(losses), steps)
             loss = _loss(model, batch, questions, texts)
             if not torch.isfinite(loss):
                 raise InputError("params.yaml: rerank.train.lr: the loss is not finite; lower it")
@@ -143,7 +145,7 @@ def begin(start: Path, max_length: int) -> "CrossEncoder":
     except Exception as error:  # of many types
         reason = " ".join(str(error).split())
         raise InputError(f"{start}: no cross-encoder can start from it: {reason}") from None
-    exact_head(network)
+    exact_head(model)
     if attention := formats.training_attention(model.device):
         network.set_attn_implementation(attention)
     for module in network.modules():

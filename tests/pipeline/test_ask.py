@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers import HEADER
+from ruamel.yaml import YAML
 
 from dpr.base.files import read_json
 from dpr.records import beir
@@ -111,6 +112,13 @@ def test_without_questions_a_fusion_takes_the_encoder_as_it_comes(
     assert current == [("index@zero_shot",), ("bm25_index",), ("index@zero_shot", "bm25_index")]
     assert fused.notes == ["nothing is trained here: rrf fuses zero_shot and bm25"]
     assert Answers("hybrid").notes[0].endswith("weight 0.5")
+    values = YAML().load(folder / "params.yaml")
+    values["rerank"]["weight"] = 0.3  # no topics chose one
+    YAML().dump(values, folder / "params.yaml")
+    reranked = Answers("reranked")
+    assert reranked.score == ".3 × scaled cross-encoder + .7 × scaled hybrid"  # noqa: RUF001
+    assert [a.rank for a in reranked.ask(asked, k)] == [1, 2, 3, 4, 5]
+    assert current[-1] == ("index@zero_shot", "bm25_index", "reranker")
     assert {a.judged for a in found} == {None}
     assert fused.score.endswith("in zero_shot and BM25")
     monkeypatch.setattr(ask_page, "choice", lambda: Choice("zero_shot"))

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from dpr.base.errors import InputError
 from dpr.encoders import formats
@@ -16,6 +25,9 @@ from dpr.records.corpus import Corpus
 from dpr.records.types import Passage
 from dpr.reranking.cross_encoder import open_cross_encoder, score_first, score_pairs, with_rest
 
+WORDS = ["heart", "lung", "brain", "bone", "eye", "skin"]
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY |= {"intermediate_size": 64, "max_position_embeddings": 128}
 QUESTIONS = {"q1": "heart", "q2": "lung", "q3": "bone"}
 RUN = {
     "q1": {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0, "e": 5.0},
@@ -98,6 +110,39 @@ def test_weights_of_any_number_format(
     assert score_pairs(
         open_cross_encoder(str(tmp_path / "half"), "rerank.model"), pairs
     ) == pytest.approx(logits(tmp_path / "half", pairs), abs=tolerance)
+
+
+@pytest.fixture
+def of_modules(tiny_model, tmp_path):
+    """of_modules(kind) -> a folder with two modules: a language model, or a pooled transformer."""
+
+    def make(kind):
+        torch.manual_seed(1)
+        sizes = {"vocab_size": len(AutoTokenizer.from_pretrained(tiny_model))} | TINY
+        if kind == "language model":
+            LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(tmp_path / "causal")
+            AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "causal")
+            transformer = Transformer(str(tmp_path / "causal"), transformer_task="text-generation")
+            modules = [transformer, LogitScore(true_token_id=11, false_token_id=12)]
+        else:
+            head = Dense(32, 1, activation_function=None, module_output_name="scores")
+            modules = [Transformer(tiny_model), Pooling(32), head]
+        CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "modules"))
+        return str(tmp_path / "modules")
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["language model", "pooled transformer"])
+def test_scores_of_modules_are_not_rounded_to_bf16(of_modules, monkeypatch, kind):
+    """Qwen3-Reranker is such a language model. Rounded scores would tie."""
+    folder = of_modules(kind)
+    pairs = [(word, f"the {other} of it") for word in WORDS for other in WORDS]
+    exact = CrossEncoder(folder, device="cpu").predict(pairs, activation_fn=torch.nn.Identity())
+    monkeypatch.setattr(formats, "training_format", lambda *_: "bf16")
+    found = torch.tensor(score_pairs(open_cross_encoder(folder, "rerank.model"), pairs))
+    assert (found != found.bfloat16()).float().mean() > 0.9
+    assert np.corrcoef(found, exact)[0, 1] > 0.98
 
 
 def test_a_score_that_is_not_finite(corpus):

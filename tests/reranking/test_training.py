@@ -13,7 +13,7 @@ from dpr.encoders import checkpoint, formats
 from dpr.records.types import Pair
 from dpr.reranking import training
 from dpr.reranking.cross_encoder import open_cross_encoder, score_pairs
-from dpr.reranking.groups import Group, grouped, sample_pairs
+from dpr.reranking.groups import Group, fingerprint, grouped, sample_pairs
 from dpr.settings import RerankTrainSettings
 from dpr.training import snapshot
 from dpr.training.snapshot import Autosave
@@ -130,6 +130,28 @@ def test_groups_of_cut_documents():
     (group,) = grouped(given, QRELS, exist, chosen, 1, lambda document: f"{document}#0")
     assert set(group.passage_ids) == {"own#0", "a#0", "b#0", "x#3"}
     assert group.grades[0] == 2
+
+
+def test_the_groups_decide_how_many_steps_there_are(start):
+    """Pairs without negatives make no group: the learning rate still descends to its end."""
+    fewer, losses = run(start, groups(12), steps=60)
+    planned, expected = run(start, groups(12), steps=4)
+    assert losses == expected and len(losses) == 4
+    assert all(torch.equal(t, fewer.state_dict()[n]) for n, t in planned.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("questions", "texts", "grades"),
+    [({"heart": "hearts"}, {}, (1, 0)), ({}, {"lung": "lungs"}, (1, 0)), ({}, {}, (2, 0))],
+)
+def test_groups_with_a_different_text_or_grade_have_a_different_fingerprint(
+    questions, texts, grades
+):
+    given = [Group("heart", ("heart", "lung"), (1, 0))]
+    known = fingerprint(given, QUESTIONS, TEXTS)
+    assert known == fingerprint(list(given), dict(QUESTIONS), TEXTS | {"unread": "text"})
+    changed = [given[0]._replace(grades=grades)]
+    assert fingerprint(changed, QUESTIONS | questions, TEXTS | texts) != known
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(start, tmp_path, capsys):

@@ -104,6 +104,7 @@ RECIPES = {
     "b-42": {"train.lr": 5e-5, "seed": 42},
     "b-43": {"train.lr": 5e-5, "seed": 43},
     "a": {"train.lr": 1e-4, "seed": 42},
+    "c-43": {"train.lr": 1e-4, "seed": 43},
 }
 
 
@@ -119,6 +120,8 @@ def test_a_side_of_seeds_has_one_recipe(recipes):
         diff.seeds("a-42,b-42")
     with pytest.raises(InputError, match=r"a-42 and a differ in nothing"):
         diff.seeds("a-42,a")
+    with pytest.raises(InputError, match=r"a-43 and c-43 differ in nothing"):
+        diff.seeds("a-42,a-43,c-43")  # one training must not count twice
     with pytest.raises(InputError, match="an experiment is named twice"):
         diff.seeds("a-42,a-42")
 
@@ -184,6 +187,16 @@ def test_each_topic_has_its_mean_over_the_seeds(compare, recipes, monkeypatch, c
         diff.main(argparse.Namespace(before="a-43", after=None, **options))
     diff.main(argparse.Namespace(before="a-43", after="b-42", **options))
     assert "note: One seed each: a different seed may move" in capsys.readouterr().out
+
+
+def test_a_teacher_that_is_trained_here_is_part_of_the_recipe(monkeypatch):
+    """A different training of the cross-encoder changes the encoder only if it teaches."""
+    recipes = {n: {"rerank.train.steps": n, "teacher.scores": None} for n in (600, 2400)}
+    monkeypatch.setattr(sides, "parameters", recipes.__getitem__)
+    assert diff.one_seed_note([600, 2400], "dense") == ""
+    assert diff.one_seed_note([600, 2400], "reranked").startswith("One seed each")
+    recipes[2400]["teacher.scores"] = recipes[600]["teacher.scores"] = "cross-encoder:trained"
+    assert diff.one_seed_note([600, 2400], "dense").startswith("One seed each")
 
 
 @pytest.mark.parametrize("measure", ["recall@0", "accuracy", "P"])
