@@ -22,15 +22,16 @@ class Group(NamedTuple):
 
 
 def sample_pairs(pairs: Sequence[Pair], options: RerankTrainSettings, seed: int) -> list[Pair]:
-    """The pairs of all steps, shuffled anew in each epoch.
-
-    So a query is as frequent as its pairs: one with a single relevant passage teaches no order.
-    """
-    rng, count = random.Random(seed), options.steps * options.batch_size
+    """The pairs of all steps, one per query and epoch; all queries equally often."""
+    by_query: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_query.setdefault(pair.query_id, []).append(pair)
+    rng = random.Random(seed)
     sampled: list[Pair] = []
-    while len(sampled) < count:
-        sampled += rng.sample(pairs, min(len(pairs), count - len(sampled)))
-    return sampled
+    while len(sampled) < options.steps * options.batch_size:
+        for query_id in rng.sample(list(by_query), len(by_query)):
+            sampled.append(rng.choice(by_query[query_id]))
+    return sampled[: options.steps * options.batch_size]
 
 
 def grouped(
