@@ -85,9 +85,7 @@ def mine(
     depth, revision = settings.teacher.depth, settings.teacher.revision
     if name == f"cross-encoder:{TRAINED}":
         name = "cross-encoder:data/reranker"
-    teacher = None
-    if name and folder:
-        teacher = open_teacher(name, depth, queries, corpus, revision)
+    teacher = open_teacher(name, depth, queries, corpus, revision) if name and folder else None
     chooses = settings.chooses_positives(round_name)
     needed = max(
         0 if name is None or name.startswith("file:") else depth,

@@ -7,7 +7,6 @@ it. It is far slower than a dual encoder, which reads each passage once for all 
 import itertools
 import logging
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,15 +88,12 @@ def exact_head(model: "CrossEncoder") -> None:
     """
     network: Any = model[0]
     logits = network.model.get_output_embeddings()
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear) and (layer.out_features == 1 or layer is logits):
-            layer.forward = partial(_in_fp32, layer)  # type: ignore[method-assign]
-
-
-def _in_fp32(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(states.device.type, enabled=False):
-        bias = None if layer.bias is None else layer.bias.float()
-        return nn.functional.linear(states.float(), layer.weight.float(), bias)
+    heads = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and (layer.out_features == 1 or layer is logits)
+    ]
+    model.set_keep_in_fp32_modules([*(model.keep_in_fp32_modules or ()), *heads])
 
 
 def score_first(

@@ -140,7 +140,11 @@ def test_scores_of_modules_are_not_rounded_to_bf16(of_modules, monkeypatch, kind
     pairs = [(word, f"the {other} of it") for word in WORDS for other in WORDS]
     exact = CrossEncoder(folder, device="cpu").predict(pairs, activation_fn=torch.nn.Identity())
     monkeypatch.setattr(formats, "training_format", lambda *_: "bf16")
-    found = torch.tensor(score_pairs(open_cross_encoder(folder, "rerank.model"), pairs))
+    opened = open_cross_encoder(folder, "rerank.model")
+    found = torch.tensor(score_pairs(opened, pairs))
+    opened.save_pretrained(folder + "-again", create_model_card=False)
+    again = open_cross_encoder(folder + "-again", "rerank.model")
+    assert score_pairs(again, pairs) == found.tolist()
     assert (found != found.bfloat16()).float().mean() > 0.9
     assert np.corrcoef(found, exact)[0, 1] > 0.98
 
