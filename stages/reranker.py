@@ -9,7 +9,6 @@ its last snapshot in .scratch.
     python -m stages.reranker
 """
 
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -27,10 +26,8 @@ from dpr.mining.positives import first_passages
 from dpr.mining.rankers import Ranker, bm25_ranker, encoder_ranker
 from dpr.records import beir
 from dpr.records.corpus import Corpus
-from dpr.records.documents import id_of_passage
-from dpr.records.types import Pair, Qrels
+from dpr.records.types import Pair
 from dpr.reranking import training
-from dpr.reranking.groups import fingerprint, grouped, sample_pairs
 from dpr.settings import MineRanker, Settings, load_settings
 from dpr.training.snapshot import Autosave
 from stages.run import SCRATCH, run
@@ -62,29 +59,25 @@ def main() -> str:
 
 def train(settings: Settings, folder: Path) -> list[float]:
     """Train a cross-encoder to the folder; the loss of each step."""
-    options, cut = settings.rerank.train, settings.data.cut
+    options = settings.rerank.train
     threads = runtime.set_up(settings.threads, settings.seed)
     model = training.begin(training.transformer_of(START), options.max_length)
-    corpus = Corpus(TRAINING, settings.data.separator, cut)
-    pairs = sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
-    qrels = beir.read_qrels(TRAINING, "train")
-    pairs = mine(settings, pairs, qrels, corpus, threads)
-    passage_of = partial(id_of_passage, number=0) if cut else str
-    wanted = {p for pair in pairs for p in (pair.passage_id, *pair.negative_ids)}
-    wanted |= {passage_of(d) for pair in pairs for d in qrels.get(pair.query_id, ())}
-    texts = {p: text for p, text in corpus.texts() if p in wanted}
-    groups = grouped(pairs, qrels, texts, options, settings.seed, passage_of)
+    corpus = Corpus(TRAINING, settings.data.separator, settings.data.cut)
+    pairs = training.sample_pairs(beir.read_pairs(TRAINING), options, settings.seed)
+    groups = training.groups_of(mine(settings, pairs, corpus, threads), options)
     if not groups:
         raise InputError(
             "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
             "between first_rank and last_rank that are not relevant"
         )
+    wanted = {p for group in groups for p in (group.passage_id, *group.negative_ids)}
+    texts = {p: text for p, text in corpus.texts() if p in wanted}
     questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
     inputs = {
         "work": "train the cross-encoder",
         str(START): files.fingerprint([START]),
         **{f"rerank.train.{name}": value for name, value in options.model_dump().items()},
-        "groups": fingerprint(groups, questions, texts),
+        "groups": training.fingerprint(groups, questions, texts),
         "seed": settings.seed,
     }
     work = Work.of(SCRATCH / "reranker", inputs, CODE, runtime.device())
@@ -97,12 +90,10 @@ def train(settings: Settings, folder: Path) -> list[float]:
     return losses
 
 
-def mine(
-    settings: Settings, pairs: list[Pair], qrels: Qrels, corpus: Corpus, threads: int
-) -> list[Pair]:
+def mine(settings: Settings, pairs: list[Pair], corpus: Corpus, threads: int) -> list[Pair]:
     """The pairs with negatives: those that they have, then those of both rankers."""
     bm25, encoder, heap = settings.mine.bm25, settings.mine.encoder, settings.bm25.heap
-    queries = beir.read_queries(TRAINING)
+    queries, qrels = beir.read_queries(TRAINING), beir.read_qrels(TRAINING, "train")
     never = never_negative(pairs, queries, qrels, corpus.duplicates(), corpus.document)
     pairs = list(first_passages(pairs)) if corpus.cut else pairs
     resources = Resources(settings.search.memory, ProcessGroup(device=runtime.device()))

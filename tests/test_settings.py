@@ -118,7 +118,6 @@ def second(**changes):
         ({"rerank.revision": "v2"}, r"rerank\.revision is that of a hub's rerank\.model: set it"),
         ({"teacher.revision": "v2"}, r"teacher\.revision is that of a hub's cross-encoder: set it"),
         ({"teacher.revision": "v2", **LEARNS}, r"teacher\.revision is that of a hub's cross-enc"),
-        ({"rerank.train.relevant": 8}, r"rerank\.train\.relevant 8 leaves no negative: it must be"),
         ({"rerank.train.passages": 1}, r"rerank\.train\.passages: .*greater than or equal to 2"),
         (TAUGHT | MINES | LEARNS, "no cross-encoder is trained here: set rerank.model to trained"),
         (FEEDBACK | {"search.feedback.passages": 1001}, r"feedback\.passages 1001 is above"),

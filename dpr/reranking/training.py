@@ -1,11 +1,14 @@
-"""Trains a cross-encoder: the softmax over a group's scores learns the shares of its grades.
+"""Trains a cross-encoder: by the softmax, it learns which passage of a group is the relevant one.
 
-This loss bounds nDCG (Bruch et al. 2019, https://doi.org/10.1145/3341981.3344221). A killed
-training resumes from its last snapshot and ends with the same bytes.
+Negatives of the rankers that it will rerank make it better than random ones (Gao et al. 2021,
+https://arxiv.org/abs/2101.08751). A killed training resumes from its last snapshot and ends with
+the same bytes.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +20,8 @@ from dpr.base.interrupts import delay_signals
 from dpr.base.progress import progress, say
 from dpr.encoders import formats
 from dpr.encoders.spec import read_spec
+from dpr.records.types import Pair
 from dpr.reranking.cross_encoder import exact_head, load, number_format
-from dpr.reranking.groups import Group
 from dpr.settings import RerankTrainSettings
 from dpr.training.snapshot import (
     Autosave,
@@ -43,9 +46,43 @@ def transformer_of(encoder: Path) -> Path:
     return encoder / read_spec(encoder).passage.modules[0]
 
 
+def sample_pairs(pairs: Sequence[Pair], options: RerankTrainSettings, seed: int) -> list[Pair]:
+    """The pairs of all steps, one per query and epoch; all queries equally often."""
+    by_query: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_query.setdefault(pair.query_id, []).append(pair)
+    rng = random.Random(seed)
+    sampled: list[Pair] = []
+    while len(sampled) < options.steps * options.batch_size:
+        for query_id in rng.sample(list(by_query), len(by_query)):
+            sampled.append(rng.choice(by_query[query_id]))
+    return sampled[: options.steps * options.batch_size]
+
+
+def groups_of(pairs: Iterable[Pair], options: RerankTrainSettings) -> list[Pair]:
+    """The pairs with negatives, each with `passages` of them and of the own one at most."""
+    most = options.passages - 1
+    return [p._replace(negative_ids=p.negative_ids[:most]) for p in pairs if p.negative_ids]
+
+
+def fingerprint(
+    groups: Iterable[Pair], questions: Mapping[str, str], texts: Mapping[str, str]
+) -> str:
+    """A digest of everything that a training reads in these groups."""
+    digest = hashlib.sha256()
+    for group in groups:
+        read = questions[group.query_id], [texts[p] for p in _passages(group)]
+        digest.update(repr(read).encode())
+    return digest.hexdigest()
+
+
+def _passages(group: Pair) -> tuple[str, ...]:
+    return group.passage_id, *group.negative_ids
+
+
 def train(
     model: "CrossEncoder",
-    groups: Sequence[Group],
+    groups: Sequence[Pair],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
     options: RerankTrainSettings,
@@ -56,7 +93,7 @@ def train(
     Word embeddings stay as they are.
 
     Args:
-        groups: `batch_size` per step, which decide how many steps there are.
+        groups: pairs with negatives, `batch_size` per step; they decide how many steps there are.
         questions, texts: of queries and passages by id.
     Raises:
         InputError: if the loss is not finite.
@@ -164,22 +201,19 @@ def begin(start: Path, max_length: int) -> "CrossEncoder":
 
 def _loss(
     model: "CrossEncoder",
-    batch: Sequence[Group],
+    batch: Sequence[Pair],
     questions: Mapping[str, str],
     texts: Mapping[str, str],
 ) -> torch.Tensor:
-    """The mean cross-entropy against the shares of the grades. Groups may differ in size."""
+    """The mean cross-entropy against the relevant passages. Groups may differ in size."""
     from sentence_transformers.util import batch_to_device
 
-    read = [(questions[group.query_id], texts[p]) for group in batch for p in group.passage_ids]
+    read = [(questions[group.query_id], texts[p]) for group in batch for p in _passages(group)]
     features = batch_to_device(model.preprocess(read), model.device)
     with formats.autocast(number_format(), model.device):
         scores = model(features)["scores"].float().squeeze(-1)
-    losses = []
-    for group, of_group in zip(batch, scores.split([len(g.grades) for g in batch]), strict=True):
-        grades = torch.tensor(group.grades, dtype=torch.float32, device=scores.device)
-        losses.append(-(grades / grades.sum() * of_group.log_softmax(0)).sum())
-    return torch.stack(losses).mean()
+    sizes = [len(_passages(group)) for group in batch]
+    return torch.stack([-of.log_softmax(0)[0] for of in scores.split(sizes)]).mean()
 
 
 def _factor(step: int, steps: int) -> float:

@@ -114,8 +114,3 @@ def _require_reranking(settings: "Settings") -> None:
             f"rerank.depth {rerank.depth} is deeper than search.top_k {top_k}: raise "
             "search.top_k, or lower the depth"
         )
-    if rerank.train.relevant >= rerank.train.passages:
-        raise ValueError(
-            f"rerank.train.relevant {rerank.train.relevant} leaves no negative: it must be below "
-            f"rerank.train.passages {rerank.train.passages}"
-        )

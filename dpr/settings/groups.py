@@ -208,7 +208,6 @@ class RerankTrainSettings(Group):
     steps: Count
     batch_size: Count
     passages: Annotated[int, Field(ge=2)]
-    relevant: Count
     lr: Positive
     max_length: Annotated[int, Field(ge=16)]  # the query leaves room for the passage
 

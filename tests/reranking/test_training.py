@@ -1,6 +1,5 @@
 """Training a cross-encoder: its loss by hand, what it learns, and its sample of pairs."""
 
-import math
 import signal
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from dpr.encoders import checkpoint, formats
 from dpr.records.types import Pair
 from dpr.reranking import training
 from dpr.reranking.cross_encoder import open_cross_encoder, score_pairs
-from dpr.reranking.groups import Group, fingerprint, grouped, sample_pairs
+from dpr.reranking.training import fingerprint, groups_of, sample_pairs
 from dpr.settings import RerankTrainSettings
 from dpr.training import snapshot
 from dpr.training.snapshot import Autosave
@@ -24,7 +23,7 @@ TEXTS = {word: f"the {word} of it" for word in WORDS}
 
 
 def options(**changes):
-    values = {"steps": 60, "batch_size": 3, "passages": 3, "relevant": 1, "lr": 3e-3}
+    values = {"steps": 60, "batch_size": 3, "passages": 3, "lr": 3e-3}
     values["max_length"] = 16
     return RerankTrainSettings(**(values | changes))
 
@@ -32,7 +31,7 @@ def options(**changes):
 def groups(count):
     """Each word with its own passage, against those of two different words."""
     rounds = count // len(WORDS) + 1
-    each = [Group(w, (w, WORDS[i - 1], WORDS[i - 2]), (1, 0, 0)) for i, w in enumerate(WORDS)]
+    each = [Pair(w, w, (WORDS[i - 1], WORDS[i - 2])) for i, w in enumerate(WORDS)]
     return (each * rounds)[:count]
 
 
@@ -57,7 +56,7 @@ def run(start, given, autosave=Autosave(), **changes):  # noqa: B008
 
 def test_it_learns_which_passage_answers(lively, tmp_path):
     words = WORDS[:2]
-    given = [Group(w, (w, other), (1, 0)) for w, other in zip(words, words[::-1], strict=True)]
+    given = [Pair(w, w, (other,)) for w, other in zip(words, words[::-1], strict=True)]
     model, losses = run(lively, given * 40, batch_size=2, steps=40)
     assert len(losses) == 40 and losses[0] > 0.3  # log 2 is chance
     assert losses[-1] < 0.1
@@ -68,68 +67,25 @@ def test_it_learns_which_passage_answers(lively, tmp_path):
         assert own > of_other
 
 
-def test_scores_learn_the_shares_of_the_grades(lively):
-    words, given = WORDS[:2], []
-    for word, other in zip(words, words[::-1], strict=True):
-        given.append(Group(word, (word, other), (2, 1)))
-    model, losses = run(lively, given * 60, batch_size=2, steps=60)
-    scores = torch.tensor(score_pairs(model, [("heart", TEXTS[w]) for w in words]))
-    assert scores.softmax(0).tolist() == pytest.approx([2 / 3, 1 / 3], abs=0.1)
-    smallest = math.log(3) - 2 / 3 * math.log(2)
-    assert losses[-1] == pytest.approx(smallest, abs=0.05)
-
-
 def test_the_first_loss_is_the_cross_entropy_of_groups_of_any_size(lively, monkeypatch):
     monkeypatch.setattr(formats, "training_format", lambda *_: "fp32")
     given = [
-        Group("heart", ("heart", "lung"), (1, 0)),
-        Group("eye", ("eye", "skin", "bone", "lung"), (2, 1, 1, 0)),
+        Pair("heart", "heart", ("lung",)),
+        Pair("eye", "eye", ("skin", "bone", "lung")),
     ]
     _, losses = run(lively, given, batch_size=2, steps=1)
     model, expected = open_cross_encoder(str(lively), "rerank.model"), []
-    for group, shares in zip(given, [[1.0, 0.0], [0.5, 0.25, 0.25, 0.0]], strict=True):
-        scores = score_pairs(model, [(group.query_id, TEXTS[p]) for p in group.passage_ids])
-        logits, targets = torch.tensor([scores]), torch.tensor([shares])
-        expected.append(torch.nn.functional.cross_entropy(logits, targets))
+    for query_id, own, negatives in given:
+        scores = score_pairs(model, [(query_id, TEXTS[p]) for p in (own, *negatives)])
+        logits, target = torch.tensor([scores]), torch.tensor([0])
+        expected.append(torch.nn.functional.cross_entropy(logits, target))
     assert losses[0] == pytest.approx(torch.stack(expected).mean().item(), abs=1e-4)
 
 
-QRELS = {"q": {"own": 2, "a": 1, "b": 2, "gone": 2, "never": 0}}
-EXIST = {"own", "a", "b", "never", "x", "y", "z"}
-
-
-def test_a_group_has_relevant_passages_and_is_filled_with_negatives():
-    chosen = options(passages=5, relevant=3)
-    (group,) = grouped([Pair("q", "own", ("x", "y", "z"))], QRELS, EXIST, chosen, 1)
-    assert group.passage_ids[0] == "own" and set(group.passage_ids[1:3]) == {"a", "b"}
-    assert group.passage_ids[3:] == ("x", "y")
-    assert dict(zip(group.passage_ids, group.grades, strict=True)) == {
-        **{"own": 2, "a": 1, "b": 2},
-        **{"x": 0, "y": 0},
-    }
-
-
-def test_relevant_passages_are_drawn_by_seed():
-    chosen, given = options(passages=3, relevant=2), [Pair("q", "own", ("x",))] * 40
-    drawn = [group.passage_ids[1] for group in grouped(given, QRELS, EXIST, chosen, 1)]
-    assert set(drawn) == {"a", "b"}
-    again = [group.passage_ids[1] for group in grouped(given, QRELS, EXIST, chosen, 1)]
-    assert drawn == again
-
-
-def test_groups_without_judgments_or_negatives():
-    given = [Pair("unjudged", "own", ("x", "y", "z")), Pair("q", "own")]
-    groups = grouped(given, QRELS, EXIST, options(passages=3, relevant=2), 1)
-    assert groups == [Group("unjudged", ("own", "x", "y"), (1, 0, 0))]
-
-
-def test_groups_of_cut_documents():
-    given = [Pair("q", "own#0", ("x#3",))]
-    exist = {f"{document}#0" for document in EXIST}
-    chosen = options(passages=4, relevant=3)
-    (group,) = grouped(given, QRELS, exist, chosen, 1, lambda document: f"{document}#0")
-    assert set(group.passage_ids) == {"own#0", "a#0", "b#0", "x#3"}
-    assert group.grades[0] == 2
+def test_groups_are_the_pairs_with_negatives():
+    given = [Pair("q", "own", ("x", "y", "z")), Pair("q", "a"), Pair("r", "b", ("x",))]
+    cut = [Pair("q", "own", ("x", "y")), Pair("r", "b", ("x",))]
+    assert groups_of(given, options(passages=3)) == cut
 
 
 def test_the_groups_decide_how_many_steps_there_are(start):
@@ -141,17 +97,13 @@ def test_the_groups_decide_how_many_steps_there_are(start):
 
 
 @pytest.mark.parametrize(
-    ("questions", "texts", "grades"),
-    [({"heart": "hearts"}, {}, (1, 0)), ({}, {"lung": "lungs"}, (1, 0)), ({}, {}, (2, 0))],
+    ("questions", "texts"), [({"heart": "hearts"}, {}), ({}, {"heart": "h"}), ({}, {"lung": "l"})]
 )
-def test_groups_with_a_different_text_or_grade_have_a_different_fingerprint(
-    questions, texts, grades
-):
-    given = [Group("heart", ("heart", "lung"), (1, 0))]
+def test_groups_with_a_different_text_have_a_different_fingerprint(questions, texts):
+    given = [Pair("heart", "heart", ("lung",))]
     known = fingerprint(given, QUESTIONS, TEXTS)
     assert known == fingerprint(list(given), dict(QUESTIONS), TEXTS | {"unread": "text"})
-    changed = [given[0]._replace(grades=grades)]
-    assert fingerprint(changed, QUESTIONS | questions, TEXTS | texts) != known
+    assert fingerprint(given, QUESTIONS | questions, TEXTS | texts) != known
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(start, tmp_path, capsys):

@@ -42,12 +42,12 @@ def test_negatives_are_those_of_bm25_and_of_the_encoder(stages, monkeypatch):
         return train(model, groups, *rest)
 
     monkeypatch.setattr(training, "train", watched)
-    run(stages, SMALL | {"rerank.train.relevant": 1})
+    run(stages, SMALL)
     encoder = checkpoint.load("data/encoders/zero_shot")
     relevant = beir.read_qrels(corpus, "train")
     both = 0
     for group in seen:
-        own, *negatives = group.passage_ids
+        own, negatives = group.passage_id, group.negative_ids
         nearest = {p for p, _ in ranked(encoder, queries[group.query_id].text)[:NEAREST]}
         expected = (nearest | {f"x-{group.query_id}"}) - relevant[group.query_id].keys()
         assert own in relevant[group.query_id] and set(negatives) == expected
