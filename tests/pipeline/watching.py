@@ -34,10 +34,7 @@ CHANGES = {
     "teacher.scores": "cross-encoder:trained",
     "rerank.model": "trained",
     "rerank.depth": 5,
-    "rerank.train": {
-        **{"steps": 2, "batch_size": 2, "passages": 3, "relevant": 2},
-        **{"lr": 1e-4, "max_length": 16},
-    },
+    "rerank.train": {"steps": 2, "batch_size": 2, "passages": 3, "lr": 1e-4, "max_length": 16},
 }
 
 
