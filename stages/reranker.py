@@ -70,7 +70,7 @@ def train(settings: Settings, folder: Path) -> list[float]:
             "no training pair has a negative: mine.bm25 and mine.encoder have no passages "
             "between first_rank and last_rank that are not relevant"
         )
-    wanted = {p for group in groups for p in (group.passage_id, *group.negative_ids)}
+    wanted = {p for group in groups for p in training.passages_of(group)}
     texts = {p: text for p, text in corpus.texts() if p in wanted}
     questions = {q.id: q.text for q in beir.stream_queries(TRAINING)}
     inputs = {

@@ -71,12 +71,13 @@ def fingerprint(
     """A digest of everything that a training reads in these groups."""
     digest = hashlib.sha256()
     for group in groups:
-        read = questions[group.query_id], [texts[p] for p in _passages(group)]
+        read = questions[group.query_id], [texts[p] for p in passages_of(group)]
         digest.update(repr(read).encode())
     return digest.hexdigest()
 
 
-def _passages(group: Pair) -> tuple[str, ...]:
+def passages_of(group: Pair) -> tuple[str, ...]:
+    """The ids that a group is scored on; the relevant one is first."""
     return group.passage_id, *group.negative_ids
 
 
@@ -208,11 +209,11 @@ def _loss(
     """The mean cross-entropy against the relevant passages. Groups may differ in size."""
     from sentence_transformers.util import batch_to_device
 
-    read = [(questions[group.query_id], texts[p]) for group in batch for p in _passages(group)]
+    read = [(questions[group.query_id], texts[p]) for group in batch for p in passages_of(group)]
     features = batch_to_device(model.preprocess(read), model.device)
     with formats.autocast(number_format(), model.device):
         scores = model(features)["scores"].float().squeeze(-1)
-    sizes = [len(_passages(group)) for group in batch]
+    sizes = [len(passages_of(group)) for group in batch]
     return torch.stack([-of.log_softmax(0)[0] for of in scores.split(sizes)]).mean()
 
 
